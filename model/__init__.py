@@ -1,0 +1,35 @@
+"""The network and the propagation engine: frames and keyframe masks in, a mask for every frame out.
+
+Torch is imported only when a name that needs it is used, so that `import model` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from model.errors import CheckpointError, InputError, PerclipError
+from model.keyframe import Keyframe
+from model.result import FrameResult
+
+if TYPE_CHECKING:
+    from model.checkpoint import load_network
+    from model.options import PropagationOptions
+    from model.propagator import Propagator
+
+_LAZY = {"load_network": "model.checkpoint", "PropagationOptions": "model.options", "Propagator": "model.propagator"}
+
+__all__ = [
+    "CheckpointError",
+    "FrameResult",
+    "InputError",
+    "Keyframe",
+    "PerclipError",
+    "PropagationOptions",
+    "Propagator",
+    "load_network",
+]
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'model' has no attribute {name!r}")

@@ -1,0 +1,13 @@
+"""The errors a caller can act on. Their text is one line that says what is wrong and what to do."""
+
+
+class PerclipError(Exception):
+    """Base of all errors that Perclip raises on purpose; `str(error)` is fit to be shown to a person."""
+
+
+class InputError(PerclipError):
+    """What the caller handed in cannot be used: frames, keyframes, options, files."""
+
+
+class CheckpointError(PerclipError):
+    """A weights file is missing, broken, or belongs to another network."""

@@ -1,0 +1,26 @@
+"""What the engine says about one frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """The segmentation of one frame.
+
+    Attributes:
+        index: frame number in the sequence, 0-based.
+        label_map: uint8 (H, W) at the frame's own size; the value of a pixel is its object id, 0 is background.
+        confidence: for every object of the run, a number in 0..1: how little this mask needs a human look. An object that
+            is surely absent is near 1; 1.0 exactly where a keyframe speaks for the object.
+        is_keyframe: True where a keyframe was given for this frame.
+        probabilities: float32 (K + 1, H, W) with sum 1 over the first axis, background first and then the objects of
+            the run by ascending id; None unless the options ask for it.
+    """
+
+    index: int
+    label_map: np.ndarray
+    confidence: dict[int, float]
+    is_keyframe: bool
+    probabilities: np.ndarray | None = None
