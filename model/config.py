@@ -1,0 +1,58 @@
+"""Which network: the sizes of the three that Perclip knows."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from model.errors import InputError
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The sizes that define a network; all feature sizes are channels.
+
+    Attributes:
+        name: "pcvos", "stcn" or "perclip-lite".
+        trunk: "resnet50" (the papers' network, with the papers' value encoder and decoder) or "mobilenet_v2" (the
+            compact one, with light ones).
+        key_dim: key that the memory is searched by.
+        value_dim: value that the memory gives back for one object.
+        thin_dim: image features that join the value in the decoder.
+        local_key_dim: key of the intra-clip refinement; None for a network without refinement.
+        refinement_blocks: attention blocks of the refinement; every second one works on shifted windows.
+        refinement_mlp_dim: hidden size of the refinement's MLP.
+        decoder_dims: widths at strides 16, 8 and 4.
+    """
+
+    name: str
+    trunk: str
+    key_dim: int
+    value_dim: int
+    thin_dim: int
+    local_key_dim: int | None
+    refinement_blocks: int
+    refinement_mlp_dim: int
+    decoder_dims: tuple[int, int, int]
+
+    def to_json(self) -> str:
+        """The config as one line of JSON, as checkpoints carry it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "NetworkConfig":
+        """The config that `to_json` wrote; raises ValueError, KeyError or TypeError for anything else."""
+        fields = json.loads(text)
+        return cls(**{**fields, "decoder_dims": tuple(fields["decoder_dims"])})
+
+
+PCVOS_CONFIG = NetworkConfig("pcvos", "resnet50", 64, 512, 512, 256, 2, 2048, (512, 256, 256))
+STCN_CONFIG = NetworkConfig("stcn", "resnet50", 64, 512, 512, None, 0, 0, (512, 256, 256))
+PERCLIP_LITE_CONFIG = NetworkConfig("perclip-lite", "mobilenet_v2", 64, 128, 128, 64, 2, 256, (128, 64, 48))
+
+NETWORKS = {config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)}
+
+
+def network_config(name: str) -> NetworkConfig:
+    """The config of a network by name; raises InputError for an unknown one."""
+    if name not in NETWORKS:
+        raise InputError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}")
+    return NETWORKS[name]

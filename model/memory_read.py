@@ -1,0 +1,44 @@
+"""The memory read: top-k softmax attention by negative squared distance (STCN eq. 3, PCVOS 3.2), read sparsely."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Queries whose similarities are held at once. On the CPU a small block stays in the cache; on a GPU it bounds memory.
+_CHUNK = {"cpu": 128, "cuda": 4096}
+
+
+def affinity(query: Tensor, keys: Tensor, bias: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """The positions of the memory that each query reads, and with what weight.
+
+    Similarity is (2 k.q - |k|^2) / sqrt(C), the negative squared distance up to a term that all memory positions share;
+    the softmax runs over the `top_k` most similar positions.
+
+    Args:
+        query: float32 (Q, C).
+        keys: float32 (N, C).
+        bias: float32 (N,), `key_bias(keys)`.
+        top_k: positions to read; all N where there are fewer.
+
+    Returns:
+        weights float32 (Q, k), sum 1 over k; positions int64 (Q, k) into the memory.
+    """
+    k = min(top_k, keys.shape[0])
+    scale = 2 * query.shape[1] ** -0.5
+    weights, positions = [], []
+    for part in query.split(_CHUNK.get(query.device.type, 1024)):
+        similarity = torch.addmm(bias, part, keys.T, alpha=scale)
+        best, where = similarity.topk(k, dim=1, sorted=False)
+        weights.append(torch.softmax(best, 1))
+        positions.append(where)
+    return torch.cat(weights), torch.cat(positions)
+
+
+def key_bias(keys: Tensor) -> Tensor:
+    """-|k|^2 / sqrt(C) of each key, (N, C) -> (N,)."""
+    return keys.square().sum(1) * -(keys.shape[1] ** -0.5)
+
+
+def read_values(weights: Tensor, positions: Tensor, values: Tensor) -> Tensor:
+    """Weighted sum of the read positions' values: (Q, k), (Q, k) and values (N, C) -> (Q, C) of the values' dtype."""
+    return F.embedding_bag(positions, values, per_sample_weights=weights.to(values.dtype), mode="sum")
