@@ -20,7 +20,7 @@ class CompactUpsampleBlock(nn.Module):
         self.block = ResBlock(out_dim, out_dim)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Coarse (N, K, in_dim, h, w) and `skip_conv` of the image features (N, out_dim, 2h, 2w) -> (N, K, out, 2h, 2w)."""
+        """Coarse (N, K, in_dim, h, w) and `skip_conv` of the image (N, out_dim, 2h, 2w) -> (N, K, out_dim, 2h, 2w)."""
         up = F.interpolate(self.narrow(x.flatten(0, 1)), scale_factor=2, mode="bilinear", align_corners=False)
         return self.block((up.unflatten(0, x.shape[:2]) + skip[:, None]).flatten(0, 1)).unflatten(0, x.shape[:2])
 

@@ -26,7 +26,7 @@ class UpsampleBlock(nn.Module):
         self.out_conv = ResBlock(up_dim, out_dim)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Coarse (N, K, up_dim, h, w) and `skip_conv` of the image features (N, up_dim, 2h, 2w) -> (N, K, out, 2h, 2w)."""
+        """Coarse (N, K, up_dim, h, w) and `skip_conv` of the image (N, up_dim, 2h, 2w) -> (N, K, out_dim, 2h, 2w)."""
         up = F.interpolate(x.flatten(0, 1), scale_factor=2, mode="bilinear", align_corners=False)
         return self.out_conv((up.unflatten(0, x.shape[:2]) + skip[:, None]).flatten(0, 1)).unflatten(0, x.shape[:2])
 

@@ -15,8 +15,8 @@ class Keyframe:
     Attributes:
         index: frame number in the sequence, 0-based.
         label_map: integer array (H, W); the value of a pixel is its object id 1..255, 0 is background. Kept as uint8.
-        objects: the ids this keyframe speaks for, ascending. All ids in `label_map` are among them; an id without pixels
-            says that the object is absent here. Objects that are not listed are left to the network on this frame.
+        objects: the ids this keyframe speaks for, ascending. All ids in `label_map` are among them; an id without
+            pixels says that the object is absent here. Objects that are not listed are left to the network.
 
     Raises:
         InputError: the label map is not 2-D or has ids outside 0..255, an id has pixels but is not listed, or no

@@ -83,8 +83,8 @@ class MobileNetV2(nn.Module):
     def load_folded(self, tensors: dict[str, Tensor], image_mean: Tensor, image_std: Tensor) -> None:
         """Takes the trunk of a folded public MobileNetV2 (see the weights' README for its names).
 
-        That network wants RGB as (x - 128) / 128; ours comes normalised by mean and deviation of 0..1 images, (3,) each.
-        The difference is folded into the first convolution (exact but for the border's padding).
+        That network wants RGB as (x - 128) / 128; ours comes normalised by mean and deviation of 0..1 images, (3,)
+        each. The difference is folded into the first convolution (exact but for the border's padding).
 
         Raises:
             KeyError: a tensor of the trunk is missing.

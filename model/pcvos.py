@@ -80,7 +80,7 @@ class PCVOS(nn.Module):
         return FrameFeatures(pyramid, self.key_proj(pyramid.f16), self.key_comp(pyramid.f16), local_key)
 
     def refine(self, local_keys: Tensor | None, readouts: Tensor) -> Tensor:
-        """Joint refinement of a clip: local keys (B, C, T, h, w), readouts (B, K, value_dim, T, h, w); STCN: unchanged."""
+        """Refines a clip's readouts (B, K, value_dim, T, h, w) by local keys (B, C, T, h, w); STCN changes nothing."""
         if self.refine_transformer is None:
             return readouts
         return self.refine_transformer(local_keys, readouts)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SharedInput(NamedTuple):
-    """What some input channels contribute to a block's first convolution and shortcut, biases included: (N, C, H, W)."""
+    """What some input channels give to a block's first convolution and shortcut, biases included: (N, C, H, W)."""
 
     conv1: Tensor
     shortcut: Tensor
@@ -42,7 +42,7 @@ class ResBlock(nn.Module):
         )
 
     def forward_shared(self, head: Tensor, shared: SharedInput) -> Tensor:
-        """The block for (N, K, head_dim, H, W) inputs that share their frame's other channels -> (N, K, out_dim, H, W)."""
+        """The block for (N, K, head_dim, H, W) inputs that share their other channels -> (N, K, out_dim, H, W)."""
         n = head.shape[2]
         x = head.flatten(0, 1)
         objects = head.shape[:2]

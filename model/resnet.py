@@ -60,6 +60,7 @@ class BasicBlock(nn.Module):
 
 
 def stage(block: type[nn.Module], in_dim: int, dim: int, blocks: int, stride: int) -> nn.Sequential:
+    """Blocks of one resolution, the first of which changes size and channels."""
     out_dim = 4 * dim if block is Bottleneck else dim
     return nn.Sequential(block(in_dim, dim, stride), *(block(out_dim, dim, 1) for _ in range(blocks - 1)))
 

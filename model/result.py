@@ -12,8 +12,9 @@ class FrameResult:
     Attributes:
         index: frame number in the sequence, 0-based.
         label_map: uint8 (H, W) at the frame's own size; the value of a pixel is its object id, 0 is background.
-        confidence: for every object of the run, a number in 0..1: how little this mask needs a human look. An object that
-            is surely absent is near 1; 1.0 exactly where a keyframe speaks for the object.
+        confidence: for each object, a number in 0..1: how little this mask needs a human look. An object
+            that is surely absent is near 1; 1.0 where a keyframe speaks for it. Objects that no pass has reached are
+            left out.
         is_keyframe: True where a keyframe was given for this frame.
         probabilities: float32 (K + 1, H, W) with sum 1 over the first axis, background first and then the objects of
             the run by ascending id; None unless the options ask for it.

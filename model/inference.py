@@ -1,0 +1,125 @@
+"""A network made ready to run: on its device, in its number format, in batches of the size that the device likes."""
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.batchnorm_folding import fold_batchnorm
+from model.decoder import DecoderFrame
+from model.errors import InputError
+from model.options import PropagationOptions
+from model.pcvos import PCVOS, FrameFeatures
+
+# Images, or images times objects, in one call. On the CPU larger batches lose to page faults, whatever the clip length.
+_MICRO_BATCH = {"cpu": 1, "cuda": 16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `PropagationOptions.device`; raises InputError where it does not exist."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"unknown device {name!r}; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name!r}: this machine has no GPU that torch can use; use cpu or auto")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of `PropagationOptions.dtype` on a device."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    """True where bfloat16 convolutions have instructions of their own; emulated they are slower than float32."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class EncodedClip(NamedTuple):
+    """The encoded frames of a clip.
+
+    Attributes:
+        keys: float32 (T, tokens, key_dim).
+        local_keys: (1, local_key_dim, T, h, w) for the refinement, or None.
+        decoding: for each micro-batch, what its frames' objects share in the decoder.
+        last: features of the last frame alone, a batch of one, for memorising it.
+    """
+
+    keys: Tensor
+    local_keys: Tensor | None
+    decoding: list[DecoderFrame]
+    last: FrameFeatures
+
+
+class InferenceNetwork:
+    """The engine's view of a network. Images are float32 (3, H, W), normalised and padded to multiples of 16."""
+
+    def __init__(self, network: PCVOS, options: PropagationOptions):
+        self.device = choose_device(options.device)
+        self.dtype = choose_dtype(options.dtype, self.device)
+        network = copy.deepcopy(network).eval().requires_grad_(False)
+        if options.fold_batchnorm:
+            fold_batchnorm(network)
+        layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        self._layout = layout
+        self._network = network.to(self.device, self.dtype, memory_format=layout)
+        self._micro_batch = _MICRO_BATCH.get(self.device.type, 1)
+
+    def encode_clip(self, images: Sequence[Tensor]) -> EncodedClip:
+        """Encodes T images."""
+        keys, local_keys, decoding = [], [], []
+        for start in range(0, len(images), self._micro_batch):
+            features = self._network.encode(self._input(torch.stack(images[start : start + self._micro_batch])))
+            keys.append(features.key.float().flatten(2).transpose(1, 2))
+            local_keys.append(features.local_key)
+            decoding.append(self._network.prepare_decoding(features))
+        joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
+        return EncodedClip(torch.cat(keys), joined, decoding, _last(features))
+
+    def encode_image(self, image: Tensor) -> tuple[Tensor, FrameFeatures]:
+        """The key, float32 (tokens, key_dim), and the features of one image that is not to be decoded."""
+        features = self._network.encode(self._input(image[None]))
+        return features.key[0].float().flatten(1).T, features
+
+    def refine(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
+        """Readouts (K, T, h, w, value_dim) of a clip -> refined, the same shape."""
+        refined = self._network.refine(clip.local_keys, readouts.permute(0, 4, 1, 2, 3)[None])
+        return refined[0].permute(0, 2, 3, 4, 1)
+
+    def decode(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
+        """Readouts (K, T, h, w, value_dim) -> logits at stride 4, float32 (T, K, 4h, 4w)."""
+        readouts = readouts.permute(1, 0, 4, 2, 3)
+        logits, start = [], 0
+        for frame in clip.decoding:
+            part = readouts[start : start + len(frame.skip4)]
+            start += len(part)
+            objects = part.split(max(1, self._micro_batch // len(part)), 1)
+            logits.append(torch.cat([self._network.decode(frame, p).float() for p in objects], 1))
+        return torch.cat(logits)
+
+    def encode_value(self, image: Tensor, features: FrameFeatures, masks: Tensor) -> Tensor:
+        """Soft masks (K, H, W) of all objects of a frame -> values (K, tokens, value_dim)."""
+        values = self._network.encode_value(self._input(image[None]), features, masks[None].to(self.dtype))
+        return values[0].flatten(2).transpose(1, 2)
+
+    def _input(self, images: Tensor) -> Tensor:
+        return images.to(self.dtype, memory_format=self._layout)
+
+
+def _last(features: FrameFeatures) -> FrameFeatures:
+    pyramid = features.pyramid._replace(f16=features.pyramid.f16[-1:])
+    return features._replace(pyramid=pyramid, key=features.key[-1:])

@@ -1,0 +1,165 @@
+"""The memory bank: keys and values of memory frames, and which of them stay.
+
+Layout of the positions, oldest first: keyframes | consolidated | predicted frames | temporary. Everything is append,
+cut off the end, or rewrite the middle of buffers that grow by doubling.
+"""
+
+import torch
+from torch import Tensor
+
+from model.errors import InputError
+from model.memory_read import affinity, key_bias, read_values
+from model.options import PropagationOptions
+
+_STM_INTERVAL = 5  # frames; the policy "previous" keeps every fifth frame
+_DEFAULT_BUDGET = 16  # frames' worth of positions for the policy "bounded"
+_RECENT = 3  # predicted frames that consolidation leaves whole
+
+
+class MemoryBank:
+    """Memory of a group of objects that share all their memory frames, so that one affinity serves them all.
+
+    Keys are float32 (N, key_dim); values have one array (N, value_dim) per object. Keyframes must be added before any
+    predicted frame and are never dropped. `start` is the frame that the group starts from.
+    """
+
+    def __init__(self, objects: tuple[int, ...], start: int, tokens_per_frame: int, options: PropagationOptions):
+        self.objects = objects
+        self._options = options
+        self._tokens = tokens_per_frame
+        self._size = 0  # positions in use
+        self._keyframes = 0  # positions of keyframes
+        self._temporary = 0  # positions at the end that progressive matching or "previous" will drop
+        self._kept_at = start  # frame last memorised for good
+        self._reads = 0  # queries' frames answered so far
+        self._keys = self._bias = torch.empty(0)
+        self._values: dict[int, Tensor] = {}
+        # For "bounded": how much attention a position received, and since when it could.
+        self._bounded = options.memory == "bounded"
+        self._usage = self._born = torch.empty(0)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def _budget(self) -> int:
+        return self._options.memory_tokens or _DEFAULT_BUDGET * self._tokens
+
+    def restrict(self, objects: tuple[int, ...]) -> None:
+        """Forget all but these objects."""
+        self.objects = objects
+        self._values = {o: self._values[o] for o in objects}
+
+    def add_keyframe(self, key: Tensor, values: dict[int, Tensor]) -> None:
+        """Memorise a keyframe for good.
+
+        Args:
+            key: float32 (tokens, key_dim).
+            values: per object, (tokens, value_dim).
+
+        Raises:
+            InputError: the budget of "bounded" has no room for the keyframes and a few predicted frames.
+        """
+        assert self._size == self._keyframes, "keyframes come before predicted frames"
+        self._append(key, values)
+        self._keyframes = self._size
+        least = self._keyframes + (_RECENT + 2) * self._tokens
+        if self._bounded and self._budget < least:
+            raise InputError(
+                f"memory_tokens={self._budget} is too small for this run's frames: give at least {least} "
+                f"({self._tokens} per frame; two keyframes and {_RECENT + 2} predicted frames must fit)"
+            )
+
+    def add(self, index: int, key: Tensor, values: dict[int, Tensor]) -> None:
+        """Memorise the predicted frame `index` as the policy says; drops temporary frames."""
+        self.cut_temporary(0)
+        if self._options.memory == "previous" and abs(index - self._kept_at) < _STM_INTERVAL:
+            self.add_temporary(key, values)
+            return
+        self._kept_at = index
+        if self._bounded and self._size + self._tokens > self._budget:
+            self._consolidate()
+        self._append(key, values)
+
+    def add_temporary(self, key: Tensor, values: dict[int, Tensor]) -> None:
+        """Memorise a frame until `cut_temporary`."""
+        self._append(key, values)
+        self._temporary += key.shape[0]
+
+    @property
+    def temporary(self) -> int:
+        """Positions that are temporary now; `cut_temporary` goes back to such a number."""
+        return self._temporary
+
+    def cut_temporary(self, count: int) -> None:
+        """Forget the newest temporary positions so that `count` of them stay."""
+        self._size -= self._temporary - count
+        self._temporary = count
+
+    def read(self, queries: Tensor) -> dict[int, Tensor]:
+        """Readout of each object for queries float32 (Q, key_dim): (Q, value_dim) of the values' dtype."""
+        n = self._size
+        weights, positions = affinity(queries, self._keys[:n], self._bias[:n], self._options.top_k)
+        if self._bounded:
+            self._usage.index_add_(0, positions.flatten(), weights.flatten())
+            self._reads += queries.shape[0] // self._tokens
+        return {o: read_values(weights, positions, self._values[o][:n]) for o in self.objects}
+
+    def _append(self, key: Tensor, values: dict[int, Tensor]) -> None:
+        start, end = self._size, self._size + key.shape[0]
+        if end > self._keys.shape[0]:
+            self._grow(end, key, values)
+        self._keys[start:end] = key
+        self._bias[start:end] = key_bias(key)
+        for o in self.objects:
+            self._values[o][start:end] = values[o]
+        if self._bounded:
+            self._usage[start:end] = 0
+            self._born[start:end] = self._reads
+        self._size = end
+
+    def _grow(self, needed: int, key: Tensor, values: dict[int, Tensor]) -> None:
+        capacity = max(needed, 2 * self._keys.shape[0], 4 * self._tokens)
+        if self._bounded:
+            # The budget is all there will ever be, but for the temporary frames of one clip.
+            capacity = max(needed, self._budget)
+
+        def grown(old: Tensor | None, like: Tensor, *shape: int) -> Tensor:
+            new = like.new_zeros((capacity, *shape))
+            if old is not None:
+                new[: self._size] = old[: self._size]
+            return new
+
+        fresh = self._size == 0
+        self._keys = grown(None if fresh else self._keys, key, key.shape[1])
+        self._bias = grown(None if fresh else self._bias, key)
+        self._values = {o: grown(self._values.get(o), values[o], values[o].shape[1]) for o in self.objects}
+        if self._bounded:
+            self._usage = grown(None if fresh else self._usage, key)
+            self._born = grown(None if fresh else self._born, key)
+
+    def _consolidate(self) -> None:
+        """Halve the old predicted memory to its most used positions (after XMem's memory potentiation).
+
+        A prototype keeps its key; its value becomes a fresh read of all candidates by that key, so that what is dropped
+        leaves its trace. Keyframes and the most recent frames stay as they are.
+        """
+        first = self._keyframes
+        recent = self._size - _RECENT * self._tokens
+        room = self._budget - first - (_RECENT + 1) * self._tokens  # for prototypes, with one new frame
+        keep = min(room, (recent - first) // 2)
+        age = (self._reads - self._born[first:recent]).clamp(min=1)
+        order = (self._usage[first:recent] / age).topk(keep).indices.sort().values + first
+        keys, bias = self._keys[first:recent], self._bias[first:recent]
+        weights, positions = affinity(self._keys[order], keys, bias, self._options.top_k)
+        end = first + keep + self._size - recent
+        for o in self.objects:
+            values = self._values[o]
+            tail = values[recent : self._size].clone()
+            values[first : first + keep] = read_values(weights, positions, values[first:recent])
+            values[first + keep : end] = tail
+        for buffer in (self._keys, self._bias, self._usage, self._born):
+            tail = buffer[recent : self._size].clone()
+            buffer[first : first + keep] = buffer[order]
+            buffer[first + keep : end] = tail
+        self._size = end

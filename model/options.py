@@ -1,0 +1,65 @@
+"""Options of a propagation run, each with what it changes: results, memory or speed."""
+
+from dataclasses import dataclass
+
+from model.errors import InputError
+
+MEMORY_POLICIES = ("every", "previous", "bounded")
+DIRECTIONS = ("forward", "backward", "both")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class PropagationOptions:
+    """How a run is done. The defaults are the accurate ones.
+
+    Attributes:
+        clip_length: frames segmented in one parallel pass and by one memory state; 5 is accurate, 25 is fast.
+        short_side: shorter side of the network's input in pixels; smaller is faster and loses thin parts. None:
+            frames as they are.
+        top_k: memory positions that a query reads (20 in the papers).
+        progressive_interval: inside clips longer than this, every so many frames the last one joins a temporary memory
+            (progressive matching, PCVOS 3.5); None: never. Changes nothing for shorter clips.
+        memory: what becomes of predicted frames (keyframes are always kept).
+            "every": the last frame of each clip is kept for good; most accurate, memory and time grow with length.
+            "previous": every fifth frame is kept, and always the last one (STM).
+            "bounded": at most `memory_tokens` positions, old ones are consolidated by use; flat memory and time.
+        memory_tokens: budget of "bounded" in memory positions (one per 16 x 16 pixels and memory frame), keyframes
+            included; None: 16 frames' worth.
+        keep_probabilities: results carry float32 probabilities of all objects; costs memory and time.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: of the convolutions: "auto" (bfloat16 where the device has instructions for it, else float32), "float32",
+            "bfloat16", "float16". Matching and aggregation are always float32.
+        fold_batchnorm: fold BatchNorm into the convolutions; same results up to rounding, faster.
+        channels_last: lay images out channels last; same results up to rounding, faster.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    clip_length: int = 5
+    short_side: int | None = 480
+    top_k: int = 20
+    progressive_interval: int | None = 5
+    memory: str = "every"
+    memory_tokens: int | None = None
+    keep_probabilities: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    fold_batchnorm: bool = True
+    channels_last: bool = True
+
+    def __post_init__(self):
+        for name, least in (("clip_length", 1), ("top_k", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        for name, least in (("short_side", 32), ("progressive_interval", 1), ("memory_tokens", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} must be at least {least} or None, not {value}")
+        if self.memory not in MEMORY_POLICIES:
+            raise InputError(f"memory must be one of {', '.join(MEMORY_POLICIES)}, not {self.memory!r}")
+        if self.memory_tokens is not None and self.memory != "bounded":
+            raise InputError('memory_tokens is the budget of memory="bounded"; leave it out for other policies')
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")

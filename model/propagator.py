@@ -1,0 +1,264 @@
+"""The propagation engine: keyframe masks in, a mask for every frame out, clip by clip."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.confidence import agreement, mask_confidence
+from model.errors import InputError
+from model.framing import Framing
+from model.inference import InferenceNetwork
+from model.keyframe import Keyframe
+from model.logit_store import LOGIT_LIMIT, LogitStore
+from model.options import DIRECTIONS, PropagationOptions
+from model.pcvos import PCVOS, aggregate
+from model.result import FrameResult
+from model.specks import remove_specks
+from model.sweep import KeyframeMemory, Logits, Sweep, object_probabilities
+from model.timeline import Span, Timeline
+
+_SPECK_AREA = 16  # network pixels; smaller pieces are specks unless the annotated object is that small itself
+
+
+class Propagator:
+    """Carries keyframe masks through a sequence of frames.
+
+    The network is copied and prepared once; a propagator can run many sequences, one after the other. Runs on the CPU
+    are reproducible bit for bit on one machine.
+
+    Raises:
+        InputError: the options name a device that does not exist.
+    """
+
+    def __init__(self, network: PCVOS, options: PropagationOptions | None = None):
+        self.options = options or PropagationOptions()
+        self._network = InferenceNetwork(network, self.options)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._network.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the network's convolutions."""
+        return self._network.dtype
+
+    def with_options(self, **changes) -> "Propagator":
+        """A propagator with other run options that shares this one's prepared network.
+
+        Raises:
+            InputError: an option that the prepared network depends on (device, dtype, fold_batchnorm, channels_last).
+        """
+        fixed = {"device", "dtype", "fold_batchnorm", "channels_last"} & set(changes)
+        if fixed:
+            raise InputError(f"{sorted(fixed)[0]} is fixed when the network is prepared: make a new Propagator")
+        other = object.__new__(Propagator)
+        other.options = dataclasses.replace(self.options, **changes)
+        other._network = self._network
+        return other
+
+    def run(
+        self,
+        frames: Sequence[np.ndarray],
+        keyframes: Iterable[Keyframe],
+        start: int = 0,
+        stop: int | None = None,
+        direction: str = "both",
+        finished: Mapping[int, np.ndarray] | None = None,
+    ) -> Iterator[FrameResult]:
+        """Segments the frames start..stop-1; the results are the same as those of a run over all frames.
+
+        Forward propagation reaches from an object's first keyframe to the end, backward from its last keyframe to the
+        beginning; "both" does both and fuses them between two keyframes. Frames that the direction does not reach give
+        no result. Results come as soon as they are final: ascending, but for the frames before the first keyframe,
+        which come first and descending.
+
+        Two keyframes that cover all objects enclose a stretch that depends on nothing outside it, bit for bit.
+
+        Args:
+            frames: sequence of uint8 (H, W, 3) RGB arrays with len, index and slice; read clip by clip.
+            keyframes: on any frames, each for any subset of the objects. Their pixels come back exactly as given.
+            start: first frame to give a result for.
+            stop: frame behind the last one; None: the end.
+            direction: "forward", "backward" or "both".
+            finished: label maps of frames whose results are known from an earlier, interrupted run. They give no result
+                again, and whole clips of them are not segmented again but memorised from their label maps.
+
+        Raises:
+            InputError: frames or keyframes do not fit together, at once; a bad frame, when it is reached.
+        """
+        if direction not in DIRECTIONS:
+            raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}")
+        if len(frames) == 0:
+            raise InputError("the sequence has no frame")
+        timeline = Timeline(list(keyframes), len(frames))
+        stop = len(frames) if stop is None else stop
+        if not 0 <= start <= stop <= len(frames):
+            raise InputError(f"start {start} and stop {stop} must lie in 0..{len(frames)}, in this order")
+        height, width = np.asarray(frames[next(iter(timeline.keyframes))]).shape[:2]
+        for k in timeline.keyframes.values():
+            if k.label_map.shape != (height, width):
+                raise InputError(
+                    f"keyframe {k.index}: the mask is {k.label_map.shape[1]}x{k.label_map.shape[0]} pixels, the frames "
+                    f"are {width}x{height}; draw it at the frames' size"
+                )
+        framing = Framing(height, width, self.options.short_side, self.device)
+        run = _Run(self._network, self.options, framing, frames, timeline, direction, finished or {})
+        return run.results(range(start, stop))
+
+
+class _Run:
+    """One run: plans the passes over each span, fuses them and turns logits into results."""
+
+    def __init__(
+        self,
+        network: InferenceNetwork,
+        options: PropagationOptions,
+        framing: Framing,
+        frames: Sequence[np.ndarray],
+        timeline: Timeline,
+        direction: str,
+        finished: Mapping[int, np.ndarray],
+    ):
+        self._network, self._options, self._framing, self._frames = network, options, framing, frames
+        self._timeline, self._finished = timeline, finished
+        self._forward = direction in ("forward", "both")
+        self._backward = direction in ("backward", "both")
+        self._keyframe_memory = KeyframeMemory(network, framing, frames)
+        self._least_area = self._smallest_pieces()
+
+    @torch.inference_mode()
+    def results(self, wanted: range) -> Iterator[FrameResult]:
+        """Results of the wanted frames, span by span."""
+        for span in self._timeline.spans():
+            low, high = max(span.emits.start, wanted.start), min(span.emits.stop, wanted.stop)
+            missing = {i for i in range(low, high) if i not in self._finished}
+            if missing:
+                self._keyframe_memory.forget_before(span.first)
+                yield from self._span(span, missing)
+
+    def _span(self, span: Span, missing: set[int]) -> Iterator[FrameResult]:
+        present = [k.index for k in span.keyframes]
+        # Forward passes speak for the frames from the first keyframe on; only backward ones for those before it.
+        meets = present[0] if self._forward and present else span.last + 1
+        store = LogitStore()
+        if self._backward and present and min(missing) <= present[-1]:
+            for clip in self._sweep(span, -1).clips():
+                for index, logits in clip:
+                    if index >= meets:
+                        store.put(index, logits)
+                    elif index in missing:
+                        yield self._result(index, logits)
+                if clip[-1][0] <= min(missing):
+                    break
+        ahead = {i for i in missing if i >= meets}
+        if not ahead:
+            return
+        for clip in self._sweep(span, 1).clips():
+            for index, logits in clip:
+                if index in ahead:
+                    yield self._fused(span, index, logits, store.take(index))
+            if clip[-1][0] >= max(ahead):
+                break
+
+    def _sweep(self, span: Span, step: int) -> Sweep:
+        return Sweep(
+            self._network,
+            self._framing,
+            self._options,
+            self._frames,
+            self._keyframe_memory,
+            span,
+            step,
+            self._finished,
+        )
+
+    def _fused(self, span: Span, index: int, forward: Logits, backward: Logits) -> FrameResult:
+        """Joins the passes: where both speak for an object, by temporal distance and confidence."""
+        joined, agreed = dict(backward), {}
+        for obj, logits in forward.items():
+            if obj not in backward:
+                joined[obj] = logits
+                continue
+            a, b = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), backward[obj].to(logits.device)
+            since = index - self._timeline.before(obj, index).index
+            until = self._timeline.after(obj, index).index - index
+            p, q = torch.sigmoid(a), torch.sigmoid(b)
+            weight_a, weight_b = until * mask_confidence(p) + 1e-6, since * mask_confidence(q) + 1e-6
+            joined[obj] = (weight_a * a + weight_b * b) / (weight_a + weight_b)
+            agreed[obj] = agreement(p, q)
+        return self._result(index, joined, agreed)
+
+    def _result(self, index: int, logits: Logits, agreed: Mapping[int, float] | None = None) -> FrameResult:
+        keyframe = self._timeline.keyframes.get(index)
+        drawn = keyframe.objects if keyframe else ()
+        predicted = tuple(sorted(set(logits) - set(drawn)))
+        confidence = dict.fromkeys(drawn, 1.0)
+        stacked = None
+        if predicted:
+            stacked = torch.stack([logits[o].to(self._network.device) for o in predicted])
+            coarse = aggregate(torch.sigmoid(stacked))
+            for i, obj in enumerate(predicted, 1):
+                confidence[obj] = mask_confidence(coarse[i]) * (agreed or {}).get(obj, 1.0)
+        for obj in self._timeline.objects:
+            if obj not in confidence and self._declared_absent(obj, index):
+                confidence[obj] = 1.0
+        label_map, probabilities = self._masks(predicted, stacked, keyframe)
+        return FrameResult(index, label_map, dict(sorted(confidence.items())), keyframe is not None, probabilities)
+
+    def _declared_absent(self, obj: int, index: int) -> bool:
+        near = (self._timeline.before(obj, index), self._timeline.after(obj, index))
+        return any(k is not None and obj not in k.present for k in near)
+
+    def _masks(
+        self, predicted: tuple[int, ...], logits: Tensor | None, keyframe: Keyframe | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The label map and, if asked for, all probabilities of a frame, at frame size."""
+        framing, objects = self._framing, self._timeline.objects
+        label_map = np.zeros((framing.height, framing.width), np.uint8)
+        probabilities = None
+        if predicted:
+            p = framing.crop(object_probabilities(logits[None])[0])
+            p = framing.restore(aggregate(p))
+            label_map = _argmax(p, predicted)
+            remove_specks(label_map, {o: self._least_area[o] for o in predicted})
+        if keyframe is not None:
+            # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
+            np.copyto(label_map, keyframe.label_map, where=keyframe.label_map > 0)
+        if self._options.keep_probabilities:
+            each = torch.zeros(len(objects), framing.height, framing.width)
+            for i, obj in enumerate(predicted, 1):
+                each[objects.index(obj)] = p[i]
+            if keyframe is not None:
+                drawn = torch.from_numpy(keyframe.label_map)
+                each *= drawn == 0
+                for obj in keyframe.objects:
+                    each[objects.index(obj)] = drawn == obj
+                each = aggregate(each)[1:]
+            probabilities = torch.cat([1 - each.sum(0, keepdim=True), each]).numpy()
+        return label_map, probabilities
+
+    def _smallest_pieces(self) -> dict[int, float]:
+        """Least area of a piece of each object, in frame pixels."""
+        framing = self._framing
+        scale = framing.height * framing.width / (framing.net_height * framing.net_width)
+        least = dict.fromkeys(self._timeline.objects, _SPECK_AREA * scale)
+        for keyframe in self._timeline.keyframes.values():
+            areas = np.bincount(keyframe.label_map.ravel(), minlength=256)
+            for obj in keyframe.present:
+                least[obj] = min(least[obj], areas[obj] / 4)
+        return least
+
+
+def _argmax(probabilities: Tensor, objects: tuple[int, ...]) -> np.ndarray:
+    """The label map of (K + 1, H, W) probabilities; comparing channel by channel takes a tenth of argmax's time."""
+    best = probabilities[0]
+    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+    for i, obj in enumerate(objects, 1):
+        labels[probabilities[i] > best] = obj
+        best = torch.maximum(best, probabilities[i])
+    return labels.cpu().numpy()

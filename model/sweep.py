@@ -1,0 +1,206 @@
+"""One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.framing import Framing
+from model.inference import EncodedClip, InferenceNetwork
+from model.keyframe import Keyframe
+from model.memory_bank import MemoryBank
+from model.options import PropagationOptions
+from model.pcvos import aggregate
+from model.timeline import Span
+
+Logits = dict[int, Tensor]  # per object, float32 (padded H / 4, padded W / 4)
+
+
+def object_probabilities(logits: Tensor) -> Tensor:
+    """Logits at stride 4, (..., K, h, w) -> independent probabilities (..., K, 4h, 4w)."""
+    return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
+
+
+class KeyframeMemory:
+    """Keys and values of keyframes from their masks alone, encoded once per run and shared by all passes."""
+
+    def __init__(self, network: InferenceNetwork, framing: Framing, frames: Sequence[np.ndarray]):
+        self._network, self._framing, self._frames = network, framing, frames
+        self._cache: dict[int, tuple[Tensor, dict[int, Tensor]]] = {}
+
+    def read(self, keyframe: Keyframe) -> tuple[Tensor, dict[int, Tensor]]:
+        """The key (tokens, key_dim) and each object's value (tokens, value_dim)."""
+        if keyframe.index not in self._cache:
+            image = self._framing.image(self._frames[keyframe.index], keyframe.index)
+            key, features = self._network.encode_image(image)
+            masks = aggregate(self._framing.masks(keyframe.label_map, keyframe.objects))[1:]
+            values = self._network.encode_value(image, features, masks)
+            self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
+        return self._cache[keyframe.index]
+
+    def forget_before(self, index: int) -> None:
+        """Drop the keyframes before a frame."""
+        self._cache = {i: memory for i, memory in self._cache.items() if i >= index}
+
+
+class Sweep:
+    """Propagates the keyframes of a span forward (step 1) or backward (step -1).
+
+    An object enters at a keyframe where it is present, with that keyframe and the next one that speaks for it (the
+    other end of its stretch, if there is one) as permanent memory; it leaves at the next keyframe that speaks for it.
+    """
+
+    def __init__(
+        self,
+        network: InferenceNetwork,
+        framing: Framing,
+        options: PropagationOptions,
+        frames: Sequence[np.ndarray],
+        keyframe_memory: KeyframeMemory,
+        span: Span,
+        step: int,
+        finished: Mapping[int, np.ndarray],
+    ):
+        self._network, self._framing, self._options = network, framing, options
+        self._frames, self._keyframe_memory, self._finished = frames, keyframe_memory, finished
+        self._step = step
+        self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
+        self._range = range(span.first, span.last + 1)
+        self._banks: list[MemoryBank] = []
+
+    @property
+    def _active(self) -> tuple[int, ...]:
+        return tuple(sorted(o for bank in self._banks for o in bank.objects))
+
+    def clips(self) -> Iterator[list[tuple[int, Logits]]]:
+        """Frame numbers with the logits of the objects that are propagated there, clip by clip in the sweep's order.
+
+        The first frame is the first keyframe. A clip is memorised only when the next one is asked for.
+        """
+        if not self._keyframes:
+            return
+        position = next(iter(self._keyframes))
+        while position in self._range:
+            indices = self._next_clip(position)
+            last = indices[-1]
+            position = last + self._step
+            keyframe = self._keyframes.get(last)
+            if not self._propagates(last):
+                yield [(i, {}) for i in indices]
+                if keyframe is not None:
+                    self._enter(keyframe)
+                continue
+            if all(i in self._finished for i in indices):
+                clip, image, logits = None, self._image(last), None
+                yield [(i, {}) for i in indices]
+            else:
+                clip, image, logits = self._segment(indices)
+                yield [(i, dict(zip(self._active, frame))) for i, frame in zip(indices, logits)]
+            ends_here = keyframe is not None and position in self._range
+            if ends_here or self._propagates(position):
+                self._memorise(last, image, clip, None if logits is None else logits[-1], keyframe)
+
+    def _propagates(self, index: int) -> bool:
+        """True if some active object must be segmented at a frame: no keyframe there speaks for all of them."""
+        if index not in self._range:
+            return False
+        keyframe = self._keyframes.get(index)
+        return not set(self._active) <= set(keyframe.objects if keyframe else ())
+
+    def _next_clip(self, position: int) -> range:
+        """Up to clip_length frames; a clip ends at a keyframe, or before one that speaks for all active objects."""
+        indices = [position]
+        while len(indices) < self._options.clip_length and indices[-1] not in self._keyframes:
+            following = indices[-1] + self._step
+            if following not in self._range or (following in self._keyframes and not self._propagates(following)):
+                break
+            indices.append(following)
+        return range(position, indices[-1] + self._step, self._step)
+
+    def _image(self, index: int) -> Tensor:
+        return self._framing.image(self._frames[index], index)
+
+    def _images(self, indices: range) -> list[Tensor]:
+        low, high = min(indices), max(indices)
+        clip = self._frames[low : high + 1]
+        return [self._framing.image(clip[i - low], i) for i in indices]
+
+    def _segment(self, indices: range) -> tuple[EncodedClip, Tensor, Tensor]:
+        """Encode, read, refine, decode; gives the clip, its last image and logits float32 (T, K, H / 4, W / 4)."""
+        images = self._images(indices)
+        clip = self._network.encode_clip(images)
+        readouts: dict[int, Tensor] = {}
+        for bank in self._banks:
+            readouts |= self._read(bank, clip.keys)
+        grid = self._framing.grid
+        stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, grid)
+        return clip, images[-1], self._network.decode(clip, self._network.refine(clip, stacked))
+
+    def _read(self, bank: MemoryBank, keys: Tensor) -> dict[int, Tensor]:
+        """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5)."""
+        length = len(keys)
+        interval = self._options.progressive_interval or length
+        held = bank.temporary
+        parts = []
+        for start in range(0, length, interval):
+            part = keys[start : start + interval]
+            readout = bank.read(part.flatten(0, 1))
+            parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
+            if start + interval < length:
+                bank.add_temporary(part[-1], {o: value[-1] for o, value in parts[-1].items()})
+        bank.cut_temporary(held)
+        return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
+
+    def _memorise(
+        self, index: int, image: Tensor, clip: EncodedClip | None, logits: Tensor | None, keyframe: Keyframe | None
+    ) -> None:
+        """Memorise a predicted frame; where it is a keyframe too, its masks replace the predicted pixels."""
+        objects = self._active
+        if clip is None:
+            key, features = self._network.encode_image(image)
+            masks = aggregate(self._framing.masks(self._finished[index], objects))[1:]
+        else:
+            key, features = clip.keys[-1], clip.last
+            masks = aggregate(object_probabilities(logits[None])[0])[1:]
+        if keyframe is not None:
+            self._leave(keyframe)
+            survivors = self._active
+            drawn = self._framing.masks(keyframe.label_map, keyframe.objects)
+            kept = masks[[objects.index(o) for o in survivors]] * (1 - drawn.sum(0))
+            masks = aggregate(torch.cat([kept, drawn]))[1:]
+            objects = survivors + keyframe.objects
+        values = dict(zip(objects, self._network.encode_value(image, features, masks)))
+        for bank in self._banks:
+            bank.add(index, key, {o: values[o] for o in bank.objects})
+        if keyframe is not None:
+            self._enter_with(keyframe, key, values)
+
+    def _leave(self, keyframe: Keyframe) -> None:
+        """Objects that the keyframe speaks for end here."""
+        for bank in self._banks:
+            bank.restrict(tuple(o for o in bank.objects if o not in keyframe.objects))
+        self._banks = [bank for bank in self._banks if bank.objects]
+
+    def _enter(self, keyframe: Keyframe) -> None:
+        """Start the keyframe's objects where no other object goes on."""
+        self._leave(keyframe)
+        self._enter_with(keyframe, *self._keyframe_memory.read(keyframe))
+
+    def _enter_with(self, keyframe: Keyframe, key: Tensor, values: dict[int, Tensor]) -> None:
+        """Start the keyframe's present objects, those with the same other end as one group."""
+        groups: dict[int | None, list[int]] = {}
+        for o in keyframe.present:
+            groups.setdefault(self._next_keyframe(o, keyframe.index), []).append(o)
+        for end, objects in groups.items():
+            bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options)
+            bank.add_keyframe(key, values)
+            if end is not None:
+                bank.add_keyframe(*self._keyframe_memory.read(self._keyframes[end]))
+            self._banks.append(bank)
+
+    def _next_keyframe(self, obj: int, index: int) -> int | None:
+        """The next keyframe of the sweep, behind a frame, that speaks for an object."""
+        ahead = (i for i, k in self._keyframes.items() if (i - index) * self._step > 0 and obj in k.objects)
+        return next(ahead, None)
