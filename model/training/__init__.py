@@ -1,0 +1,1 @@
+"""Training of the networks: per clip, as PCVOS 3.6 does it."""

@@ -1,0 +1,63 @@
+"""One training pass: the labelled frame is memorised, then clip after clip is segmented and its last frame memorised."""
+
+import torch
+from torch import Tensor
+
+from model.memory_read import affinity, key_bias, read_values
+from model.pcvos import PCVOS, FrameFeatures, aggregate
+from model.resnet import Pyramid
+from model.sweep import object_probabilities
+
+
+def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: int, top_k: int = 20) -> Tensor:
+    """Aggregated probabilities of all frames behind the first.
+
+    Args:
+        network: in train mode.
+        images: normalised, (B, T, 3, H, W), T = 1 + clips * clip_frames.
+        masks: of the first frame, 0..1, (B, K, H, W).
+        clip_frames: frames of one clip.
+        top_k: memory positions read per query.
+
+    Returns:
+        float32 (B, T - 1, K + 1, H, W).
+    """
+    batch, length = images.shape[:2]
+    features = network.encode(images.flatten(0, 1))
+
+    def frames(first: int, last: int) -> FrameFeatures:
+        """Features of frames first..last-1 of every sample, flattened (B * frames)."""
+
+        def cut(x: Tensor) -> Tensor:
+            return x.unflatten(0, (batch, length))[:, first:last].flatten(0, 1)
+
+        local = None if features.local_key is None else cut(features.local_key)
+        return FrameFeatures(Pyramid(*map(cut, features.pyramid)), cut(features.key), cut(features.thin), local)
+
+    keys, values, outputs = [], [], []
+    for start in range(1, length, clip_frames):
+        memory = frames(start - 1, start)
+        value = network.encode_value(images[:, start - 1], memory, masks)
+        keys.append(memory.key.float().flatten(2).transpose(1, 2))
+        values.append(value.float().flatten(3).transpose(2, 3))
+        clip = frames(start, start + clip_frames)
+        readout = _read(clip.key, torch.cat(keys, 1), torch.cat(values, 2), clip_frames, top_k)
+        if clip.local_key is not None:
+            local = clip.local_key.unflatten(0, (batch, clip_frames)).transpose(1, 2)
+            readout = network.refine(local, readout)
+        logits = network.decode(network.prepare_decoding(clip), readout.permute(0, 3, 1, 2, 4, 5).flatten(0, 1))
+        probabilities = aggregate(object_probabilities(logits.float())).unflatten(0, (batch, clip_frames))
+        outputs.append(probabilities)
+        masks = probabilities[:, -1, 1:]
+    return torch.cat(outputs, 1)
+
+
+def _read(query: Tensor, keys: Tensor, values: Tensor, clip_frames: int, top_k: int) -> Tensor:
+    """Queries (B T, C, h, w), keys (B, N, C), values (B, K, N, Cv) -> readouts (B, K, Cv, T, h, w)."""
+    h, w = query.shape[2:]
+    readouts = []
+    for sample in range(len(keys)):
+        q = query.unflatten(0, (len(keys), clip_frames))[sample].float().permute(0, 2, 3, 1).flatten(0, 2)
+        weights, positions = affinity(q, keys[sample], key_bias(keys[sample]), top_k)
+        readouts.append(torch.stack([read_values(weights, positions, v) for v in values[sample]]))
+    return torch.stack(readouts).unflatten(2, (clip_frames, h, w)).permute(0, 1, 5, 2, 3, 4)
