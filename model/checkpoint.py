@@ -8,11 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from model.checkpoint_files import SHIPPED
 from model.config import NetworkConfig, network_config
 from model.errors import CheckpointError
 from model.pcvos import PCVOS
-
-SHIPPED = {"perclip-lite": Path(__file__).parent / "weights" / "perclip-lite.safetensors"}
 
 # Parameter names that give an architecture away, the most telling first.
 _MARKS = {

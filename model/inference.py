@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from model.allocator import keep_freed_memory
 from model.batchnorm_folding import fold_batchnorm
 from model.decoder import DecoderFrame
 from model.errors import InputError
@@ -71,6 +72,8 @@ class InferenceNetwork:
     def __init__(self, network: PCVOS, options: PropagationOptions):
         self.device = choose_device(options.device)
         self.dtype = choose_dtype(options.dtype, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         network = copy.deepcopy(network).eval().requires_grad_(False)
         if options.fold_batchnorm:
             fold_batchnorm(network)

@@ -29,7 +29,7 @@ class TrainingSequence:
 
 
 def read_sequences(path: Path) -> list[TrainingSequence]:
-    """All sequences of `JPEGImages/<sequence>/<frame>.*` with `Annotations/<sequence>/<frame>.png`, in a folder or a zip.
+    """All sequences of `JPEGImages/<name>/<frame>.*` with `Annotations/<name>/<frame>.png`, in a folder or a zip.
 
     Frames without annotation are left out.
 

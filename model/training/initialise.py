@@ -16,9 +16,9 @@ _KEY_SPREAD = 60.0  # |k|^2 of a mean key; of 14, 60, 200, 600 the best untraine
 def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
     """Loads a folded MobileNetV2 and fits what depends on its features.
 
-    The stride-16 features are standardised by their mean and deviation over the images; the key projection becomes their
-    first principal components, so that affinity is a working label propagation before any training. The refinement and
-    the decoder's correction start at zero.
+    The stride-16 features are standardised by their mean and deviation over the images; the key projection becomes
+    their first principal components, so that affinity is a working label propagation before any training. The
+    refinement and the decoder's correction start at zero.
 
     Args:
         network: of the compact kind.

@@ -1,4 +1,4 @@
-"""One training pass: the labelled frame is memorised, then clip after clip is segmented and its last frame memorised."""
+"""One training pass: memorise the labelled frame, then segment clip after clip, memorising each one's last frame."""
 
 import torch
 from torch import Tensor

@@ -1,0 +1,176 @@
+"""Carries the masks of a few annotated frames through a video or a folder of images.
+
+Give one or more keyframes: masks that are right. Between two keyframes Perclip propagates both ways and fuses the
+results; a keyframe's own pixels always come back exactly as given. The results are palette PNG masks (pixel value =
+object id) in DIR/masks, and whatever --format asks for beside them.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from model.config import NETWORKS
+from model.errors import InputError
+from model.options import DIRECTIONS, DTYPES, MEMORY_POLICIES, PropagationOptions
+from plugin.formats import FORMATS
+
+HELP = "carry keyframe masks through a video"
+EXAMPLES = """\
+keyframes:
+  0=mask.png         a palette or grey PNG for frame 0: the value of a pixel is its object id, 0 is background
+  masks/             a folder of such PNGs, the frame number is the file's name (00040.png)
+  instances.json     COCO instances; annotations.xml: "CVAT for video 1.1" or "CVAT for images 1.1"
+
+examples:
+  perclip propagate clip.mp4 --keyframe 0=first.png --out result
+  perclip propagate clip.mp4 --keyframe 0=first.png --keyframe 40=fix.png --objects 1=horse,2=rider --out result
+  perclip propagate frames/ --keyframe annotations.xml --format all --clip-length 25 --out result
+  perclip propagate clip.mp4 --keyframe 0=first.png --out result --resume     # after an interruption
+
+exit codes: 0 done, 2 bad input, 130 interrupted
+"""
+
+_DEFAULT = PropagationOptions()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER", help="video file, or folder of images")
+    parser.add_argument(
+        "--keyframe",
+        action="append",
+        required=True,
+        metavar="WHAT",
+        help="a frame with true masks, see below; repeat it",
+    )
+    parser.add_argument(
+        "--absent",
+        action="append",
+        default=[],
+        metavar="INDEX=ID[,ID]",
+        help="objects that are out of view on a frame; they stay away until their next keyframe; repeat it",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run into DIR stopped")
+    parser.add_argument(
+        "--objects", metavar="ID[=NAME],...", help="propagate only these objects, and name them (default: all)"
+    )
+    parser.add_argument(
+        "--format",
+        action="append",
+        metavar="NAME,...",
+        help=f"what to write beside the masks: {', '.join(FORMATS)}, all or none (default overlay,report)",
+    )
+    parser.add_argument("--shape", choices=("mask", "polygon"), default="mask", help="in CVAT's formats (default mask)")
+    parser.add_argument(
+        "--tolerance", type=float, metavar="PIXELS", help="how far polygons may stray from the mask (default 1)"
+    )
+    parser.add_argument("--truth", type=Path, metavar="DIR", help="folder of true masks: print J, the measured overlap")
+
+    how = parser.add_argument_group("how to propagate")
+    how.add_argument("--direction", choices=DIRECTIONS, default="both", help="from the keyframes (default both)")
+    how.add_argument("--start", type=int, default=0, metavar="N", help="first frame to give masks for (default 0)")
+    how.add_argument("--stop", type=int, metavar="N", help="frame behind the last one (default: the end)")
+    how.add_argument(
+        "--clip-length",
+        type=int,
+        default=_DEFAULT.clip_length,
+        metavar="L",
+        help="frames segmented at once: 5 is accurate, 25 is fast (default 5)",
+    )
+    how.add_argument(
+        "--short-side",
+        type=int,
+        default=_DEFAULT.short_side,
+        metavar="PIXELS",
+        help="size of the network's input; 0 keeps the frames' size (default 480)",
+    )
+    how.add_argument(
+        "--memory",
+        choices=MEMORY_POLICIES,
+        default=_DEFAULT.memory,
+        help="every: all clips' last frames, most accurate; previous: every 5th frame and the last; bounded: constant "
+        "memory and speed, for long videos (default every)",
+    )
+    how.add_argument("--memory-tokens", type=int, metavar="N", help="budget of --memory bounded in positions")
+    how.add_argument("--no-progressive", action="store_true", help="no progressive matching inside long clips")
+
+    network = parser.add_argument_group("network")
+    network.add_argument("--model", choices=sorted(NETWORKS), default="perclip-lite", help="default perclip-lite")
+    network.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
+    network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
+    network.add_argument("--dtype", choices=DTYPES, default="auto", help="number format of the network (default auto)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the job and print what came of it."""
+    options = PropagationOptions(
+        clip_length=arguments.clip_length,
+        short_side=arguments.short_side or None,
+        progressive_interval=None if arguments.no_progressive else _DEFAULT.progressive_interval,
+        memory=arguments.memory,
+        memory_tokens=arguments.memory_tokens,
+        device=arguments.device,
+        dtype=arguments.dtype,
+    )
+    names = parse_objects(arguments.objects)
+    formats = parse_formats(arguments.format)
+    absent = [parse_absent(value) for value in arguments.absent]
+
+    # Torch and OpenCV load only when there is something to do.
+    from plugin.exports import ExportShapes
+    from plugin.propagation_job import PropagationJob, run_job
+
+    shapes = ExportShapes(arguments.shape, *([] if arguments.tolerance is None else [arguments.tolerance]))
+
+    summary = run_job(
+        PropagationJob(
+            source=arguments.source,
+            keyframes=tuple(arguments.keyframe),
+            absent=tuple(absent),
+            out=arguments.out,
+            network=arguments.model,
+            weights=arguments.weights,
+            options=options,
+            start=arguments.start,
+            stop=arguments.stop,
+            direction=arguments.direction,
+            objects=names,
+            formats=formats,
+            shapes=shapes,
+            truth=arguments.truth,
+            resume=arguments.resume,
+        )
+    )
+    for name, value in summary.items():
+        print(f"{name:12}{value}")
+
+
+def parse_objects(text: str | None) -> dict[int, str | None] | None:
+    """`1=horse,2` -> {1: "horse", 2: None}; None for all objects. Raises InputError for anything else."""
+    if text is None:
+        return None
+    names: dict[int, str | None] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,3})\s*(?:=\s*(.*\S)\s*)?", part)
+        if not match:
+            raise InputError(f"--objects {text}: {part!r} is no object; write ids and names like 1=horse,2=rider")
+        names[int(match[1])] = match[2]
+    return names
+
+
+def parse_formats(values: list[str] | None) -> tuple[str, ...]:
+    """The formats to write, in their fixed order. Raises InputError for an unknown one."""
+    asked = [name.strip() for value in values or ["overlay,report"] for name in value.split(",")]
+    unknown = next((name for name in asked if name not in (*FORMATS, "all", "none")), None)
+    if unknown is not None:
+        raise InputError(f"--format {unknown}: choose from {', '.join(FORMATS)}, all or none")
+    return tuple(name for name in FORMATS if name in asked or "all" in asked)
+
+
+def parse_absent(text: str) -> tuple[int, tuple[int, ...]]:
+    """`40=1,2` -> (40, (1, 2)). Raises InputError for anything else."""
+    match = re.fullmatch(r"(\d{1,9})=(\d{1,3}(?:,\d{1,3})*)", text.replace(" ", ""))
+    if not match:
+        raise InputError(f"--absent {text}: write the frame and the ids that are out of view there, like 40=1,2")
+    return int(match[1]), tuple(int(i) for i in match[2].split(","))

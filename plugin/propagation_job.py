@@ -1,0 +1,230 @@
+"""The main job: keyframes through a video into a folder of results, resumable, with the formats that were asked for."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
+from model.metrics import region_similarity
+from plugin.exports import ExportShapes, write_formats
+from plugin.keyframes import read_keyframes, read_label_map_folder
+from plugin.keyframes.keyframe_set import KeyframeSet, default_name
+from plugin.sinks.atomic_write import atomic_write
+from plugin.sinks.doubt import most_doubtful
+from plugin.sinks.mask_folder import MaskFolder
+from plugin.sources import FrameSource, ReadAhead, open_source
+
+_SETTINGS = "run.json"
+
+
+@dataclass(frozen=True)
+class PropagationJob:
+    """Everything that a run needs to know.
+
+    Attributes:
+        source: video file or folder of images.
+        keyframes: as `plugin.keyframes.read_keyframes` takes them.
+        absent: frame numbers with the ids that are out of view there.
+        out: folder of the results.
+        network: name of the network.
+        weights: its checkpoint; None for the shipped one.
+        options: of the engine.
+        start: first frame to give masks for.
+        stop: frame behind the last one; None is the end.
+        direction: "forward", "backward" or "both".
+        objects: ids to propagate, with their names or None; None for all.
+        formats: names from `plugin.formats.FORMATS`.
+        shapes: of CVAT's formats.
+        truth: folder of true masks to measure J against; None measures nothing.
+        resume: go on with the results that lie in `out`.
+    """
+
+    source: Path
+    keyframes: tuple[str, ...]
+    absent: tuple[tuple[int, tuple[int, ...]], ...]
+    out: Path
+    network: str
+    weights: Path | None
+    options: PropagationOptions
+    start: int
+    stop: int | None
+    direction: str
+    objects: Mapping[int, str | None] | None
+    formats: tuple[str, ...]
+    shapes: ExportShapes
+    truth: Path | None
+    resume: bool
+
+
+def run_job(job: PropagationJob) -> dict[str, str]:
+    """Propagate, write, and report what came of it as name -> text.
+
+    Raises:
+        PerclipError: something that was handed in cannot be used; finished frames stay valid.
+        KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
+    """
+    # Two clips are decoded while the network works on one.
+    with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
+        keyframes = _read_keyframes(job, source)
+        truth = None if job.truth is None else read_label_map_folder(job.truth, (source.height, source.width))
+        propagator = Propagator(load_network(job.network, job.weights), job.options)
+        # The engine checks its input before anything is written.
+        propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
+        results = _open_results(job, source, keyframes, propagator)
+        fresh, seconds = _propagate(job, propagator, source, keyframes, results)
+        facts = {
+            "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
+            "network": f"{job.network}, {str(propagator.dtype).removeprefix('torch.')} on {propagator.device}, "
+            f"clip length {job.options.clip_length}, memory {job.options.memory}",
+            "keyframes": ", ".join(str(k.index) for k in keyframes.keyframes),
+            "frames": f"{len(results.finished())} with masks"
+            + (f", {fresh} of them new in {seconds:.1f} s ({fresh / seconds:.1f} fps)" if fresh else ", none new"),
+        }
+        if truth is not None:
+            facts["measured J"] = _measured(truth, keyframes, results)
+        facts["look at"] = _advice(results)
+        written = write_formats(job.formats, job.out, source, results, keyframes.object_names, facts, job.shapes)
+    return {**facts, "masks": str(job.out / "masks"), **{name: str(path) for name, path in written.items()}}
+
+
+def _read_keyframes(job: PropagationJob, source: FrameSource) -> KeyframeSet:
+    """The keyframes, with what is absent, of the chosen objects, named."""
+    size = (source.height, source.width)
+    given = read_keyframes(job.keyframes, size)
+    by_frame = {k.index: k for k in given.keyframes}
+    for index, ids in job.absent:
+        known = by_frame.get(index)
+        label_map = np.zeros(size, np.uint8) if known is None else known.label_map
+        clash = sorted(set(ids) & set(known.present)) if known else []
+        if clash:
+            raise InputError(
+                f"--absent {index}={clash[0]}: object {clash[0]} has a mask on that very frame; remove one"
+            )
+        by_frame[index] = Keyframe(index, label_map, {*ids, *(known.objects if known else ())})
+    names = dict(given.object_names)
+    for obj in {o for k in by_frame.values() for o in k.objects} - set(names):
+        raise InputError(f"--absent names object {obj}, which no keyframe shows: give a mask of it on some frame")
+    if job.objects is not None:
+        missing = sorted(set(job.objects) - set(names))
+        if missing:
+            raise InputError(
+                f"--objects names object {missing[0]}, but the keyframes have {', '.join(map(str, sorted(names)))}"
+            )
+        names = {o: job.objects[o] or names.get(o, default_name(o)) for o in sorted(job.objects)}
+        by_frame = _only(by_frame, tuple(names))
+    return KeyframeSet(tuple(by_frame[i] for i in sorted(by_frame)), names)
+
+
+def _only(by_frame: dict[int, Keyframe], objects: tuple[int, ...]) -> dict[int, Keyframe]:
+    """The keyframes less all other objects; frames that have none of these are left out."""
+    kept = {}
+    for index, k in by_frame.items():
+        named = set(k.objects) & set(objects)
+        if named:
+            kept[index] = Keyframe(index, np.where(np.isin(k.label_map, list(named)), k.label_map, 0), named)
+    return kept
+
+
+def _open_results(
+    job: PropagationJob, source: FrameSource, keyframes: KeyframeSet, propagator: Propagator
+) -> MaskFolder:
+    """The folder of results: a fresh one, or on --resume that of an earlier run with the same settings."""
+    settings = {
+        "source": str(job.source.resolve()),
+        "frames": len(source),
+        "size": [source.width, source.height],
+        "keyframes": _digest(keyframes),
+        "network": job.network,
+        "weights": None if job.weights is None else str(job.weights.resolve()),
+        "direction": job.direction,
+        **{
+            name: getattr(job.options, name)
+            for name in ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
+        },
+        "dtype": str(propagator.dtype),
+    }
+    path = job.out / _SETTINGS
+    if path.exists():
+        if not job.resume:
+            raise InputError(
+                f"{job.out} holds the results of an earlier run: add --resume to go on, or choose another --out"
+            )
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError(f"{path} cannot be read: choose another --out and start anew") from None
+        changed = next((name for name in settings if before.get(name) != settings[name]), None)
+        if changed is not None:
+            what = "with other keyframes" if changed == "keyframes" else f"with {changed} {before.get(changed)}"
+            raise InputError(f"{job.out} was made {what}: --resume needs the same settings; else choose another --out")
+    elif job.out.exists() and any(job.out.iterdir()):
+        raise InputError(f"{job.out} is not empty and holds no results: choose a new or empty folder for --out")
+    else:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return MaskFolder(job.out)
+
+
+def _digest(keyframes: KeyframeSet) -> str:
+    digest = hashlib.sha256()
+    for k in keyframes.keyframes:
+        digest.update(f"{k.index} {k.objects} {k.label_map.shape}".encode() + k.label_map.tobytes())
+    return digest.hexdigest()
+
+
+def _propagate(
+    job: PropagationJob, propagator: Propagator, source: FrameSource, keyframes: KeyframeSet, results: MaskFolder
+) -> tuple[int, float]:
+    """Runs the engine into the folder; gives the number of new frames and the seconds they took."""
+    finished = results.finished_label_maps()
+    stop = len(source) if job.stop is None else job.stop
+    indices = [k.index for k in keyframes.keyframes]
+    first = job.start if job.direction != "forward" else max(job.start, indices[0])
+    last = stop - 1 if job.direction != "backward" else min(stop - 1, indices[-1])
+    total = max(0, last + 1 - first)
+    done = sum(first <= i <= last for i in finished)
+    began = time.perf_counter()
+    fresh = 0
+    bar = tqdm(total=total, initial=done, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1)
+    try:
+        with bar:
+            for result in propagator.run(
+                source, keyframes.keyframes, job.start, job.stop, job.direction, finished=finished
+            ):
+                results.add(result)
+                fresh += 1
+                bar.update()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{len(results.finished())} of {total} frames are finished in {job.out / 'masks'}; "
+            "run the same command with --resume to go on"
+        ) from None
+    return fresh, time.perf_counter() - began
+
+
+def _measured(truth: KeyframeSet, keyframes: KeyframeSet, results: MaskFolder) -> str:
+    """Mean J of each object over the frames that have a true mask and are not keyframes."""
+    scores: dict[int, list[float]] = {}
+    for k in truth.keyframes:
+        if k.index in results.finished() and not results.read(k.index).is_keyframe:
+            label_map = results.label_map(k.index)
+            for obj in keyframes.object_names:
+                scores.setdefault(obj, []).append(region_similarity(label_map == obj, k.label_map == obj))
+    if not scores:
+        return "nothing to measure: no result has a true mask"
+    means = {obj: float(np.mean(values)) for obj, values in scores.items()}
+    each = ", ".join(f"{keyframes.object_names[obj]} {mean:.3f}" for obj, mean in means.items())
+    return f"{np.mean(list(means.values())):.3f} ({each}) over {len(next(iter(scores.values())))} frames"
+
+
+def _advice(results: MaskFolder) -> str:
+    doubts = most_doubtful(results, 5, apart=5)
+    if not doubts:
+        return "nothing in doubt"
+    return "frames " + ", ".join(f"{d.index} ({d.confidence:.2f})" for d in doubts) + ", the least sure (confidence)"
