@@ -69,7 +69,10 @@ def test_stcn_matches_the_public_network(golden):
 def test_parameters_are_those_of_the_public_checkpoints(pcvos):
     listing = "".join(f"{name}\t{tuple(t.shape)}\t{t.dtype}\n" for name, t in sorted(pcvos.state_dict().items()))
     # Digest of the public network's own listing, sorted.
-    assert hashlib.sha256(listing.encode()).hexdigest() == "8e8cd8086ece3eff02bf0145ef3e21b8239f9bbb167a60215db9c21e3ca3743f"
+    assert (
+        hashlib.sha256(listing.encode()).hexdigest()
+        == "8e8cd8086ece3eff02bf0145ef3e21b8239f9bbb167a60215db9c21e3ca3743f"
+    )
 
 
 @needs_shared

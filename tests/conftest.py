@@ -1,0 +1,50 @@
+"""Fixtures that several test files share."""
+
+import numpy as np
+import pytest
+
+from model import Keyframe, PropagationOptions, Propagator, load_network
+
+
+class MovingSquares:
+    """A small clip: two textured squares over a textured ground, crossing it in opposite directions.
+
+    Attributes:
+        frames: uint8 (T, 96, 128, 3).
+        labels: uint8 (T, 96, 128), 1 and 2 are the squares.
+    """
+
+    def __init__(self, length: int = 24):
+        random = np.random.default_rng(3)
+        ground = self._texture(random, (96, 128), (90, 110, 90))
+        squares = [self._texture(random, (28, 28), c) for c in ((210, 60, 40), (50, 70, 210))]
+        self.frames = np.empty((length, 96, 128, 3), np.uint8)
+        self.labels = np.zeros((length, 96, 128), np.uint8)
+        for t in range(length):
+            self.frames[t] = ground
+            for i, (texture, top) in enumerate(zip(squares, (12, 56))):
+                step = round(70 * t / (length - 1))
+                left = 12 + step if i == 0 else 88 - step
+                self.frames[t, top : top + 28, left : left + 28] = texture
+                self.labels[t, top : top + 28, left : left + 28] = i + 1
+
+    @staticmethod
+    def _texture(random: np.random.Generator, size: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:
+        coarse = random.normal(0, 30, (size[0] // 4, size[1] // 4, 1)).repeat(4, 0).repeat(4, 1)
+        return np.clip(np.array(colour) + coarse + random.normal(0, 6, (*size, 1)), 0, 255).astype(np.uint8)
+
+    def keyframe(self, index: int, *objects: int) -> Keyframe:
+        """The true masks at a frame, of some objects or all."""
+        label_map = self.labels[index]
+        return Keyframe(index, np.where(np.isin(label_map, objects), label_map, 0) if objects else label_map)
+
+
+@pytest.fixture(scope="session")
+def squares() -> MovingSquares:
+    return MovingSquares()
+
+
+@pytest.fixture(scope="session")
+def lite() -> Propagator:
+    """The shipped network, in float32 and at the frames' own size."""
+    return Propagator(load_network("perclip-lite"), PropagationOptions(short_side=None, dtype="float32", device="cpu"))

@@ -1,0 +1,99 @@
+"""Small parts that turn probabilities into masks: soft aggregation, framing, specks, confidence, J."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.confidence import agreement, mask_confidence
+from model.framing import Framing
+from model.logit_store import LogitStore
+from model.metrics import region_similarity
+from model.pcvos import aggregate
+from model.specks import remove_specks
+
+CPU = torch.device("cpu")
+
+
+def test_soft_aggregation_by_hand():
+    # Two objects at 0.5 and 0.8: background 0.1; odds 1/9, 1 and 4.
+    p = aggregate(torch.tensor([0.5, 0.8]).view(2, 1, 1))[:, 0, 0]
+    torch.testing.assert_close(p, torch.tensor([1 / 9, 1, 4]) / (1 / 9 + 1 + 4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(values=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=5))
+def test_soft_aggregation_is_a_distribution_that_keeps_the_order(values):
+    p = aggregate(torch.tensor(values).view(-1, 1, 1))[:, 0, 0]
+    assert torch.isfinite(p).all() and abs(float(p.sum()) - 1) < 1e-5
+    order = torch.tensor(values).clamp(1e-7, 1 - 1e-7)
+    assert (p[1:][order.argsort()].diff() >= -1e-6).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 854), (720, 1280), (123, 457), (1000, 301)])
+def test_framing_pads_to_multiples_and_comes_back(height, width):
+    framing = Framing(height, width, 160, CPU)
+    assert min(framing.net_height, framing.net_width) == 160
+    frame = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    image = framing.image(frame, 0)
+    assert image.shape == (3, framing.padded_height, framing.padded_width)
+    assert framing.padded_height % 16 == framing.padded_width % 16 == 0
+    assert framing.restore(framing.crop(image)).shape == (3, height, width)
+
+
+def test_masks_line_up_with_the_image():
+    """A bright square and its mask cover the same network pixels, whatever the resize."""
+    for size in ((480, 854), (300, 300), (97, 211)):
+        frame = np.zeros((*size, 3), np.uint8)
+        label_map = np.zeros(size, np.uint8)
+        frame[40:80, 30:90] = 255
+        label_map[40:80, 30:90] = 5
+        framing = Framing(*size, 160, CPU)
+        bright = framing.crop(framing.image(frame, 0))[0] > 0
+        mask = framing.crop(framing.masks(label_map, (5,)))[0] > 0
+        assert region_similarity(bright.numpy(), mask.numpy()) > 0.9
+
+
+def test_specks_go_and_pieces_stay():
+    label_map = np.zeros((40, 40), np.uint8)
+    label_map[2:10, 2:10] = 1  # 64 pixels
+    label_map[20:22, 20:22] = 1  # 4 pixels
+    label_map[30, 30] = 2
+    label_map[35, 35] = 3
+    remove_specks(label_map, {1: 16, 2: 16})
+    assert (label_map == 1).sum() == 64 and not (label_map == 2).any() and (label_map == 3).sum() == 1
+
+
+def test_confidence_orders_sharp_soft_and_empty():
+    y, x = np.mgrid[:60, :60]
+    distance = torch.from_numpy(20 - np.hypot(y - 30, x - 30)).float()
+    sharp, soft = (mask_confidence(torch.sigmoid(distance * slope)) for slope in (4, 0.2))
+    assert 0.9 < sharp <= 1 and 0 <= soft < sharp
+    assert mask_confidence(torch.full((60, 60), 0.01)) > 0.95  # surely absent
+    assert mask_confidence(torch.full((60, 60), 0.45)) < 0.6  # perhaps there
+    assert mask_confidence(torch.ones(8, 8)) == 1
+
+
+def test_agreement_of_two_passes():
+    a = torch.zeros(20, 20)
+    a[:10] = 1
+    assert agreement(a, a) == 1 and agreement(a, 1 - a) == 0
+    assert agreement(torch.zeros(20, 20), torch.zeros(20, 20)) == 1
+
+
+def test_kept_logits_come_back_within_their_rounding_and_once():
+    store = LogitStore()
+    logits = torch.linspace(-12, 12, 600).view(20, 30)
+    store.put(7, {3: logits})
+    kept = store.take(7)[3]
+    assert (torch.sigmoid(kept) - torch.sigmoid(logits)).abs().max() < 0.008
+    assert store.take(7) == {} and store.take(8) == {}
+
+
+def test_region_similarity_by_hand():
+    a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    assert region_similarity(a, b) == 1
+    a[:2], b[1:3] = True, True
+    assert region_similarity(a, b) == pytest.approx(1 / 3)
+    assert region_similarity(a, ~a) == 0
