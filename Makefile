@@ -1,0 +1,42 @@
+# Two commands do everything: `make propagate` and `make test`. Both build .venv when it is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/result
+ARGS ?=
+
+.PHONY: setup propagate test lint clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+ifdef VIDEO
+# make propagate VIDEO=clip.mp4 MASK=first.png [OUT=dir] [ARGS="--clip-length 25"]
+propagate: $(VENV)/.ready
+	@test -n "$(MASK)" || { echo "perclip: error: give the mask of the first frame too: make propagate VIDEO=$(VIDEO) MASK=first.png" >&2; exit 2; }
+	$(BIN)/perclip propagate "$(VIDEO)" --keyframe "0=$(MASK)" --out "$(OUT)" $(ARGS)
+else
+# The sample is rendered afresh, with true masks, so that the run can say how good it is.
+propagate: $(VENV)/.ready
+	rm -rf out/sample out/sample-result
+	$(BIN)/perclip sample --out out/sample
+	$(BIN)/perclip propagate out/sample/sample.mp4 --keyframe 0=out/sample/masks/00000.png \
+		--truth out/sample/masks --out out/sample-result $(ARGS)
+endif
+
+test: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,7 @@
+"""`python -m plugin.cli`: the same as `perclip`."""
+
+import sys
+
+from plugin.cli import main
+
+sys.exit(main())

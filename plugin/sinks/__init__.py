@@ -1,0 +1,1 @@
+"""Where results go: mask pictures, videos, plots, reports and annotation files."""

@@ -1,0 +1,72 @@
+"""Results as a COCO instances file, with masks as compressed RLE."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import cv2
+
+from model.result import FrameResult
+from plugin.keyframes.keyframe_set import default_name
+from plugin.shapes.coco_rle import compress_counts, runs_to_counts
+from plugin.shapes.rle import object_runs
+from plugin.sinks.atomic_write import atomic_write
+
+
+def write_coco_json(
+    results: Iterable[FrameResult],
+    path: str | Path,
+    *,
+    frame_names: Callable[[int], str],
+    object_names: Mapping[int, str],
+) -> None:
+    """Write results as they come; only the list of images is held in memory.
+
+    Every frame is an image, also without objects. Every mask is an annotation with `segmentation` (compressed RLE),
+    `area`, `bbox`, `iscrowd` 0, `score` (the confidence, 0..1), `track_id` (the object id), and in `attributes` again
+    `track_id` and `is_keyframe`. Objects of the same name share a category.
+
+    Args:
+        results: frames in ascending order.
+        path: the file; an older one is replaced once the new one is complete.
+        frame_names: the image's file name for a frame number.
+        object_names: label of every object id; "object 3" for an id that is not there.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    images: list[dict] = []
+    categories: dict[str, int] = {}
+    for object_id in sorted(object_names):
+        categories.setdefault(object_names[object_id], len(categories) + 1)
+    with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"annotations":[')
+        count = 0
+        for result in results:
+            label_map = result.label_map
+            height, width = label_map.shape
+            image_id = len(images) + 1
+            images.append({"id": image_id, "file_name": frame_names(result.index), "width": width, "height": height})
+            for object_id, columns in object_runs(cv2.transpose(label_map)).items():
+                name = object_names.get(object_id, default_name(object_id))
+                left, top = int(columns[0, 0]), int(columns[:, 1].min())
+                right, bottom = int(columns[-1, 0]) + 1, int(columns[:, 2].max())
+                count += 1
+                annotation = {
+                    "id": count,
+                    "image_id": image_id,
+                    "category_id": categories.setdefault(name, len(categories) + 1),
+                    "segmentation": {
+                        "size": [height, width],
+                        "counts": compress_counts(runs_to_counts(columns, height, width)),
+                    },
+                    "area": int((columns[:, 2] - columns[:, 1]).sum()),
+                    "bbox": [left, top, right - left, bottom - top],
+                    "iscrowd": 0,
+                    "score": round(float(result.confidence[object_id]), 6),
+                    "track_id": object_id,
+                    "attributes": {"track_id": object_id, "is_keyframe": bool(result.is_keyframe)},
+                }
+                file.write((",\n" if count > 1 else "\n") + json.dumps(annotation, allow_nan=False))
+        listed = [{"id": number, "name": name, "supercategory": ""} for name, number in categories.items()]
+        file.write(f'\n],\n"images":{json.dumps(images)},\n"categories":{json.dumps(listed)}\n}}\n')

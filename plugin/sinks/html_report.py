@@ -1,0 +1,139 @@
+"""One self-contained web page about a run."""
+
+import base64
+import io
+import os
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
+
+from model.errors import InputError
+from model.result import FrameResult
+from plugin.sinks.atomic_write import atomic_write
+from plugin.sinks.doubt import Doubt, most_doubtful
+from plugin.sinks.overlay import draw_overlay
+from plugin.sinks.palette import PALETTE
+from plugin.sources.frame_source import FrameSource
+
+_DOUBTFUL = 20
+_THUMBNAIL = (240, 240)  # box in pixels
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+img { max-width: 100%; height: auto; border-radius: 6px; vertical-align: middle; }
+table { border-collapse: collapse; }
+th, td { text-align: left; padding: .35rem 1.2rem .35rem .4rem; border-bottom: 1px solid var(--line); }
+thead th { background: var(--soft); }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+
+def write_html_report(
+    path: Path | str,
+    *,
+    title: str,
+    records: Iterable[FrameResult],
+    object_names: Mapping[int, str],
+    pictures: Mapping[str, Path],
+    facts: Mapping[str, str],
+    source: FrameSource | None = None,
+    files: Iterable[Path] = (),
+) -> None:
+    """Write one HTML file that needs nothing else: pictures are inside it, it loads nothing from anywhere.
+
+    It shows the facts, the pictures, a table of the 20 most doubtful frames with thumbnails, and links to other files.
+
+    Args:
+        path: the file to write.
+        title: heading of the page.
+        records: results in ascending order; gone through twice, so an iterator will not do.
+        object_names: what to call the objects; `object 3` for those without a name.
+        pictures: caption -> PNG, JPEG or WebP file, shown in this order.
+        facts: name -> value, shown as a table in this order.
+        source: the frames for the thumbnails; None draws the masks alone.
+        files: further files, linked by their path relative to the page.
+
+    Raises:
+        InputError: a picture cannot be read, a frame cannot be read, or the page cannot be written.
+    """
+    path = Path(path)
+    doubts = most_doubtful(records, _DOUBTFUL)
+    thumbnails = _thumbnails(records, {doubt.index for doubt in doubts}, source)
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        _facts_table(facts),
+        *(_picture(caption, Path(file)) for caption, file in pictures.items()),
+        _doubt_table(doubts, thumbnails, object_names),
+        _links(files, path.parent),
+    ]
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n"
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _facts_table(facts: Mapping[str, str]) -> str:
+    rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>\n" for k, v in facts.items())
+    return f"<table>\n{rows}</table>" if rows else ""
+
+
+def _picture(caption: str, file: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: the picture for the report cannot be read ({error.strerror})") from None
+    kind = _TYPES.get(file.suffix.lower())
+    if kind is None:
+        raise InputError(f"{file}: the report shows PNG, JPEG and WebP pictures only")
+    return f'<h2>{escape(caption)}</h2>\n<img src="{_data_uri(content, kind)}" alt="{escape(caption)}">'
+
+
+def _doubt_table(doubts: list[Doubt], thumbnails: Mapping[int, bytes], object_names: Mapping[int, str]) -> str:
+    if not doubts:
+        return ""
+    rows = []
+    for doubt in doubts:
+        uri = _data_uri(thumbnails[doubt.index], "image/jpeg")
+        name = object_names.get(doubt.object_id, f"object {doubt.object_id}")
+        rows.append(
+            f'<tr><td><img src="{uri}" alt="frame {doubt.index}"></td><td class="number">{doubt.index}</td>'
+            f'<td class="number">{doubt.confidence:.2f}</td><td>{escape(name)}</td></tr>\n'
+        )
+    head = "<tr><th></th><th>Frame</th><th>Confidence</th><th>Least certain object</th></tr>"
+    return f"<h2>The most doubtful frames</h2>\n<table>\n<thead>{head}</thead>\n{''.join(rows)}</table>"
+
+
+def _links(files: Iterable[Path], folder: Path) -> str:
+    names = [Path(os.path.relpath(file, folder)).as_posix() for file in files]
+    items = "".join(f'<li><a href="{quote(name)}">{escape(name)}</a></li>\n' for name in names)
+    return f"<h2>Files</h2>\n<ul>\n{items}</ul>" if items else ""
+
+
+def _thumbnails(records: Iterable[FrameResult], wanted: set[int], source: FrameSource | None) -> dict[int, bytes]:
+    """Small JPEGs of the wanted frames: with the frame below the mask where there is a source."""
+    thumbnails = {}
+    for record in records:
+        if record.index in wanted:
+            mask = record.label_map
+            pixels = PALETTE[mask] if source is None else draw_overlay(source[record.index], mask)
+            picture = Image.fromarray(pixels)
+            picture.thumbnail(_THUMBNAIL, Image.Resampling.LANCZOS)
+            content = io.BytesIO()
+            picture.save(content, "JPEG", quality=85)
+            thumbnails[record.index] = content.getvalue()
+    return thumbnails
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,24 @@
+"""The colours of object ids: the 256-colour palette that DAVIS and PASCAL VOC use."""
+
+import numpy as np
+
+
+def _build() -> np.ndarray:
+    """Spread the bits of an id over its colour: every three bits give the next lower bit of red, green and blue."""
+    ids = np.arange(256)
+    colours = np.zeros((256, 3), np.int64)
+    for level in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (ids >> (3 * level + channel) & 1) << (7 - level)
+    return colours.astype(np.uint8)
+
+
+PALETTE = _build()
+"""uint8 (256, 3) RGB: row i is the colour of object id i; row 0, the background, is black."""
+PALETTE.setflags(write=False)
+
+
+def colour(object_id: int) -> tuple[int, int, int]:
+    """The RGB colour of an object id 0..255, channels 0..255."""
+    red, green, blue = PALETTE[object_id]
+    return int(red), int(green), int(blue)

@@ -1,0 +1,92 @@
+"""Which frames a video stream holds: frame number -> presentation time and place to start decoding."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+# VP8 stores hidden reference frames as packets of their own, so its packets are not its frames.
+_CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """The frames of a stream in presentation order. Times are in the stream's time base.
+
+    Attributes:
+        times: presentation time of every frame, strictly ascending.
+        keyframes: presentation times at which decoding can start, strictly ascending. The first one serves as the start
+            of the file; it may lie before `times[0]` where an edit list hides the first frames.
+    """
+
+    times: Sequence[int]
+    keyframes: Sequence[int]
+
+    def number_at(self, time: int | None) -> int | None:
+        """The number of the frame shown at `time`, or None where the stream has no such frame."""
+        if time is None:
+            return None
+        number = bisect_left(self.times, time)
+        return number if number < len(self.times) and self.times[number] == time else None
+
+    def keyframe_before(self, number: int) -> int:
+        """Position in `keyframes` of the last keyframe that is not after frame `number`."""
+        return max(0, bisect_right(self.keyframes, self.times[number]) - 1)
+
+    def first_frame_of(self, keyframe: int) -> int:
+        """Number of the first frame that is shown at or after the keyframe at position `keyframe`."""
+        return bisect_left(self.times, self.keyframes[keyframe]) if keyframe > 0 else 0
+
+
+def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTable | None:
+    """List the frames of a stream from its packets, without decoding; reads the whole file once.
+
+    A file that was cut off ends before the first frame that is missing or incomplete.
+
+    Returns:
+        The table, or None where the packets do not tell the frames: they bear no, repeated or restarting presentation
+        times (raw streams, AVI with B-frames, joined recordings), or some of them are never shown.
+    """
+    shown: list[tuple[int, int | None]] = []  # presentation and decoding time of every packet that becomes a frame
+    keyframes: list[int] = []
+    complete = True
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:  # the packet that asks the decoder for its last frames
+                continue
+            complete = not packet.is_corrupt
+            if packet.pts is None:
+                return None
+            if packet.is_keyframe:
+                keyframes.append(packet.pts)
+            elif not keyframes:
+                continue  # nothing can be decoded before the first keyframe
+            if not packet.is_discard:
+                shown.append((packet.pts, packet.dts))
+    except av.error.FFmpegError:
+        complete = False
+    else:
+        if shown and not complete:
+            shown.pop()
+        complete = complete and not _promises_more_bytes(container, stream)
+    times = [time for time, _ in shown]
+    if shown and not complete:
+        # What is missing would be decoded, and hence shown, after this time: up to here no frame lacks a neighbour.
+        last = shown[-1][1]
+        times = [time for time in times if last is None or time <= last]
+    if (
+        len(set(times)) < len(times)
+        or keyframes != sorted(set(keyframes))
+        or stream.codec_context.name in _CODECS_WITH_HIDDEN_PACKETS
+    ):
+        return None
+    return FrameTable(sorted(times), keyframes)
+
+
+def _promises_more_bytes(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the file's index names packets behind the end of the file, as in an mp4 that was cut off."""
+    size = container.size
+    return size > 0 and any(entry.pos + entry.size > size for entry in stream.index_entries)

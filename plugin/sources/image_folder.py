@@ -1,0 +1,120 @@
+"""A folder of images as a source of frames."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from model.errors import InputError
+from plugin.sources.frame_source import FrameReader
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+_EXIF_ORIENTATION = 0x0112
+_WIDE_INTEGER_MODES = frozenset({"I", "I;16", "I;16L", "I;16B"})
+
+
+class ImageFolder(FrameReader):
+    """The images of one folder in natural order (img2 before img10), all of one size.
+
+    Reads JPEG, PNG, WEBP, BMP and TIFF of any 8-bit or 16-bit kind; alpha is dropped, EXIF rotation is applied. 16-bit
+    gray images are scaled to 8 bits by one factor for the whole folder, which the brightest pixel of the first image
+    decides, so that 10-, 12- and 14-bit cameras do not come out black. Hidden files and other files are ignored.
+
+    Opening reads the headers only; an image that turns out to be broken is reported when its frame is read.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: the folder is missing or holds no image, its first image is broken, or the sizes differ.
+    """
+
+    fps = None
+
+    def __init__(self, path: Path | str):
+        self._folder = Path(path)
+        self._files = _image_files(self._folder)
+        size = None
+        for index, file in enumerate(self._files):
+            found = _size_in_header(file)
+            if found is None and index == 0:
+                raise InputError(f"{file}: the first image cannot be read; repair or remove it")
+            size = size or found
+            if found is not None and found != size:
+                raise InputError(
+                    f"{file}: the image is {found[0]}x{found[1]} but {self._files[0].name} is {size[0]}x{size[1]}; "
+                    "all frames of a video must have one size"
+                )
+        self.width, self.height = size
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def name(self, index: int) -> str:
+        """The file name of frame `index`."""
+        return self._files[index].name
+
+    def _read(self, index: int) -> np.ndarray:
+        file = self._files[index]
+        try:
+            with Image.open(file) as image:
+                frame = self._to_rgb(ImageOps.exif_transpose(image))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{file}: frame {index} cannot be read ({error}); repair or replace the image") from None
+        if frame.shape[:2] != (self.height, self.width):
+            raise InputError(
+                f"{file}: frame {index} is {frame.shape[1]}x{frame.shape[0]}, not {self.width}x{self.height}; "
+                "all frames of a video must have one size"
+            )
+        return frame
+
+    def _to_rgb(self, image: Image.Image) -> np.ndarray:
+        if image.mode == "F":
+            raise ValueError("floating-point images have no known range; save them with 8 or 16 bits")
+        if image.mode not in _WIDE_INTEGER_MODES:
+            return np.array(image.convert("RGB"))
+        gray = np.asarray(image).astype(np.int64) >> (self._bit_depth - 8)
+        return np.repeat(np.clip(gray, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+    @cached_property
+    def _bit_depth(self) -> int:
+        """Bits that hold the brightest pixel of the first image, 8..32; 16 where that image is not a wide one."""
+        with Image.open(self._files[0]) as image:
+            if image.mode not in _WIDE_INTEGER_MODES:
+                return 16
+            return max(8, int(np.asarray(image).max()).bit_length())
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """The image files of a folder in natural order."""
+    try:
+        files = [
+            file
+            for file in folder.iterdir()
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        ]
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check the path") from None
+    if not files:
+        raise InputError(f"{folder}: the folder holds no images; give one with JPEG, PNG, WEBP, BMP or TIFF files")
+    return sorted(files, key=lambda file: (_natural_key(file.name), file.name))
+
+
+def _natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that compares runs of digits as numbers."""
+    parts = (part for part in re.split(r"(\d+)", name) if part)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts]
+
+
+def _size_in_header(file: Path) -> tuple[int, int] | None:
+    """Width and height after EXIF rotation, or None where the header cannot be read."""
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            quarter_turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return (height, width) if quarter_turned else (width, height)

@@ -1,0 +1,254 @@
+"""A video file as a source of frames."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count, takewhile
+from pathlib import Path
+
+import av
+import numpy as np
+from av import Packet, VideoFrame
+from av.stream import Disposition
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from model.errors import InputError
+from plugin.sources.frame_cache import FrameCache
+from plugin.sources.frame_source import FrameReader
+from plugin.sources.frame_table import read_frame_table
+
+# A decoder may hand out a frame this many frames late: the largest picture buffer of H.264 and HEVC.
+_MAX_REORDER = 16
+# Where a frame does not come: frame threads lose good frames beside a bad one, and where a refresh spread over many
+# frames stands for keyframes, decoding must begin some of them earlier.
+_KEYFRAMES_BACK = (0, 1, 3, 8)
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED, which PyAV does not name
+
+
+class VideoFile(FrameReader):
+    """The frames of a video file, counted in presentation order; variable frame rates are not resampled.
+
+    Any container and codec that FFmpeg reads. Frames are upright (the file's rotation is applied), have the coded size
+    even where it is odd, and are converted to RGB with the file's own colour matrix and range; where the file does not
+    say, HD (wider than 1279 or higher than 576) counts as BT.709 and the rest as BT.601.
+
+    Opening reads all packets once to know every frame; nothing is decoded but the first frame. Streams without usable
+    timestamps (raw H.264, AVI with B-frames, VP8) are decoded once to count their frames, and cannot be read backwards
+    quickly. A file that was cut off is as long as its complete frames.
+
+    Args:
+        path: the file.
+        cache_bytes: memory for decoded frames, which is what makes reading backwards cheap: a group of pictures that
+            fits (190 frames of 1280x720 in the default 256 MB) is decoded once.
+
+    Raises:
+        InputError: there is no such file, it is no video, or it has no frame that can be decoded.
+    """
+
+    def __init__(self, path: Path | str, *, cache_bytes: int = 256 << 20):
+        self._path = Path(path)
+        self._container: av.container.InputContainer | None = None
+        self._cache = FrameCache(cache_bytes)
+        self._to_rgb24 = VideoReformatter()
+        self._unreadable: set[int] = set()
+        self._decoding: Iterator[tuple[int, VideoFrame]] = iter(())
+        self._next = 0  # number of the frame that `_decoding` gives next
+        try:
+            self._open(frame_threads=True)
+            self._table = read_frame_table(self._container, self._stream)
+            if self._table is not None and self._table.times:
+                self._drop_frames_cut_from_their_keyframe()
+            self._length = self._count_frames() if self._table is None else len(self._table.times)
+            if self._length == 0:
+                raise InputError(f"{self._path}: the video has no complete frame; check the file, or export it again")
+            self._start(0)
+            first = self._frame(0)
+        except BaseException:
+            self.close()
+            raise
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate) if rate else None
+        self._coded_size = (first.width, first.height)
+        self._transposed, self._flips = _orientation(first)
+        self.width, self.height = self._coded_size[::-1] if self._transposed else self._coded_size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def name(self, index: int) -> str:
+        """`frame_000012`, as CVAT calls the frames of a video."""
+        return f"frame_{range(self._length)[index]:06d}"
+
+    def close(self) -> None:
+        """Close the file and drop the cached frames; may be called again."""
+        self._decoding = iter(())
+        self._cache.clear()
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _read(self, index: int) -> np.ndarray:
+        if self._container is None:
+            raise ValueError(f"{self._path} is closed")
+        frame = self._frame(index)
+        if (frame.width, frame.height) != self._coded_size:
+            raise InputError(
+                f"{self._path}: frame {index} is {frame.width}x{frame.height} but the video began with "
+                f"{self._coded_size[0]}x{self._coded_size[1]}; re-encode it to one size"
+            )
+        rgb = self._convert(frame, index)
+        if self._transposed:
+            rgb = rgb.transpose(1, 0, 2)
+        return np.ascontiguousarray(rgb[self._flips])
+
+    def _convert(self, frame: VideoFrame, index: int) -> np.ndarray:
+        """The frame as coded, as uint8 RGB."""
+        matrix = None
+        if frame.colorspace == _UNSPECIFIED:
+            is_hd = frame.width >= 1280 or frame.height > 576
+            matrix = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+        try:
+            rgb = self._to_rgb24.reformat(
+                frame, format="rgb24", src_colorspace=matrix, dst_color_range=ColorRange.JPEG, threads=1
+            )
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"{self._path}: frame {index} has {frame.format.name} pixels, which cannot be converted to RGB "
+                f"({error.strerror}); re-encode the video"
+            ) from None
+        return rgb.to_ndarray()
+
+    def _frame(self, index: int) -> VideoFrame:
+        """Frame `index` from the cache or from the decoder."""
+        frame = self._cache.get(index)
+        if frame is not None:
+            return frame
+        if index not in self._unreadable:
+            keyframe = first = 0
+            if self._table is not None:
+                keyframe = self._table.keyframe_before(index)
+                first = self._table.first_frame_of(keyframe)
+            if not first <= self._next <= index:
+                self._start(keyframe)
+            frame = self._decode_until(index)
+            for back in _KEYFRAMES_BACK:
+                if frame is None:
+                    self._open(frame_threads=False)
+                    self._start(max(0, keyframe - back))
+                    frame = self._decode_until(index)
+        if frame is None:
+            self._unreadable.add(index)
+            advice = f"use frames 0 to {index - 1} only, or repair the file" if index else "repair the file"
+            raise InputError(f"{self._path}: frame {index} cannot be decoded, the file is damaged there; {advice}")
+        return frame
+
+    def _decode_until(self, index: int) -> VideoFrame | None:
+        """Decode on to frame `index`, keeping all frames on the way; None where the decoder leaves it out."""
+        for number, frame in self._decoding:
+            self._cache.put(number, frame)
+            self._next = max(self._next, number + 1)
+            if number == index:
+                return frame
+            if number > index + _MAX_REORDER:
+                break
+        return None
+
+    def _start(self, keyframe: int) -> None:
+        """Begin to decode at the keyframe with this position in the table."""
+        self._decoding = self._decoded(keyframe)
+        self._next = self._table.first_frame_of(keyframe) if self._table is not None else 0
+
+    def _decoded(self, keyframe: int) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield frame numbers and frames as the decoder gives them, from a keyframe to the end of the file."""
+        ordinal = count()
+        for frame in self._decoded_packets(self._packets_from(keyframe)):
+            if self._table is None:
+                yield next(ordinal), frame
+                continue
+            number = self._table.number_at(frame.pts)
+            # Frames shown before the keyframe may lack the frames they refer to.
+            if number is not None and (keyframe == 0 or frame.pts >= self._table.keyframes[keyframe]):
+                yield number, frame
+
+    def _decoded_packets(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+        """Decode packets; those that cannot be decoded are left out."""
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                continue
+            yield from frames
+
+    def _packets_from(self, keyframe: int) -> Iterator[Packet]:
+        """Yield the packets of the stream in decoding order, from a keyframe on."""
+        if keyframe > 0:
+            wanted = self._table.keyframes[keyframe]
+            for target in (keyframe, keyframe - 1, keyframe - 8):  # seeking is not exact in every container
+                packets = self._demuxed(self._table.keyframes[max(0, target)])
+                first = next((p for p in packets if p.pts == wanted or (p.is_keyframe and p.pts > wanted)), None)
+                if first is not None and first.pts == wanted:
+                    yield first
+                    yield from packets
+                    return
+        self._open(self._frame_threads)
+        yield from self._demuxed()
+
+    def _demuxed(self, time: int | None = None) -> Iterator[Packet]:
+        """Yield packets in decoding order from where the file stands, or from a keyframe at about `time`."""
+        try:
+            if time is not None:
+                self._container.seek(time, stream=self._stream)
+            yield from self._container.demux(self._stream)
+        except av.error.FFmpegError:  # the file ends in rubbish: ask the decoder for what it still holds
+            last = Packet()
+            last.stream = self._stream
+            yield last
+
+    def _drop_frames_cut_from_their_keyframe(self) -> None:
+        """Take the frames before the first keyframe out of the table if the decoder does not give them."""
+        keyframe_time = self._table.keyframes[0]
+        if self._table.times[0] < keyframe_time:
+            self._start(0)
+            given = {frame.pts for _, frame in takewhile(lambda item: item[1].pts < keyframe_time, self._decoding)}
+            kept = [time for time in self._table.times if time >= keyframe_time or time in given]
+            self._table = replace(self._table, times=kept)
+
+    def _count_frames(self) -> int:
+        self._start(0)
+        return sum(1 for _ in self._decoding)
+
+    def _open(self, frame_threads: bool) -> None:
+        """Open the file at its beginning and choose its video stream."""
+        if self._container is not None:
+            self._container.close()
+        try:
+            self._container = av.open(str(self._path))
+            self._stream = self._container.streams.best("video")
+        except (av.error.FFmpegError, OSError) as error:
+            self._container = None
+            raise InputError(f"{self._path}: {_why_it_does_not_open(self._path, error)}") from None
+        if self._stream is None or self._stream.disposition & Disposition.attached_pic:
+            raise InputError(f"{self._path}: the file holds no video stream; give a video or a folder of images")
+        if self._stream.codec_context is None:
+            raise InputError(f"{self._path}: no decoder for this kind of video; re-encode it, for example to H.264")
+        self._stream.thread_type = "AUTO" if frame_threads else "SLICE"
+        self._frame_threads = frame_threads
+
+
+def _why_it_does_not_open(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "there is no such file; check the path"
+    if path.stat().st_size == 0:
+        return "the file is empty; copy or download it again"
+    reason = getattr(error, "strerror", None) or error
+    return f"the file cannot be opened as a video ({reason}); if a copy was cut short, copy it again, or re-encode it"
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, tuple[slice, slice]]:
+    """How a frame is turned upright: whether rows and columns are exchanged, then how both are run through."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, (slice(None), slice(None))
+    x_from_x, y_from_x, _, x_from_y, y_from_y = np.frombuffer(bytes(matrix), np.int32)[:5]
+    transposed = abs(int(y_from_x)) > abs(int(x_from_x))
+    across, down = (x_from_y, y_from_x) if transposed else (x_from_x, y_from_y)
+    return bool(transposed), (slice(None, None, -1 if down < 0 else 1), slice(None, None, -1 if across < 0 else 1))

@@ -1,0 +1,252 @@
+"""The command line as a person uses it: real processes, real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from plugin.cli import main
+from plugin.sample import render_sample
+
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    return render_sample(tmp_path_factory.mktemp("sample"), frames=FRAMES, height=120, width=160)
+
+
+@pytest.fixture(scope="module")
+def folder(sample):
+    return sample.video.parent
+
+
+def command(folder: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *("propagate", str(folder / "sample.mp4"), "--keyframe", f"0={folder / 'masks' / '00000.png'}"),
+        *("--out", str(out), "--short-side", "120", "--dtype", "float32", *more),
+    ]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "plugin.cli", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def masks(out: Path) -> dict[int, np.ndarray]:
+    return {int(p.stem): np.array(Image.open(p)) for p in sorted((out / "masks").glob("*.png"))}
+
+
+def test_one_command_gives_masks_pictures_and_a_measured_overlap(folder, tmp_path):
+    done = run(*command(folder, tmp_path / "r", "--format", "all", "--truth", str(folder / "masks")))
+    assert done.returncode == 0, done.stderr
+    assert sorted(masks(tmp_path / "r")) == list(range(FRAMES))
+    measured = float(re.search(r"measured J\s+([\d.]+)", done.stdout)[1])
+    assert measured > 0.75
+    for name in (
+        "overlay.mp4",
+        "instances.json",
+        "cvat_video.xml",
+        "cvat_images.xml",
+        "contact_sheet.png",
+        "report.html",
+    ):
+        assert (tmp_path / "r" / name).stat().st_size > 1000, name
+    assert "report.html" in done.stdout and "100%" in done.stderr
+    np.testing.assert_array_equal(masks(tmp_path / "r")[0], np.array(Image.open(folder / "masks" / "00000.png")))
+
+
+def test_exported_annotations_serve_as_keyframes_again(folder, tmp_path):
+    assert main(command(folder, tmp_path / "a", "--stop", "6", "--format", "coco,cvat-video,cvat-images")) == 0
+    for name in ("instances.json", "cvat_video.xml", "cvat_images.xml"):
+        out = tmp_path / name.replace(".", "_")
+        again = ["propagate", str(folder / "sample.mp4"), "--keyframe", str(tmp_path / "a" / name), "--out", str(out)]
+        assert main([*again, "--stop", "6", "--format", "none", "--short-side", "120"]) == 0
+        expected, found = masks(tmp_path / "a"), masks(out)
+        for i in range(6):
+            np.testing.assert_array_equal(found[i] > 0, expected[i] > 0)
+
+
+def test_an_interrupted_run_leaves_valid_frames_and_resumes(folder, tmp_path):
+    out = tmp_path / "r"
+    arguments = command(folder, out, "--clip-length", "1", "--format", "none")
+    process = subprocess.Popen([sys.executable, "-m", "plugin.cli", *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while len(list((out / "masks").glob("0*.png"))) < 3 and time.time() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, error
+    assert "--resume" in error and "Traceback" not in error
+    before = masks(out)
+    assert 0 < len(before) < FRAMES
+
+    plain = run(*arguments)
+    assert plain.returncode == 2 and "add --resume" in plain.stderr
+    other = run(*command(folder, out, "--clip-length", "2", "--resume"))
+    assert other.returncode == 2 and "with clip_length 1" in other.stderr
+    resumed = run(*arguments, "--resume", "--truth", str(folder / "masks"))
+    assert resumed.returncode == 0, resumed.stderr
+    after = masks(out)
+    assert sorted(after) == list(range(FRAMES))
+    for i, mask in before.items():
+        np.testing.assert_array_equal(after[i], mask)
+    assert float(re.search(r"measured J\s+([\d.]+)", resumed.stdout)[1]) > 0.75
+
+
+def test_a_killed_run_resumes(folder, tmp_path):
+    out = tmp_path / "r"
+    arguments = command(folder, out, "--clip-length", "1", "--format", "none")
+    process = subprocess.Popen([sys.executable, "-m", "plugin.cli", *arguments], stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while len(list((out / "masks").glob("0*.png"))) < 3 and time.time() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert main([*arguments, "--resume"]) == 0
+    assert sorted(masks(out)) == list(range(FRAMES))
+
+
+def test_objects_can_be_chosen_named_and_declared_absent(folder, tmp_path):
+    out = tmp_path / "r"
+    assert main(command(folder, out, "--objects", "2=barrel", "--absent", "12=2", "--format", "coco")) == 0
+    found = masks(out)
+    assert {int(v) for m in found.values() for v in np.unique(m)} == {0, 2}
+    assert not any(m.any() for i, m in found.items() if i >= 12)
+    content = json.loads((out / "instances.json").read_text())
+    assert [c["name"] for c in content["categories"]] == ["barrel"]
+
+
+def test_a_folder_of_images_is_a_source(folder, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(4):
+        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / f"img{i + 8}.png")
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:40, 20:60] = 1
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    arguments = ["propagate", str(frames), "--keyframe", f"3={tmp_path / 'm.png'}", "--out", str(tmp_path / "r")]
+    assert main([*arguments, "--format", "none"]) == 0
+    assert sorted(masks(tmp_path / "r")) == [0, 1, 2, 3]
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    listing = capsys.readouterr().out
+    assert re.search(r"perclip-lite\s+ready", listing) and re.search(r"pcvos\s+needs --weights", listing)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["propagate", "--help"], ["models", "--help"], ["sample", "--help"]])
+def test_help_teaches_and_needs_no_torch(arguments):
+    code = (
+        f"import sys; from plugin.cli import main\ntry: main({arguments})\nfinally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and "usage: perclip" in done.stdout, done.stderr
+    if arguments[0] == "propagate":
+        assert "--keyframe 0=first.png" in done.stdout and "exit codes" in done.stdout
+
+
+def bad_size(tmp_path):
+    Image.fromarray(np.ones((50, 50), np.uint8)).save(tmp_path / "bad.png")
+
+
+def bad_empty(tmp_path):
+    Image.fromarray(np.zeros((120, 160), np.uint8)).save(tmp_path / "bad.png")
+
+
+def bad_many_ids(tmp_path):
+    ids = np.arange(120 * 160, dtype=np.uint16).reshape(120, 160) % 300
+    Image.fromarray(ids).save(tmp_path / "bad.png")
+
+
+BAD_MASKS = {bad_size: "50x50", bad_empty: "empty|no object", bad_many_ids: "300|299"}
+
+
+@pytest.mark.parametrize("make", BAD_MASKS)
+def test_bad_masks_are_refused_in_one_line(folder, tmp_path, capsys, make):
+    make(tmp_path)
+    out = tmp_path / "r"
+    arguments = ["propagate", str(folder / "sample.mp4"), "--keyframe", f"0={tmp_path / 'bad.png'}", "--out", str(out)]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("perclip: error: ") and error.count("\n") == 1
+    assert re.search(BAD_MASKS[make], error), error
+    assert not out.exists()
+
+
+def test_bad_input_is_refused_in_one_line(folder, tmp_path, capsys):
+    video, mask, out = str(folder / "sample.mp4"), f"0={folder / 'masks' / '00000.png'}", str(tmp_path / "r")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "cut.mp4").write_bytes((folder / "sample.mp4").read_bytes()[:4000])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    (tmp_path / "bad.pth").write_bytes(b"nothing")
+    good = ["propagate", video, "--keyframe", mask, "--out", out]
+    cases = {
+        "nowhere.mp4": ["propagate", str(tmp_path / "nowhere.mp4"), "--keyframe", mask, "--out", out],
+        "empty.mp4": ["propagate", str(tmp_path / "empty.mp4"), "--keyframe", mask, "--out", out],
+        "cut.mp4": ["propagate", str(tmp_path / "cut.mp4"), "--keyframe", mask, "--out", out],
+        f"0..{FRAMES - 1}": ["propagate", video, "--keyframe", mask.replace("0=", "99=", 1), "--out", out],
+        "not empty": [*good[:-1], str(tmp_path / "full")],
+        "--format": [*good, "--format", "gif"],
+        "--objects": [*good, "--objects", "one"],
+        "object 9": [*good, "--objects", "9"],
+        "--absent": [*good, "--absent", "12"],
+        "object 5": [*good, "--absent", "12=5"],
+        "has a mask on that very frame": [*good, "--absent", "0=1"],
+        "clip_length": [*good, "--clip-length", "0"],
+        "bad.pth": [*good, "--model", "stcn", "--weights", str(tmp_path / "bad.pth")],
+        "no weights of 'pcvos'": [*good, "--model", "pcvos"],
+        "device": [*good, "--device", "quantum"],
+        "start 9 and stop 4": [*good, "--start", "9", "--stop", "4"],
+        "--frames": ["sample", "--out", out, "--frames", "0"],
+    }
+    for says, arguments in cases.items():
+        assert main(arguments) == 2, says
+        error = capsys.readouterr().err
+        assert error.startswith("perclip: error: ") and error.count("\n") == 1 and says in error, (says, error)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(folder, tmp_path, capsys):
+    out = tmp_path / "r"
+    assert main(command(folder, out, "--stop", "4", "--format", "none")) == 0
+    journal = out / "frames.jsonl"
+    kept = journal.read_bytes()
+    journal.unlink()
+    os.symlink("/dev/full", journal)
+    try:
+        assert main(command(folder, out, "--format", "none", "--resume")) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("perclip: error: ") and "no space left" in error and "--resume" in error
+    finally:
+        journal.unlink()
+        journal.write_bytes(kept)
+    assert main(command(folder, out, "--format", "none", "--resume")) == 0
+    assert sorted(masks(out)) == list(range(FRAMES))
+
+
+def test_a_bad_image_in_the_middle_stops_there_and_keeps_what_is_done(tmp_path, capsys):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / f"{i:03d}.png")
+    (frames / "008.png").write_bytes((frames / "008.png").read_bytes()[:300])
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:40, 20:60] = 1
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    arguments = ["propagate", str(frames), "--keyframe", f"0={tmp_path / 'm.png'}", "--out", str(tmp_path / "r")]
+    assert main([*arguments, "--format", "none", "--short-side", "0"]) == 2
+    assert "008.png" in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(masks(tmp_path / "r")) == list(range(6))
