@@ -1,0 +1,59 @@
+"""Keyframes from files: mask pictures, COCO, CVAT's XML."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.errors import InputError
+from plugin.keyframes.coco import read_coco
+from plugin.keyframes.cvat_xml import read_cvat_xml
+from plugin.keyframes.keyframe_set import KeyframeSet, default_name, merge_keyframe_sets
+from plugin.keyframes.label_map import ColourTable, read_label_map, read_label_map_folder, read_label_map_keyframe
+
+__all__ = [
+    "KeyframeSet",
+    "read_coco",
+    "read_cvat_xml",
+    "read_keyframes",
+    "read_label_map",
+    "read_label_map_folder",
+]
+
+
+def read_keyframes(values: Sequence[str], frame_size: tuple[int, int]) -> KeyframeSet:
+    """Read all keyframes of a run.
+
+    Args:
+        values: each `INDEX=mask.png` (a mask picture for that frame), a folder of mask pictures, a COCO `.json` or a
+            CVAT `.xml`. Values add up; an object id is the same object in all of them, and so is a colour in mask
+            pictures. Where their masks overlap, the later value covers the earlier.
+        frame_size: (H, W) of the video in pixels.
+
+    Raises:
+        InputError: nothing is given, a value is none of these, a file cannot be used or is not as large as the video,
+            or one object is given twice on a frame.
+    """
+    if not values:
+        raise InputError("no keyframes are given: give INDEX=mask.png, a folder of masks, a COCO .json or a CVAT .xml")
+    colours: ColourTable = {}
+    return merge_keyframe_sets([(value, _read_value(value, frame_size, colours)) for value in values])
+
+
+def _read_value(value: str, frame_size: tuple[int, int], colours: ColourTable) -> KeyframeSet:
+    """The keyframes of one value."""
+    numbered = re.fullmatch(r"([0-9]{1,9})=(.+)", value)
+    if numbered:
+        keyframe = read_label_map_keyframe(numbered[2], int(numbered[1]), frame_size, colours)
+        return KeyframeSet((keyframe,), {object_id: default_name(object_id) for object_id in keyframe.objects})
+    path = Path(value)
+    if path.is_dir():
+        return read_label_map_folder(path, frame_size, colours)
+    if path.suffix.lower() == ".json":
+        return read_coco(path, frame_size)
+    if path.suffix.lower() == ".xml":
+        return read_cvat_xml(path, frame_size)
+    if path.exists():
+        raise InputError(
+            f"{value}: which frame is it for? Give 0={value} for the first frame, a COCO .json or a CVAT .xml"
+        )
+    raise InputError(f"{value} is no keyframe: give INDEX=mask.png, a folder of masks, a COCO .json or a CVAT .xml")

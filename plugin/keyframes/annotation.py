@@ -1,0 +1,126 @@
+"""The shapes of an annotation file, and how they become keyframes.
+
+Which shapes are one object:
+
+* shapes of one label with the same identity (COCO's `track_id`, CVAT's group, a CVAT track) are one object;
+* shapes without identity are one object per label as long as no frame has two of them;
+* when all of them are on one frame, each is an object of its own.
+
+Identities that are whole numbers in 1..255, different for all objects, become the object ids; otherwise objects are
+numbered from 1 in the order of the file.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.errors import InputError
+from model.keyframe import Keyframe
+from plugin.keyframes.keyframe_set import KeyframeSet
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One shape on one frame.
+
+    Attributes:
+        where: names the shape in errors, as "annotation 12".
+        frame: frame number, 0-based.
+        size: (H, W) of the frame in pixels.
+        label: the name of the object's kind.
+        paint: gives bool (H, W); None says that the object is absent on this frame.
+        identity: equal for all shapes of an object; None when the file does not say.
+        fallback: the identity to use when it cannot be told from the label alone; None makes this an error.
+        z_order: higher shapes cover lower ones; among equals the later in the file covers.
+    """
+
+    where: str
+    frame: int
+    size: tuple[int, int]
+    label: str
+    paint: Callable[[], np.ndarray] | None
+    identity: Hashable = None
+    fallback: Hashable = None
+    z_order: int = 0
+
+
+def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> KeyframeSet:
+    """Paint annotations into keyframes.
+
+    A shape that covers no pixel's centre says nothing. An object whose shapes are all covered by others is not to be
+    seen: its keyframe lists it without pixels, which means absent.
+
+    Args:
+        annotations: in the order of the file.
+        how_to_link: ends the error for shapes whose object cannot be told, as "give each annotation a track_id".
+
+    Raises:
+        InputError: a shape is broken, shapes cannot be told apart, there are more than 255 objects, or none.
+    """
+    keys = _object_keys(annotations, how_to_link)
+    ids = _object_ids(keys)
+    by_frame: dict[int, list[tuple[Annotation, int]]] = {}
+    for annotation, key in zip(annotations, keys):
+        by_frame.setdefault(annotation.frame, []).append((annotation, ids[key]))
+    painted = (_paint_frame(frame, by_frame[frame]) for frame in sorted(by_frame))
+    keyframes = tuple(keyframe for keyframe in painted if keyframe is not None)
+    spoken_for = {object_id for keyframe in keyframes for object_id in keyframe.objects}
+    if not spoken_for:
+        raise InputError("no mask, polygon or box covers a pixel: draw at least one object")
+    names = {object_id: label for (label, _), object_id in ids.items() if object_id in spoken_for}
+    return KeyframeSet(keyframes, dict(sorted(names.items())))
+
+
+def _object_keys(annotations: Sequence[Annotation], how_to_link: str) -> list[tuple[str, Hashable]]:
+    """For every annotation, the label and identity of its object."""
+    unlinked = Counter((a.label, a.frame) for a in annotations if a.identity is None)
+    frames = Counter(label for label, _ in unlinked)
+    crowded = {label: frame for (label, frame), count in unlinked.items() if count > 1}
+    keys: list[tuple[str, Hashable]] = []
+    for position, annotation in enumerate(annotations):
+        identity = annotation.identity
+        if identity is None and annotation.label in crowded:
+            if frames[annotation.label] == 1:
+                identity = ("shape", position)
+            elif annotation.fallback is not None:
+                identity = annotation.fallback
+            else:
+                raise InputError(
+                    f"frame {crowded[annotation.label]} has several {annotation.label!r} and nothing says "
+                    f"which is which on other frames: {how_to_link}"
+                )
+        keys.append((annotation.label, identity))
+    return keys
+
+
+def _object_ids(keys: Sequence[tuple[str, Hashable]]) -> dict[tuple[str, Hashable], int]:
+    """Number the objects."""
+    objects = list(dict.fromkeys(keys))
+    if len(objects) > 255:
+        raise InputError(f"{len(objects)} objects are too many: at most 255 can be carried in one run")
+    identities = [identity for _, identity in objects]
+    usable = all(isinstance(identity, int) and 1 <= identity <= 255 for identity in identities)
+    if not usable or len(set(identities)) < len(identities):
+        identities = range(1, len(objects) + 1)
+    return dict(zip(objects, identities))
+
+
+def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]]) -> Keyframe | None:
+    """The keyframe of one frame, or None when its shapes say nothing."""
+    size = shapes[0][0].size
+    label_map = np.zeros(size, dtype=np.uint8)
+    named: set[int] = set()
+    for annotation, object_id in sorted(shapes, key=lambda shape: shape[0].z_order):
+        if annotation.paint is None:
+            named.add(object_id)
+            continue
+        try:
+            mask = annotation.paint()
+        except InputError as error:
+            raise InputError(f"{annotation.where}: {error}") from error
+        if mask.any():
+            np.copyto(label_map, object_id, where=mask)
+            named.add(object_id)
+    return Keyframe(frame, label_map, tuple(named)) if named else None

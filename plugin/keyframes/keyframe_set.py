@@ -1,0 +1,91 @@
+"""The keyframes of one run, with the names of their objects."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.errors import InputError
+from model.keyframe import Keyframe
+
+
+@dataclass(frozen=True)
+class KeyframeSet:
+    """What the annotator gave.
+
+    Attributes:
+        keyframes: at most one per frame, ascending by frame.
+        object_names: for every object id that a keyframe speaks for, its label; "object 3" where the source has none.
+            Objects of one kind share a label.
+    """
+
+    keyframes: tuple[Keyframe, ...]
+    object_names: dict[int, str]
+
+
+def default_name(object_id: int) -> str:
+    """The label of an object whose source has no labels."""
+    return f"object {object_id}"
+
+
+def check_size(where: str | Path, size: tuple[int, int], frame_size: tuple[int, int] | None) -> None:
+    """Refuse a mask that is not as large as the frames.
+
+    Args:
+        where: names the mask in the error.
+        size, frame_size: (H, W) in pixels; None as `frame_size` allows every size.
+
+    Raises:
+        InputError: the sizes differ.
+    """
+    if frame_size is not None and tuple(size) != tuple(frame_size):
+        raise InputError(
+            f"{where} is {size[1]}x{size[0]} but the video is {frame_size[1]}x{frame_size[0]}: "
+            "export the mask at the video's size"
+        )
+
+
+def merge_keyframe_sets(sources: Sequence[tuple[str, KeyframeSet]]) -> KeyframeSet:
+    """Join keyframes of several sources. Object ids mean the same object in all of them.
+
+    Args:
+        sources: pairs of a name for errors and the keyframes, all of one size; where masks overlap, the later source
+            covers the earlier.
+
+    Raises:
+        InputError: two sources speak for one object on one frame, or name one object differently.
+    """
+    by_frame: dict[int, list[tuple[str, Keyframe]]] = {}
+    names: dict[int, tuple[str, str]] = {}
+    for source, keyframe_set in sources:
+        for keyframe in keyframe_set.keyframes:
+            by_frame.setdefault(keyframe.index, []).append((source, keyframe))
+        for object_id, name in keyframe_set.object_names.items():
+            other_source, other = names.get(object_id, (source, default_name(object_id)))
+            if default_name(object_id) not in (name, other) and name != other:
+                raise InputError(
+                    f"object {object_id} is {other!r} in {other_source} but {name!r} in {source}: "
+                    "put all keyframes into one file"
+                )
+            if object_id not in names or other == default_name(object_id):
+                names[object_id] = source, name
+    keyframes = tuple(_merge_frame(by_frame[index]) for index in sorted(by_frame))
+    return KeyframeSet(keyframes, {object_id: names[object_id][1] for object_id in sorted(names)})
+
+
+def _merge_frame(parts: Iterable[tuple[str, Keyframe]]) -> Keyframe:
+    """One keyframe from the keyframes that several sources give for a frame."""
+    (first_source, merged), *others = parts
+    owner = dict.fromkeys(merged.objects, first_source)
+    for source, keyframe in others:
+        for object_id in keyframe.objects:
+            if object_id in owner:
+                raise InputError(
+                    f"object {object_id} is given twice on frame {keyframe.index}, "
+                    f"by {owner[object_id]} and by {source}: keep one"
+                )
+            owner[object_id] = source
+        label_map = np.where(keyframe.label_map != 0, keyframe.label_map, merged.label_map)
+        merged = Keyframe(keyframe.index, label_map, tuple(owner))
+    return merged

@@ -1,0 +1,15 @@
+"""Masks as the shapes that CVAT and COCO store, and back."""
+
+from plugin.shapes.box import box_to_mask, mask_to_box
+from plugin.shapes.polygon import mask_to_polygons, polygons_to_mask
+from plugin.shapes.rle import decode_mask, encode_label_map, encode_mask
+
+__all__ = [
+    "box_to_mask",
+    "decode_mask",
+    "encode_label_map",
+    "encode_mask",
+    "mask_to_box",
+    "mask_to_polygons",
+    "polygons_to_mask",
+]

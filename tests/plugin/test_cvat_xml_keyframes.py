@@ -1,0 +1,148 @@
+"""Keyframes from CVAT's XML."""
+
+import numpy as np
+import pytest
+
+from plugin.keyframes import (
+    read_cvat_xml,
+)
+from tests.plugin.keyframe_files import (
+    SIZE,
+    cvat,
+    element,
+    entry,
+    fails,
+    frames_of,
+    image,
+    label_map,
+    mask_xml,
+    polygon_xml,
+    single_mask,
+    square,
+    track,
+)
+
+# CVAT
+
+
+def test_cvat_masks_of_one_label_are_one_object_and_closing_entries_say_nothing(tmp_path):
+    found = read_cvat_xml(
+        cvat(tmp_path, single_mask("dog", square(0, 0), 4), single_mask("dog", square(9, 9), 5)), SIZE
+    )
+    frames = frames_of(found)
+    assert found.object_names == {1: "dog"} and sorted(frames) == [4, 5]
+    np.testing.assert_array_equal(frames[4].label_map, label_map(o1=square(0, 0)))
+    np.testing.assert_array_equal(frames[5].label_map, label_map(o1=square(9, 9)))
+
+
+def test_cvat_groups_tell_objects_of_one_label_apart(tmp_path):
+    shapes = [(square(0, 0), 0, 5), (square(9, 9), 0, 2), (square(9, 9), 7, 5), (square(0, 0), 7, 2)]
+    path = cvat(tmp_path, *(single_mask("dog", mask, frame, group_id=group) for mask, frame, group in shapes))
+    frames = frames_of(read_cvat_xml(path))
+    np.testing.assert_array_equal(frames[0].label_map, label_map(o5=square(0, 0), o2=square(9, 9)))
+    np.testing.assert_array_equal(frames[7].label_map, label_map(o2=square(0, 0), o5=square(9, 9)))
+
+
+def test_ungrouped_cvat_masks_on_one_frame_are_objects_of_their_own(tmp_path):
+    shapes = [(square(0, 0), 0), (square(9, 9), 0), (square(9, 20), 6)]
+    found = read_cvat_xml(cvat(tmp_path, *(single_mask("dog", *shape) for shape in shapes)))
+    assert [k.objects for k in found.keyframes] == [(1, 2), (3,)]
+
+
+def test_a_cvat_track_is_an_object_that_may_be_absent(tmp_path):
+    path = cvat(
+        tmp_path,
+        track(
+            "dog",
+            polygon_xml(square(0, 0), **entry(0)),
+            polygon_xml(square(2, 2), **entry(3, keyframe=0)),
+            polygon_xml(square(4, 4), **entry(6)),
+            polygon_xml(square(4, 4), **entry(9, outside=1)),
+        ),
+        track("dog", element("box", xtl=10, ytl=10, xbr=13.6, ybr=12, **entry(6))),
+    )
+    frames = frames_of(read_cvat_xml(path))
+    assert sorted(frames) == [0, 6, 9], "interpolated entries are not keyframes"
+    box = np.zeros(SIZE, bool)
+    box[10:12, 10:14] = True
+    np.testing.assert_array_equal(frames[6].label_map, label_map(o1=square(4, 4), o2=box))
+    assert frames[9].objects == (1,) and frames[9].present == ()
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_single_cvat_polygon_is_not_absent_after_its_frame(tmp_path, step):
+    mask = square(0, 0)
+    shape = track("dog", polygon_xml(mask, **entry(10)), polygon_xml(mask, **entry(10 + step, outside=1)))
+    size = "<original_size><width>30</width><height>20</height></original_size>"
+    found = read_cvat_xml(cvat(tmp_path, shape, meta=f"{size}<frame_filter>step={step}</frame_filter>"))
+    assert sorted(frames_of(found)) == [10]
+
+
+def test_parts_in_one_cvat_group_are_one_object(tmp_path):
+    parts = [
+        track(
+            "dog", polygon_xml(square(0, 0), **entry(0)), polygon_xml(square(0, 0), **entry(5, outside=1)), group_id=9
+        ),
+        track("dog", polygon_xml(square(9, 9), **entry(0)), polygon_xml(square(9, 9), **entry(5)), group_id=9),
+    ]
+    frames = frames_of(read_cvat_xml(cvat(tmp_path, *parts)))
+    np.testing.assert_array_equal(frames[0].label_map, 9 * (square(0, 0) | square(9, 9)).astype(np.uint8))
+    assert frames[5].present == (9,), "one part is hidden, the object is not"
+
+
+def test_higher_z_order_covers(tmp_path):
+    over, under = entry(0, z_order=2), entry(0, z_order=1)
+    path = cvat(
+        tmp_path,
+        track("dog", polygon_xml(square(0, 0), **over), polygon_xml(square(0, 0), **entry(3))),
+        track("cat", polygon_xml(square(3, 3), **under), polygon_xml(square(3, 3), **entry(3))),
+    )
+    frames = frames_of(read_cvat_xml(path))
+    np.testing.assert_array_equal(frames[0].label_map, label_map(o2=square(3, 3), o1=square(0, 0)))
+    np.testing.assert_array_equal(frames[3].label_map, label_map(o1=square(0, 0), o2=square(3, 3)))
+
+
+def test_cvat_for_images(tmp_path):
+    box = element("box", label="sign", occluded=0, xtl=20, ytl=0, xbr=26, ybr=6)
+    path = cvat(
+        tmp_path,
+        image(2, mask_xml(square(0, 0), label="dog", group_id=4), polygon_xml(square(9, 9), label="dog", group_id=6)),
+        image(3),
+        image(5, polygon_xml(square(9, 9), label="dog", group_id=4), box),
+        meta="",
+    )
+    found = read_cvat_xml(path)
+    frames = frames_of(found)
+    assert sorted(frames) == [2, 5] and found.object_names == {1: "dog", 2: "dog", 3: "sign"}
+    np.testing.assert_array_equal(frames[2].label_map, label_map(o1=square(0, 0), o2=square(9, 9)))
+    np.testing.assert_array_equal(frames[5].label_map, label_map(o1=square(9, 9), o3=square(0, 20)))
+    two = [mask_xml(square(0, 0), label="dog"), mask_xml(square(9, 9), label="dog")]
+    assert read_cvat_xml(cvat(tmp_path, image(0, *two))).object_names == {1: "dog", 2: "dog"}
+    fails(read_cvat_xml, cvat(tmp_path, image(0, *two), image(1, *two)), match="group the shapes of one object")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("<annotations>", "not valid XML"),
+        ("", "not valid XML"),
+        ("<html></html>", "<html>"),
+        ("<annotations></annotations>", "no mask, polygon or box"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>', "document type"),
+        (track("dog", "<mask/>"), "has no frame"),
+        (track("dog", element("mask", **entry(0), rle="0, 9", left=0, top=0, width=2, height=2)), "do not fill"),
+        (track("dog", element("mask", **entry(0), rle="0, x", left=0, top=0, width=2, height=2)), "annotations"),
+        (track("dog", element("mask", **entry(0), rle="0, 4", left=29, top=0, width=2, height=2)), "not inside"),
+        (track("dog", element("polygon", **entry(0), points="0,0;1,nan;2,2")), "track 0, frame 0"),
+        (track("dog", element("polygon", **entry(0), points="0,0;1,1")), "3 points"),
+        (track("dog", element("polygon", **entry("four"), points="0,0;1,1;2,2")), "whole number"),
+        (track("dog", task_id=1) + track("dog", task_id=2), "several tasks"),
+    ],
+    ids=str,
+)
+def test_broken_cvat_files_are_refused_in_one_line(tmp_path, content, match):
+    path = cvat(tmp_path, content)
+    if not content.startswith("<track"):
+        path.write_text(content)
+    fails(read_cvat_xml, path, match=match)
+    fails(read_cvat_xml, path, match=r"annotations\.xml")
