@@ -16,6 +16,16 @@ _DEFAULT_BUDGET = 16  # frames' worth of positions for the policy "bounded"
 _RECENT = 3  # predicted frames that consolidation leaves whole
 
 
+def check_budget(memory_tokens: int | None, tokens_per_frame: int) -> None:
+    """Raises InputError if the budget of "bounded" has no room for two keyframes and a few predicted frames."""
+    frames = 2 + _RECENT + 2
+    if memory_tokens is not None and memory_tokens < frames * tokens_per_frame:
+        raise InputError(
+            f"memory_tokens={memory_tokens} is too small: {frames} frames of {tokens_per_frame} positions each must fit, "
+            f"give at least {frames * tokens_per_frame}"
+        )
+
+
 class MemoryBank:
     """Memory of a group of objects that share all their memory frames, so that one affinity serves them all.
 
@@ -56,23 +66,15 @@ class MemoryBank:
         Args:
             key: float32 (tokens, key_dim).
             values: per object, (tokens, value_dim).
-
-        Raises:
-            InputError: the budget of "bounded" has no room for the keyframes and a few predicted frames.
         """
         assert self._size == self._keyframes, "keyframes come before predicted frames"
         self._append(key, values)
         self._keyframes = self._size
-        least = self._keyframes + (_RECENT + 2) * self._tokens
-        if self._bounded and self._budget < least:
-            raise InputError(
-                f"memory_tokens={self._budget} is too small for this run's frames: give at least {least} "
-                f"({self._tokens} per frame; two keyframes and {_RECENT + 2} predicted frames must fit)"
-            )
 
     def add(self, index: int, key: Tensor, values: dict[int, Tensor]) -> None:
-        """Memorise the predicted frame `index` as the policy says; drops temporary frames."""
-        self.cut_temporary(0)
+        """Memorise the predicted frame `index` as the policy says; temporary frames are forgotten."""
+        self._size -= self._temporary
+        self._temporary = 0
         if self._options.memory == "previous" and abs(index - self._kept_at) < _STM_INTERVAL:
             self.add_temporary(key, values)
             return
@@ -82,19 +84,9 @@ class MemoryBank:
         self._append(key, values)
 
     def add_temporary(self, key: Tensor, values: dict[int, Tensor]) -> None:
-        """Memorise a frame until `cut_temporary`."""
+        """Memorise a frame until the next `add`."""
         self._append(key, values)
         self._temporary += key.shape[0]
-
-    @property
-    def temporary(self) -> int:
-        """Positions that are temporary now; `cut_temporary` goes back to such a number."""
-        return self._temporary
-
-    def cut_temporary(self, count: int) -> None:
-        """Forget the newest temporary positions so that `count` of them stay."""
-        self._size -= self._temporary - count
-        self._temporary = count
 
     def read(self, queries: Tensor) -> dict[int, Tensor]:
         """Readout of each object for queries float32 (Q, key_dim): (Q, value_dim) of the values' dtype."""

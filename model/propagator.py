@@ -13,6 +13,7 @@ from model.framing import Framing
 from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
 from model.logit_store import LOGIT_LIMIT, LogitStore
+from model.memory_bank import check_budget
 from model.options import DIRECTIONS, PropagationOptions
 from model.pcvos import PCVOS, aggregate
 from model.result import FrameResult
@@ -107,6 +108,7 @@ class Propagator:
                     f"are {width}x{height}; draw it at the frames' size"
                 )
         framing = Framing(height, width, self.options.short_side, self.device)
+        check_budget(self.options.memory_tokens, framing.tokens)
         run = _Run(self._network, self.options, framing, frames, timeline, direction, finished or {})
         return run.results(range(start, stop))
 

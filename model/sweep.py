@@ -142,7 +142,6 @@ class Sweep:
         """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5)."""
         length = len(keys)
         interval = self._options.progressive_interval or length
-        held = bank.temporary
         parts = []
         for start in range(0, length, interval):
             part = keys[start : start + interval]
@@ -150,7 +149,6 @@ class Sweep:
             parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
             if start + interval < length:
                 bank.add_temporary(part[-1], {o: value[-1] for o, value in parts[-1].items()})
-        bank.cut_temporary(held)
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
 
     def _memorise(
