@@ -21,7 +21,7 @@ def check_budget(memory_tokens: int | None, tokens_per_frame: int) -> None:
     frames = 2 + _RECENT + 2
     if memory_tokens is not None and memory_tokens < frames * tokens_per_frame:
         raise InputError(
-            f"memory_tokens={memory_tokens} is too small: {frames} frames of {tokens_per_frame} positions each must fit, "
+            f"memory_tokens={memory_tokens} is too small: {frames} frames of {tokens_per_frame} positions must fit, "
             f"give at least {frames * tokens_per_frame}"
         )
 

@@ -108,7 +108,7 @@ def test_bounded_keeps_what_is_read_and_drops_what_is_not():
 
 def test_a_budget_without_room_is_refused_with_the_least_that_works(lite, squares):
     engine = lite.with_options(memory="bounded", memory_tokens=300)
-    with pytest.raises(InputError, match="7 frames of 48 positions each must fit, give at least 336"):
+    with pytest.raises(InputError, match="7 frames of 48 positions must fit, give at least 336"):
         engine.run(squares.frames, [squares.keyframe(0)])
 
 
