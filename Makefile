@@ -20,6 +20,9 @@ ifdef VIDEO
 propagate: $(VENV)/.ready
 	@test -n "$(MASK)" || { echo "perclip: error: give the mask of the first frame too: make propagate VIDEO=$(VIDEO) MASK=first.png" >&2; exit 2; }
 	$(BIN)/perclip propagate "$(VIDEO)" --keyframe "0=$(MASK)" --out "$(OUT)" $(ARGS)
+else ifdef MASK
+propagate:
+	@echo "perclip: error: give the video too: make propagate VIDEO=clip.mp4 MASK=$(MASK)" >&2; exit 2
 else
 # The sample is rendered afresh, with true masks, so that the run can say how good it is.
 propagate: $(VENV)/.ready

@@ -3,7 +3,6 @@
 Torch is imported only when a name that needs it is used, so that `import model` stays quick.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from model.checkpoint import load_network
     from model.options import PropagationOptions
     from model.propagator import Propagator
-
-# Torch's threads wait by spinning unless told otherwise, which ruins a machine that has other work: with busy processes
-# beside it on two cores, a small clip took 15 s instead of 0.6 s.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _LAZY = {"load_network": "model.checkpoint", "PropagationOptions": "model.options", "Propagator": "model.propagator"}
 

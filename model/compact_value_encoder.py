@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.residual_block import ResBlock
-from model.resnet import Pyramid
 
 SUB_PIXEL = 4  # the fixed channels hold the mask at 4 x 4 positions inside each stride-16 cell
 MASK_CHANNELS = SUB_PIXEL**2
@@ -26,12 +25,12 @@ class CompactValueEncoder(nn.Module):
         self.block1 = ResBlock(learned // 2 * 2, learned)
         self.block2 = ResBlock(learned, learned)
 
-    def forward(self, images: Tensor, features: Pyramid, masks: Tensor, others: Tensor) -> Tensor:
+    def forward(self, images: Tensor, f16: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """Values of K objects.
 
         Args:
             images: not used (its features are enough here).
-            features: the key encoder's features.
+            f16: the key encoder's stride-16 features, (N, image_dim, H / 16, W / 16).
             masks: probability of each object, 0..1, (N, K, H, W).
             others: sum of the other objects' probabilities, (N, K, H, W).
 
@@ -41,7 +40,7 @@ class CompactValueEncoder(nn.Module):
         n, k = masks.shape[:2]
         joined = torch.stack([masks, others], 2).flatten(0, 1)
         half = F.pixel_unshuffle(F.avg_pool2d(joined, 2), 8)  # (N K, 128, h, w): the masks at stride 2
-        image = self.image(features.f16)[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
+        image = self.image(f16)[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
         x = self.block2(self.block1(torch.cat([image, self.mask(half)], 1)))
         fixed = F.pixel_unshuffle(F.avg_pool2d(masks, 16 // SUB_PIXEL).flatten(0, 1)[:, None], SUB_PIXEL)
         return torch.cat([x, fixed], 1).unflatten(0, (n, k))

@@ -20,10 +20,9 @@ class Framing:
         self.height, self.width = height, width
         self.net_height, self.net_width = height, width
         if short_side is not None:
-            scale = short_side / min(height, width)
             # The long side is rounded down, as in the public code.
-            self.net_height = short_side if height <= width else int(height * scale)
-            self.net_width = short_side if width <= height else int(width * scale)
+            self.net_height = short_side * height // min(height, width)
+            self.net_width = short_side * width // min(height, width)
         self.padded_height = -(-self.net_height // STRIDE) * STRIDE
         self.padded_width = -(-self.net_width // STRIDE) * STRIDE
         self._top = (self.padded_height - self.net_height) // 2
@@ -73,7 +72,16 @@ class Framing:
         return self._pad((image - self._mean) / self._std)
 
     def masks(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
-        """Float32 0/1 masks (K, padded H, padded W) of the named objects in a label map (H, W)."""
+        """Float32 0/1 masks (K, padded H, padded W) of the named objects in a label map (H, W).
+
+        Raises:
+            InputError: the label map is not of the frames' size.
+        """
+        if label_map.shape != (self.height, self.width):
+            raise InputError(
+                f"a label map is {label_map.shape[1]}x{label_map.shape[0]} pixels, the frames are "
+                f"{self.width}x{self.height}; give it at the frames' size"
+            )
         if self._resized:
             label_map = cv2.resize(label_map, (self.net_width, self.net_height), interpolation=cv2.INTER_NEAREST_EXACT)
         labels = torch.from_numpy(np.ascontiguousarray(label_map)).to(self._device)

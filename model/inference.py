@@ -1,6 +1,7 @@
 """A network made ready to run: on its device, in its number format, in batches of the size that the device likes."""
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from model.batchnorm_folding import fold_batchnorm
 from model.decoder import DecoderFrame
 from model.errors import InputError
 from model.options import PropagationOptions
-from model.pcvos import PCVOS, FrameFeatures
+from model.pcvos import PCVOS
 
 # Images, or images times objects, in one call. On the CPU larger batches lose to page faults, whatever the clip length.
 _MICRO_BATCH = {"cpu": 1, "cuda": 16}
@@ -22,12 +23,11 @@ def choose_device(name: str) -> torch.device:
     """The device of `PropagationOptions.device`; raises InputError where it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"unknown device {name!r}; use auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {name!r}: this machine has no GPU that torch can use; use cpu or auto")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:1")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name!r}: torch finds {torch.cuda.device_count()} GPUs here; use cpu or auto")
     return device
 
 
@@ -57,13 +57,13 @@ class EncodedClip(NamedTuple):
         keys: float32 (T, tokens, key_dim).
         local_keys: (1, local_key_dim, T, h, w) for the refinement, or None.
         decoding: for each micro-batch, what its frames' objects share in the decoder.
-        last: features of the last frame alone, a batch of one, for memorising it.
+        last: stride-16 features of the last frame, (1, C, h, w), for memorising it.
     """
 
     keys: Tensor
     local_keys: Tensor | None
     decoding: list[DecoderFrame]
-    last: FrameFeatures
+    last: Tensor
 
 
 class InferenceNetwork:
@@ -91,12 +91,12 @@ class InferenceNetwork:
             local_keys.append(features.local_key)
             decoding.append(self._network.prepare_decoding(features))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
-        return EncodedClip(torch.cat(keys), joined, decoding, _last(features))
+        return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
 
-    def encode_image(self, image: Tensor) -> tuple[Tensor, FrameFeatures]:
-        """The key, float32 (tokens, key_dim), and the features of one image that is not to be decoded."""
+    def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The key, float32 (tokens, key_dim), and stride-16 features (1, C, h, w) of an image that is not decoded."""
         features = self._network.encode(self._input(image[None]))
-        return features.key[0].float().flatten(1).T, features
+        return features.key[0].float().flatten(1).T, features.pyramid.f16
 
     def refine(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
         """Readouts (K, T, h, w, value_dim) of a clip -> refined, the same shape."""
@@ -114,15 +114,10 @@ class InferenceNetwork:
             logits.append(torch.cat([self._network.decode(frame, p).float() for p in objects], 1))
         return torch.cat(logits)
 
-    def encode_value(self, image: Tensor, features: FrameFeatures, masks: Tensor) -> Tensor:
+    def encode_value(self, image: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
         """Soft masks (K, H, W) of all objects of a frame -> values (K, tokens, value_dim)."""
-        values = self._network.encode_value(self._input(image[None]), features, masks[None].to(self.dtype))
+        values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype))
         return values[0].flatten(2).transpose(1, 2)
 
     def _input(self, images: Tensor) -> Tensor:
         return images.to(self.dtype, memory_format=self._layout)
-
-
-def _last(features: FrameFeatures) -> FrameFeatures:
-    pyramid = features.pyramid._replace(f16=features.pyramid.f16[-1:])
-    return features._replace(pyramid=pyramid, key=features.key[-1:])

@@ -35,8 +35,10 @@ class Keyframe:
         if label_map.dtype.kind not in "iub":
             raise InputError(f"keyframe {index}: the label map is {label_map.dtype}; give whole-number object ids")
         if label_map.size and (label_map.min() < 0 or label_map.max() > 255):
-            raise InputError(f"keyframe {index}: object ids must lie in 1..255, found {label_map.max()}")
-        label_map = np.ascontiguousarray(label_map, dtype=np.uint8)
+            wrong = label_map.min() if label_map.min() < 0 else label_map.max()
+            raise InputError(f"keyframe {index}: object ids must lie in 1..255, found {wrong}")
+        # A copy: what was drawn must not change when the caller's buffer does.
+        label_map = np.array(label_map, dtype=np.uint8, order="C")
         present = tuple(int(i) for i in np.flatnonzero(np.bincount(label_map.ravel(), minlength=256)) if i)
         named = present if objects is None else tuple(sorted({int(i) for i in objects}))
         if not named:
@@ -44,7 +46,8 @@ class Keyframe:
                 f"keyframe {index} is empty: draw at least one object, or list the ids that are absent here"
             )
         if named[0] < 1 or named[-1] > 255:
-            raise InputError(f"keyframe {index}: object ids must lie in 1..255, found {named[0]}..{named[-1]}")
+            wrong = named[0] if named[0] < 1 else named[-1]
+            raise InputError(f"keyframe {index}: object ids must lie in 1..255, found {wrong}")
         unlisted = sorted(set(present) - set(named))
         if unlisted:
             raise InputError(f"keyframe {index} has pixels of object {unlisted[0]}, which `objects` does not list")

@@ -111,10 +111,11 @@ class MemoryBank:
         self._size = end
 
     def _grow(self, needed: int, key: Tensor, values: dict[int, Tensor]) -> None:
-        capacity = max(needed, 2 * self._keys.shape[0], 4 * self._tokens)
+        capacity = max(2 * self._keys.shape[0], 4 * self._tokens)
         if self._bounded:
             # The budget is all there will ever be, but for the temporary frames of one clip.
-            capacity = max(needed, self._budget)
+            capacity = min(capacity, self._budget)
+        capacity = max(needed, capacity)
 
         def grown(old: Tensor | None, like: Tensor, *shape: int) -> Tensor:
             new = like.new_zeros((capacity, *shape))

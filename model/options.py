@@ -6,6 +6,7 @@ from model.errors import InputError
 
 MEMORY_POLICIES = ("every", "previous", "bounded")
 DIRECTIONS = ("forward", "backward", "both")
+_LARGEST_SIDE = 4320  # pixels; 8K video
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -22,7 +23,8 @@ class PropagationOptions:
             (progressive matching, PCVOS 3.5); None: never. Changes nothing for shorter clips.
         memory: what becomes of predicted frames (keyframes are always kept).
             "every": the last frame of each clip is kept for good; most accurate, memory and time grow with length.
-            "previous": every fifth frame is kept, and always the last one (STM).
+            "previous": every fifth frame is kept for good, and always the last one until the next (STM); with clips of
+            5 frames and more that is "every".
             "bounded": at most `memory_tokens` positions, old ones are consolidated by use; flat memory and time.
         memory_tokens: budget of "bounded" in memory positions (one per 16 x 16 pixels and memory frame), keyframes
             included; None: 16 frames' worth.
@@ -57,6 +59,8 @@ class PropagationOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} must be at least {least} or None, not {value}")
+        if self.short_side is not None and self.short_side > _LARGEST_SIDE:
+            raise InputError(f"short_side must be at most {_LARGEST_SIDE}, not {self.short_side}")
         if self.memory not in MEMORY_POLICIES:
             raise InputError(f"memory must be one of {', '.join(MEMORY_POLICIES)}, not {self.memory!r}")
         if self.memory_tokens is not None and self.memory != "bounded":

@@ -93,10 +93,10 @@ class PCVOS(nn.Module):
         """Readouts (N, K, value_dim, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""
         return self.decoder(frame, readouts)
 
-    def encode_value(self, images: Tensor, features: FrameFeatures, masks: Tensor) -> Tensor:
-        """Soft masks (N, K, H, W) of all objects -> values (N, K, value_dim, h, w)."""
+    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
+        """Images, their stride-16 features and soft masks (N, K, H, W) of all objects -> (N, K, value_dim, h, w)."""
         others = masks.sum(1, keepdim=True) - masks
-        return self.value_encoder(images, features.pyramid, masks, others)
+        return self.value_encoder(images, f16, masks, others)
 
 
 def aggregate(probabilities: Tensor) -> Tensor:

@@ -21,7 +21,9 @@ from model.specks import remove_specks
 from model.sweep import KeyframeMemory, Logits, Sweep, object_probabilities
 from model.timeline import Span, Timeline
 
-_SPECK_AREA = 16  # network pixels; smaller pieces are specks unless the annotated object is that small itself
+# Smaller pieces are specks unless the annotated object is that small itself.
+_SPECK_AREA = 16  # network pixels
+_LEAST_SPECK_AREA = 5  # frame pixels
 
 
 class Propagator:
@@ -75,8 +77,8 @@ class Propagator:
 
         Forward propagation reaches from an object's first keyframe to the end, backward from its last keyframe to the
         beginning; "both" does both and fuses them between two keyframes. Frames that the direction does not reach give
-        no result. Results come as soon as they are final: ascending, but for the frames before the first keyframe,
-        which come first and descending.
+        no result. Results come as soon as they are final: stretch after stretch, ascending inside a stretch, but
+        descending where only a backward pass speaks.
 
         Two keyframes that cover all objects enclose a stretch that depends on nothing outside it, bit for bit.
 
@@ -131,7 +133,7 @@ class _Run:
         self._forward = direction in ("forward", "both")
         self._backward = direction in ("backward", "both")
         self._keyframe_memory = KeyframeMemory(network, framing, frames)
-        self._least_area = self._smallest_pieces()
+        self._least_area: dict[int, float] = {}  # of a piece of each object, in frame pixels
 
     @torch.inference_mode()
     def results(self, wanted: range) -> Iterator[FrameResult]:
@@ -144,6 +146,7 @@ class _Run:
                 yield from self._span(span, missing)
 
     def _span(self, span: Span, missing: set[int]) -> Iterator[FrameResult]:
+        self._least_area = self._smallest_pieces(span)
         present = [k.index for k in span.keyframes]
         # Forward passes speak for the frames from the first keyframe on; only backward ones for those before it.
         meets = present[0] if self._forward and present else span.last + 1
@@ -213,8 +216,10 @@ class _Run:
         return FrameResult(index, label_map, dict(sorted(confidence.items())), keyframe is not None, probabilities)
 
     def _declared_absent(self, obj: int, index: int) -> bool:
-        near = (self._timeline.before(obj, index), self._timeline.after(obj, index))
-        return any(k is not None and obj not in k.present for k in near)
+        """True if a keyframe that a pass of this run would come from says that the object is absent."""
+        before = self._timeline.before(obj, index) if self._forward else None
+        after = self._timeline.after(obj, index) if self._backward else None
+        return any(k is not None and obj not in k.present for k in (before, after))
 
     def _masks(
         self, predicted: tuple[int, ...], logits: Tensor | None, keyframe: Keyframe | None
@@ -227,10 +232,10 @@ class _Run:
             p = framing.crop(object_probabilities(logits[None])[0])
             p = framing.restore(aggregate(p))
             label_map = _argmax(p, predicted)
-            remove_specks(label_map, {o: self._least_area[o] for o in predicted})
         if keyframe is not None:
             # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
             np.copyto(label_map, keyframe.label_map, where=keyframe.label_map > 0)
+        remove_specks(label_map, {o: self._least_area[o] for o in predicted})
         if self._options.keep_probabilities:
             each = torch.zeros(len(objects), framing.height, framing.width)
             for i, obj in enumerate(predicted, 1):
@@ -244,12 +249,12 @@ class _Run:
             probabilities = torch.cat([1 - each.sum(0, keepdim=True), each]).numpy()
         return label_map, probabilities
 
-    def _smallest_pieces(self) -> dict[int, float]:
-        """Least area of a piece of each object, in frame pixels."""
+    def _smallest_pieces(self, span: Span) -> dict[int, float]:
+        """Least area of a piece of each object in a span, in frame pixels."""
         framing = self._framing
         scale = framing.height * framing.width / (framing.net_height * framing.net_width)
-        least = dict.fromkeys(self._timeline.objects, _SPECK_AREA * scale)
-        for keyframe in self._timeline.keyframes.values():
+        least = dict.fromkeys(self._timeline.objects, max(_LEAST_SPECK_AREA, _SPECK_AREA * scale))
+        for keyframe in span.keyframes:
             areas = np.bincount(keyframe.label_map.ravel(), minlength=256)
             for obj in keyframe.present:
                 least[obj] = min(least[obj], areas[obj] / 4)

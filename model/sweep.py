@@ -34,9 +34,9 @@ class KeyframeMemory:
         """The key (tokens, key_dim) and each object's value (tokens, value_dim)."""
         if keyframe.index not in self._cache:
             image = self._framing.image(self._frames[keyframe.index], keyframe.index)
-            key, features = self._network.encode_image(image)
+            key, f16 = self._network.encode_image(image)
             masks = aggregate(self._framing.masks(keyframe.label_map, keyframe.objects))[1:]
-            values = self._network.encode_value(image, features, masks)
+            values = self._network.encode_value(image, f16, masks)
             self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
         return self._cache[keyframe.index]
 
@@ -92,15 +92,18 @@ class Sweep:
                 if keyframe is not None:
                     self._enter(keyframe)
                 continue
-            if all(i in self._finished for i in indices):
-                clip, image, logits = None, self._image(last), None
+            known = all(i in self._finished for i in indices)
+            if known:
                 yield [(i, {}) for i in indices]
             else:
                 clip, image, logits = self._segment(indices)
                 yield [(i, dict(zip(self._active, frame))) for i, frame in zip(indices, logits)]
-            ends_here = keyframe is not None and position in self._range
-            if ends_here or self._propagates(position):
-                self._memorise(last, image, clip, None if logits is None else logits[-1], keyframe)
+            goes_on = self._propagates(position) or (keyframe is not None and position in self._range)
+            if goes_on and known:
+                self._memorise(last, keyframe, *self._recall(last))
+            elif goes_on:
+                masks = aggregate(object_probabilities(logits[-1:])[0])[1:]
+                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, masks)
 
     def _propagates(self, index: int) -> bool:
         """True if some active object must be segmented at a frame: no keyframe there speaks for all of them."""
@@ -151,17 +154,26 @@ class Sweep:
                 bank.add_temporary(part[-1], {o: value[-1] for o, value in parts[-1].items()})
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
 
+    def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
+        image = self._image(index)
+        masks = aggregate(self._framing.masks(self._finished[index], self._active))[1:]
+        return image, *self._network.encode_image(image), masks
+
     def _memorise(
-        self, index: int, image: Tensor, clip: EncodedClip | None, logits: Tensor | None, keyframe: Keyframe | None
+        self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
     ) -> None:
-        """Memorise a predicted frame; where it is a keyframe too, its masks replace the predicted pixels."""
+        """Memorise a predicted frame; where it is a keyframe too, its masks replace the predicted pixels.
+
+        Args:
+            index: frame number.
+            keyframe: of this frame, if it is one.
+            image: float32 (3, H, W), normalised and padded.
+            key: float32 (tokens, key_dim).
+            f16: stride-16 features (1, C, h, w).
+            masks: soft masks (K, H, W) of the active objects, ascending by id.
+        """
         objects = self._active
-        if clip is None:
-            key, features = self._network.encode_image(image)
-            masks = aggregate(self._framing.masks(self._finished[index], objects))[1:]
-        else:
-            key, features = clip.keys[-1], clip.last
-            masks = aggregate(object_probabilities(logits[None])[0])[1:]
         if keyframe is not None:
             self._leave(keyframe)
             survivors = self._active
@@ -169,7 +181,7 @@ class Sweep:
             kept = masks[[objects.index(o) for o in survivors]] * (1 - drawn.sum(0))
             masks = aggregate(torch.cat([kept, drawn]))[1:]
             objects = survivors + keyframe.objects
-        values = dict(zip(objects, self._network.encode_value(image, features, masks)))
+        values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
         for bank in self._banks:
             bank.add(index, key, {o: values[o] for o in bank.objects})
         if keyframe is not None:

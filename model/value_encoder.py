@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.residual_block import ResBlock
-from model.resnet import BasicBlock, Pyramid, stage
+from model.resnet import BasicBlock, stage
 
 
 class _ChannelGate(nn.Module):
@@ -70,12 +70,12 @@ class ValueEncoder(nn.Module):
         self.layer3 = stage(BasicBlock, 128, 256, 2, 2)
         self.fuser = FeatureFusion(256, image_dim, value_dim)
 
-    def forward(self, images: Tensor, features: Pyramid, masks: Tensor, others: Tensor) -> Tensor:
+    def forward(self, images: Tensor, f16: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """Values of K objects.
 
         Args:
             images: normalised, (N, 3, H, W).
-            features: the key encoder's features of the same images.
+            f16: the key encoder's stride-16 features of the same images, (N, image_dim, H / 16, W / 16).
             masks: probability of each object, 0..1, (N, K, H, W).
             others: sum of the other objects' probabilities, (N, K, H, W).
 
@@ -87,4 +87,4 @@ class ValueEncoder(nn.Module):
         x = torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1)
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, padding=1)
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fuser(x.unflatten(0, objects), features.f16)
+        return self.fuser(x.unflatten(0, objects), f16)

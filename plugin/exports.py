@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from model.errors import InputError
 from plugin.formats import FORMATS
 from plugin.shapes.polygon import DEFAULT_TOLERANCE
 from plugin.sinks.coco_json import write_coco_json
@@ -24,11 +25,18 @@ class ExportShapes:
 
     Attributes:
         kind: "mask" keeps every pixel; "polygon" gives outlines that are easy to edit.
-        tolerance: how far a polygon may stray from the mask, in pixels.
+        tolerance: how far a polygon may stray from the mask, in pixels, 0 or more.
+
+    Raises:
+        InputError: the tolerance is out of its range.
     """
 
     kind: ShapeKind = "mask"
     tolerance: float = DEFAULT_TOLERANCE
+
+    def __post_init__(self):
+        if not 0 <= self.tolerance < float("inf"):
+            raise InputError(f"the tolerance of polygons must be 0 pixels or more, not {self.tolerance}")
 
 
 def write_formats(

@@ -1,7 +1,5 @@
 """The main job: keyframes through a video into a folder of results, resumable, with the formats that were asked for."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +9,15 @@ import numpy as np
 from tqdm import tqdm
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
+from model.checkpoint_files import SHIPPED
 from model.metrics import region_similarity
 from plugin.exports import ExportShapes, write_formats
-from plugin.keyframes import read_keyframes, read_label_map_folder
-from plugin.keyframes.keyframe_set import KeyframeSet, default_name
-from plugin.sinks.atomic_write import atomic_write
+from plugin.keyframes import label_map_files, read_keyframes, read_label_map
+from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
+from plugin.run_settings import claim_folder, fingerprint, keyframe_digest
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import FrameSource, ReadAhead, open_source
-
-_SETTINGS = "run.json"
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,13 @@ def run_job(job: PropagationJob) -> dict[str, str]:
     # Two clips are decoded while the network works on one.
     with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
         keyframes = _read_keyframes(job, source)
-        truth = None if job.truth is None else read_label_map_folder(job.truth, (source.height, source.width))
+        truth = None if job.truth is None else label_map_files(job.truth)
+        reached = _reached(job, source, keyframes)
         propagator = Propagator(load_network(job.network, job.weights), job.options)
-        # The engine checks its input before anything is written.
+        # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         results = _open_results(job, source, keyframes, propagator)
-        fresh, seconds = _propagate(job, propagator, source, keyframes, results)
+        fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
         facts = {
             "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
             "network": f"{job.network}, {str(propagator.dtype).removeprefix('torch.')} on {propagator.device}, "
@@ -89,7 +87,12 @@ def run_job(job: PropagationJob) -> dict[str, str]:
         if truth is not None:
             facts["measured J"] = _measured(truth, keyframes, results)
         facts["look at"] = _advice(results)
-        written = write_formats(job.formats, job.out, source, results, keyframes.object_names, facts, job.shapes)
+        try:
+            written = write_formats(job.formats, job.out, source, results, keyframes.object_names, facts, job.shapes)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "all masks are finished; run the same command with --resume to write the other formats"
+            ) from None
     return {**facts, "masks": str(job.out / "masks"), **{name: str(path) for name, path in written.items()}}
 
 
@@ -108,8 +111,11 @@ def _read_keyframes(job: PropagationJob, source: FrameSource) -> KeyframeSet:
             )
         by_frame[index] = Keyframe(index, label_map, {*ids, *(known.objects if known else ())})
     names = dict(given.object_names)
-    for obj in {o for k in by_frame.values() for o in k.objects} - set(names):
-        raise InputError(f"--absent names object {obj}, which no keyframe shows: give a mask of it on some frame")
+    unknown = sorted({o for k in by_frame.values() for o in k.objects} - set(names))
+    if unknown:
+        raise InputError(
+            f"--absent names object {unknown[0]}, which no keyframe shows: give a mask of it on some frame"
+        )
     if job.objects is not None:
         missing = sorted(set(job.objects) - set(names))
         if missing:
@@ -136,12 +142,12 @@ def _open_results(
 ) -> MaskFolder:
     """The folder of results: a fresh one, or on --resume that of an earlier run with the same settings."""
     settings = {
-        "source": str(job.source.resolve()),
+        "source": fingerprint(job.source),
         "frames": len(source),
         "size": [source.width, source.height],
-        "keyframes": _digest(keyframes),
+        "keyframes": keyframe_digest(keyframes.keyframes),
         "network": job.network,
-        "weights": None if job.weights is None else str(job.weights.resolve()),
+        "weights": fingerprint(job.weights or SHIPPED[job.network]),
         "direction": job.direction,
         **{
             name: getattr(job.options, name)
@@ -149,49 +155,40 @@ def _open_results(
         },
         "dtype": str(propagator.dtype),
     }
-    path = job.out / _SETTINGS
-    if path.exists():
-        if not job.resume:
-            raise InputError(
-                f"{job.out} holds the results of an earlier run: add --resume to go on, or choose another --out"
-            )
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise InputError(f"{path} cannot be read: choose another --out and start anew") from None
-        changed = next((name for name in settings if before.get(name) != settings[name]), None)
-        if changed is not None:
-            what = "with other keyframes" if changed == "keyframes" else f"with {changed} {before.get(changed)}"
-            raise InputError(f"{job.out} was made {what}: --resume needs the same settings; else choose another --out")
-    elif job.out.exists() and any(job.out.iterdir()):
-        raise InputError(f"{job.out} is not empty and holds no results: choose a new or empty folder for --out")
-    else:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    claim_folder(job.out, settings, job.resume)
     return MaskFolder(job.out)
 
 
-def _digest(keyframes: KeyframeSet) -> str:
-    digest = hashlib.sha256()
-    for k in keyframes.keyframes:
-        digest.update(f"{k.index} {k.objects} {k.label_map.shape}".encode() + k.label_map.tobytes())
-    return digest.hexdigest()
+def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -> range:
+    """The frames that get masks; raises InputError where there are none."""
+    first, stop = job.start, len(source) if job.stop is None else job.stop
+    if not 0 <= first <= stop <= len(source):
+        raise InputError(f"--start {first} and --stop {stop} must lie in 0..{len(source)}, in this order")
+    if job.direction == "forward":
+        first = max(first, keyframes.keyframes[0].index)
+    if job.direction == "backward":
+        stop = min(stop, keyframes.keyframes[-1].index + 1)
+    if first >= stop:
+        raise InputError(
+            f"no frame is left to segment: check --start {job.start}, --stop {job.stop}, --direction {job.direction}"
+        )
+    return range(first, stop)
 
 
 def _propagate(
-    job: PropagationJob, propagator: Propagator, source: FrameSource, keyframes: KeyframeSet, results: MaskFolder
+    job: PropagationJob,
+    propagator: Propagator,
+    source: FrameSource,
+    keyframes: KeyframeSet,
+    results: MaskFolder,
+    reached: range,
 ) -> tuple[int, float]:
     """Runs the engine into the folder; gives the number of new frames and the seconds they took."""
     finished = results.finished_label_maps()
-    stop = len(source) if job.stop is None else job.stop
-    indices = [k.index for k in keyframes.keyframes]
-    first = job.start if job.direction != "forward" else max(job.start, indices[0])
-    last = stop - 1 if job.direction != "backward" else min(stop - 1, indices[-1])
-    total = max(0, last + 1 - first)
-    done = sum(first <= i <= last for i in finished)
+    done = sum(i in reached for i in finished)
     began = time.perf_counter()
     fresh = 0
-    bar = tqdm(total=total, initial=done, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1)
+    bar = tqdm(total=len(reached), initial=done, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1)
     try:
         with bar:
             for result in propagator.run(
@@ -202,20 +199,22 @@ def _propagate(
                 bar.update()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{len(results.finished())} of {total} frames are finished in {job.out / 'masks'}; "
+            f"{done + fresh} of {len(reached)} frames are finished in {job.out / 'masks'}; "
             "run the same command with --resume to go on"
         ) from None
     return fresh, time.perf_counter() - began
 
 
-def _measured(truth: KeyframeSet, keyframes: KeyframeSet, results: MaskFolder) -> str:
+def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder) -> str:
     """Mean J of each object over the frames that have a true mask and are not keyframes."""
     scores: dict[int, list[float]] = {}
-    for k in truth.keyframes:
-        if k.index in results.finished() and not results.read(k.index).is_keyframe:
-            label_map = results.label_map(k.index)
-            for obj in keyframes.object_names:
-                scores.setdefault(obj, []).append(region_similarity(label_map == obj, k.label_map == obj))
+    for result in results:
+        if result.index not in truth or result.is_keyframe:
+            continue
+        true_map = read_label_map(truth[result.index], may_be_empty=True)
+        check_size(truth[result.index], true_map.shape, result.label_map.shape)
+        for obj in keyframes.object_names:
+            scores.setdefault(obj, []).append(region_similarity(result.label_map == obj, true_map == obj))
     if not scores:
         return "nothing to measure: no result has a true mask"
     means = {obj: float(np.mean(values)) for obj, values in scores.items()}

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from plugin.sinks.atomic_write import atomic_write
-from plugin.sinks.palette import PALETTE
+from plugin.sinks.palette import save_label_map
 from plugin.sinks.video_writer import video_writer
 
 FPS = 25.0
@@ -60,10 +59,8 @@ def render_sample(
             frame, label_map = scene.render(index / max(1, frames - 1))
             append(frame)
             masks.append(folder / "masks" / f"{index:05d}.png")
-            picture = Image.fromarray(label_map)
-            picture.putpalette(PALETTE.tobytes())
             with atomic_write(masks[-1]) as temporary:
-                picture.save(temporary)
+                save_label_map(label_map, temporary)
     return SampleClip(folder / "sample.mp4", tuple(masks))
 
 

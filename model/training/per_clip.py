@@ -37,7 +37,7 @@ def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: in
     keys, values, outputs = [], [], []
     for start in range(1, length, clip_frames):
         memory = frames(start - 1, start)
-        value = network.encode_value(images[:, start - 1], memory, masks)
+        value = network.encode_value(images[:, start - 1], memory.pyramid.f16, masks)
         keys.append(memory.key.float().flatten(2).transpose(1, 2))
         values.append(value.float().flatten(3).transpose(2, 3))
         clip = frames(start, start + clip_frames)

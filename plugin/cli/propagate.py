@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INDEX=ID[,ID]",
-        help="objects that are out of view on a frame; they stay away until their next keyframe; repeat it",
+        help="objects that are out of view on a frame: what is carried there from other frames ends; repeat it",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run into DIR stopped")
@@ -89,8 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory",
         choices=MEMORY_POLICIES,
         default=_DEFAULT.memory,
-        help="every: all clips' last frames, most accurate; previous: every 5th frame and the last; bounded: constant "
-        "memory and speed, for long videos (default every)",
+        help="every: all clips' last frames, most accurate; bounded: constant memory and speed, for long videos; "
+        "previous: every 5th frame and the last one, for clips shorter than 5 (default every)",
     )
     how.add_argument("--memory-tokens", type=int, metavar="N", help="budget of --memory bounded in positions")
     how.add_argument("--no-progressive", action="store_true", help="no progressive matching inside long clips")
@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     )
     for name, value in summary.items():
-        print(f"{name:12}{value}")
+        print(f"{name:15}{value}")
 
 
 def parse_objects(text: str | None) -> dict[int, str | None] | None:

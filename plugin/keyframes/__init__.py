@@ -8,10 +8,17 @@ from model.errors import InputError
 from plugin.keyframes.coco import read_coco
 from plugin.keyframes.cvat_xml import read_cvat_xml
 from plugin.keyframes.keyframe_set import KeyframeSet, default_name, merge_keyframe_sets
-from plugin.keyframes.label_map import ColourTable, read_label_map, read_label_map_folder, read_label_map_keyframe
+from plugin.keyframes.label_map import (
+    ColourTable,
+    label_map_files,
+    read_label_map,
+    read_label_map_folder,
+    read_label_map_keyframe,
+)
 
 __all__ = [
     "KeyframeSet",
+    "label_map_files",
     "read_coco",
     "read_cvat_xml",
     "read_keyframes",

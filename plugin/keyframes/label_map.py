@@ -1,7 +1,7 @@
 """Mask pictures as keyframes: the value or the colour of a pixel says which object it belongs to.
 
 * Palette and grey pictures (1, 8 or 16 bits): the pixel value is the object id, 0 is background.
-* A picture whose only value besides 0 is the largest one, a plain white mask, is object 1.
+* A grey picture whose only value besides 0 is the largest one, a plain white mask, is object 1.
 * Colour pictures: grey ones count as grey. Otherwise black and fully transparent pixels are background and every other
   colour is an object; objects are numbered as their colours first appear, row by row and file by file, and a colour
   keeps its number in all files that are read together.
@@ -39,16 +39,17 @@ ColourTable = dict[int, int]
 """Object id of every colour met so far, by 0xRRGGBB."""
 
 
-def read_label_map(path: str | Path, colours: ColourTable | None = None) -> np.ndarray:
+def read_label_map(path: str | Path, colours: ColourTable | None = None, *, may_be_empty: bool = False) -> np.ndarray:
     """Read a mask picture.
 
     Args:
         path: a lossless picture, see the head of this file.
         colours: the colours of the files read before; new ones are added. Give the same table for files that belong
             together.
+        may_be_empty: accept a mask without any object.
 
     Returns:
-        uint8 (H, W), object ids 1..255, 0 is background; at least one object is there.
+        uint8 (H, W), object ids 1..255, 0 is background; at least one object is there unless it may be empty.
 
     Raises:
         InputError: the file is missing, broken, lossy, empty (all background) or has more than 255 objects.
@@ -65,7 +66,7 @@ def read_label_map(path: str | Path, colours: ColourTable | None = None) -> np.n
         raise InputError(f"{path} does not exist: check the path of the mask") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as a picture ({_one_line(error)}): save the mask as PNG") from error
-    if not values.any():
+    if not may_be_empty and not values.any():
         raise InputError(f"{path} is empty, no pixel belongs to an object: draw an object or leave the file out")
     return values
 
@@ -83,20 +84,29 @@ def read_label_map_folder(
     Raises:
         InputError: no picture is there, a name has no frame number, two have the same, or a mask cannot be used.
     """
+    files = label_map_files(path)
+    colours = {} if colours is None else colours
+    keyframes = tuple(read_label_map_keyframe(file, i, frame_size, colours) for i, file in files.items())
+    ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
+    return KeyframeSet(keyframes, {object_id: default_name(object_id) for object_id in ids})
+
+
+def label_map_files(path: str | Path) -> dict[int, Path]:
+    """The mask pictures of a folder by frame number, ascending; arguments and errors as in `read_label_map_folder`."""
     path = Path(path)
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _PICTURE_SUFFIXES and not f.name.startswith("."))
-    if not files:
+    try:
+        names = sorted(f for f in path.iterdir() if f.suffix.lower() in _PICTURE_SUFFIXES and f.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a folder of mask pictures") from None
+    if not names:
         raise InputError(f"{path} has no mask pictures: give a folder of PNG files named by frame number")
     by_frame: dict[int, Path] = {}
-    for file in files:
+    for file in names:
         index = frame_number(str(file))
         if index in by_frame:
             raise InputError(f"{by_frame[index]} and {file} are both for frame {index}: keep one")
         by_frame[index] = file
-    colours = {} if colours is None else colours
-    keyframes = tuple(read_label_map_keyframe(by_frame[i], i, frame_size, colours) for i in sorted(by_frame))
-    ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
-    return KeyframeSet(keyframes, {object_id: default_name(object_id) for object_id in ids})
+    return dict(sorted(by_frame.items()))
 
 
 def read_label_map_keyframe(
@@ -110,7 +120,9 @@ def read_label_map_keyframe(
 
 def _pixel_values(path: Path, picture: Image.Image, colours: ColourTable) -> np.ndarray:
     """Object ids, uint8 (H, W), of an open picture."""
-    if picture.mode in ("P", "L", "1") or picture.mode.startswith("I"):
+    if picture.mode == "P":
+        return np.array(picture)
+    if picture.mode in ("L", "1") or picture.mode.startswith("I"):
         return _ids_from_grey(path, np.asarray(picture), white=65535 if picture.mode.startswith("I") else 255)
     if picture.mode in ("LA", "PA"):
         values = np.asarray(picture)

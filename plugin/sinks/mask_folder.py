@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from PIL import Image
 from model.errors import InputError
 from model.result import FrameResult
 from plugin.sinks.atomic_write import PART, atomic_write, write_error
-from plugin.sinks.palette import PALETTE
+from plugin.sinks.palette import save_label_map
 
 _JOURNAL = "frames.jsonl"
 
@@ -81,13 +82,11 @@ class MaskFolder:
         path = self.mask_path(result.index)
         entry = {
             "frame": result.index,
-            "confidence": {str(object_id): round(float(c), 6) for object_id, c in sorted(result.confidence.items())},
+            "confidence": {str(object_id): _rounded(c) for object_id, c in sorted(result.confidence.items())},
             "keyframe": bool(result.is_keyframe),
         }
-        picture = Image.fromarray(np.ascontiguousarray(result.label_map, dtype=np.uint8))
-        picture.putpalette(PALETTE.tobytes())
         with atomic_write(path) as temporary:
-            picture.save(temporary, compress_level=4)
+            save_label_map(result.label_map, temporary)
         try:
             _append(self._journal, json.dumps(entry).encode() + b"\n")
         except OSError as error:
@@ -174,6 +173,11 @@ class _LabelMaps(Mapping[int, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._folder._finished)
+
+
+def _rounded(confidence: float) -> float:
+    """To six decimals, downwards: exactly 1 stays what only a keyframe has."""
+    return math.floor(confidence * 1e6) / 1e6
 
 
 def _is_whole_png(path: Path) -> bool:

@@ -1,6 +1,9 @@
 """The colours of object ids: the 256-colour palette that DAVIS and PASCAL VOC use."""
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 
 def _build() -> np.ndarray:
@@ -16,6 +19,13 @@ def _build() -> np.ndarray:
 PALETTE = _build()
 """uint8 (256, 3) RGB: row i is the colour of object id i; row 0, the background, is black."""
 PALETTE.setflags(write=False)
+
+
+def save_label_map(label_map: np.ndarray, path: Path) -> None:
+    """Write a label map, uint8 (H, W), as a palette PNG whose pixel values are the object ids; raises OSError."""
+    picture = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))
+    picture.putpalette(PALETTE.tobytes())
+    picture.save(path, compress_level=4)
 
 
 def colour(object_id: int) -> tuple[int, int, int]:

@@ -95,7 +95,7 @@ def test_every_stage_matches(pcvos, golden):
     images = torch.stack([framing.image(frame, i) for i, frame in enumerate(golden["frames"][:6])])
     mask = aggregate(framing.masks(golden["labels"][0], (1, 2)))
     memory = pcvos.encode(images[:1])
-    value = pcvos.encode_value(images[:1], memory, mask[None, 1:])
+    value = pcvos.encode_value(images[:1], memory.pyramid.f16, mask[None, 1:])
     clip = pcvos.encode(images[1:])
     keys = memory.key[0].flatten(1).T.contiguous()
     queries = clip.key.flatten(2).transpose(1, 2).flatten(0, 1)

@@ -42,6 +42,11 @@ def test_framing_pads_to_multiples_and_comes_back(height, width):
     assert framing.restore(framing.crop(image)).shape == (3, height, width)
 
 
+def test_the_long_side_is_exact():
+    framing = Framing(412, 824, 480, CPU)
+    assert (framing.net_height, framing.net_width) == (480, 960)
+
+
 def test_masks_line_up_with_the_image():
     """A bright square and its mask cover the same network pixels, whatever the resize."""
     for size in ((480, 854), (300, 300), (97, 211)):

@@ -1,5 +1,6 @@
 """The command line as a person uses it: real processes, real files."""
 
+import errno
 import json
 import os
 import re
@@ -191,7 +192,16 @@ def test_bad_input_is_refused_in_one_line(folder, tmp_path, capsys):
     (tmp_path / "full" / "thesis.txt").touch()
     (tmp_path / "bad.pth").write_bytes(b"nothing")
     good = ["propagate", video, "--keyframe", mask, "--out", out]
+    (tmp_path / "file").touch()
     cases = {
+        "file": [*good[:-1], str(tmp_path / "file")],
+        "nothere": [*good, "--truth", str(tmp_path / "nothere")],
+        "no frame is left": [*good, "--start", "5", "--stop", "5"],
+        "no frame is left to segment": [*good, "--start", "3", "--direction", "backward"],
+        "tolerance": [*good, "--tolerance", "nan"],
+        "short_side must be at most": [*good, "--short-side", "10000000"],
+        "memory_tokens=5": [*good, "--memory", "bounded", "--memory-tokens", "5"],
+        "unknown device 'meta'": [*good, "--device", "meta"],
         "nowhere.mp4": ["propagate", str(tmp_path / "nowhere.mp4"), "--keyframe", mask, "--out", out],
         "empty.mp4": ["propagate", str(tmp_path / "empty.mp4"), "--keyframe", mask, "--out", out],
         "cut.mp4": ["propagate", str(tmp_path / "cut.mp4"), "--keyframe", mask, "--out", out],
@@ -207,7 +217,7 @@ def test_bad_input_is_refused_in_one_line(folder, tmp_path, capsys):
         "bad.pth": [*good, "--model", "stcn", "--weights", str(tmp_path / "bad.pth")],
         "no weights of 'pcvos'": [*good, "--model", "pcvos"],
         "device": [*good, "--device", "quantum"],
-        "start 9 and stop 4": [*good, "--start", "9", "--stop", "4"],
+        "--start 9 and --stop 4": [*good, "--start", "9", "--stop", "4"],
         "--frames": ["sample", "--out", out, "--frames", "0"],
     }
     for says, arguments in cases.items():
@@ -217,21 +227,58 @@ def test_bad_input_is_refused_in_one_line(folder, tmp_path, capsys):
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "arguments", [["propagate"], ["paint"], [], ["propagate", "a", "--keyframe", "b", "--out", "c", "--stop", "soon"]]
+)
+def test_wrong_usage_is_one_line_too(capsys, arguments):
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert leaving.value.code == 2
+    assert error.startswith("perclip: error: ") and error.count("\n") == 1 and "--help" in error
+
+
+def test_resume_refuses_another_video_of_the_same_size(folder, tmp_path, capsys):
+    video = tmp_path / "clip.mp4"
+    video.write_bytes((folder / "sample.mp4").read_bytes())
+    mask, out = f"0={folder / 'masks' / '00000.png'}", str(tmp_path / "r")
+    arguments = ["propagate", str(video), "--keyframe", mask, "--out", out, "--stop", "2", "--format", "none"]
+    assert main(arguments) == 0
+    render_sample(tmp_path / "other", frames=FRAMES, height=120, width=160, seed=9)
+    video.write_bytes((tmp_path / "other" / "sample.mp4").read_bytes())
+    assert main([*arguments, "--resume"]) == 2
+    assert "with other source" in capsys.readouterr().err
+
+
+def test_true_masks_may_be_empty(folder, tmp_path, capsys):
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    Image.fromarray(np.zeros((120, 160), np.uint8)).save(truth / "00003.png")
+    assert main(command(folder, tmp_path / "r", "--stop", "5", "--format", "none", "--truth", str(truth))) == 0
+    assert re.search(r"measured J\s+0.000 .* over 1 frames", capsys.readouterr().out)
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    pipe = f"{sys.executable} -m plugin.cli models | true"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {pipe}"], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "r"
-    assert main(command(folder, out, "--stop", "4", "--format", "none")) == 0
-    journal = out / "frames.jsonl"
-    kept = journal.read_bytes()
-    journal.unlink()
-    os.symlink("/dev/full", journal)
-    try:
-        assert main(command(folder, out, "--format", "none", "--resume")) == 2
-        error = capsys.readouterr().err.splitlines()[-1]
-        assert error.startswith("perclip: error: ") and "no space left" in error and "--resume" in error
-    finally:
-        journal.unlink()
-        journal.write_bytes(kept)
+    replace = os.replace
+
+    def full_after_seven_frames(source, target):
+        if str(target).endswith("000007.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full_after_seven_frames)
+    assert main(command(folder, out, "--format", "none")) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("perclip: error: ") and "no space left" in error and "--resume" in error
+    assert sorted(masks(out)) == list(range(7))
+    monkeypatch.undo()
     assert main(command(folder, out, "--format", "none", "--resume")) == 0
     assert sorted(masks(out)) == list(range(FRAMES))
 

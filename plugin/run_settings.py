@@ -1,0 +1,75 @@
+"""What a folder of results was made with: a run may go on in it only with the same."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from model.errors import InputError
+from model.keyframe import Keyframe
+from plugin.sinks.atomic_write import atomic_write
+
+_SETTINGS = "run.json"
+_FINGERPRINT_BYTES = 1 << 20
+
+
+def claim_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> None:
+    """Make sure that a run with these settings may write into a folder, and note them there in `run.json`.
+
+    Args:
+        folder: made if missing.
+        settings: JSON values by name; digests under "source", "keyframes" and "weights".
+        resume: the folder may hold results of an earlier run with the same settings.
+
+    Raises:
+        InputError: the folder cannot be used, or holds something else; nothing has been written then.
+    """
+    path = folder / _SETTINGS
+    try:
+        holds = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be used ({error.strerror}): choose another folder") from None
+    if path.name in holds:
+        if not resume:
+            raise InputError(
+                f"{folder} holds the results of an earlier run: add --resume to go on, or choose another --out"
+            )
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise InputError(f"{path} cannot be read: choose another --out and start anew") from None
+        changed = next((name for name in settings if before.get(name) != settings[name]), None)
+        if changed is not None:
+            is_file = changed in ("source", "keyframes", "weights")
+            what = f"with other {changed}" if is_file else f"with {changed} {before.get(changed)}"
+            raise InputError(f"{folder} was made {what}: --resume needs the same settings; else choose another --out")
+    elif holds:
+        raise InputError(f"{folder} is not empty and holds no results: choose a new or empty folder for --out")
+    else:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def fingerprint(path: Path) -> str:
+    """Digest of a file's size and ends, or of a folder's file names and sizes: tells another one at little cost."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+    else:
+        with path.open("rb") as content:
+            size = content.seek(0, os.SEEK_END)
+            digest.update(str(size).encode())
+            for place in (0, max(0, size - _FINGERPRINT_BYTES)):
+                content.seek(place)
+                digest.update(content.read(_FINGERPRINT_BYTES))
+    return digest.hexdigest()
+
+
+def keyframe_digest(keyframes: Sequence[Keyframe]) -> str:
+    """Digest of frame numbers, objects and pixels."""
+    digest = hashlib.sha256()
+    for k in keyframes:
+        digest.update(f"{k.index} {k.objects} {k.label_map.shape}".encode() + k.label_map.tobytes())
+    return digest.hexdigest()
