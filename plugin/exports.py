@@ -78,7 +78,7 @@ def write_formats(
         "coco": lambda path: write_coco_json(results, path, frame_names=source.name, object_names=object_names),
         "cvat-video": lambda path: write_cvat_video_xml(results, path, **cvat),
         "cvat-images": lambda path: write_cvat_images_xml(results, path, frame_names=source.name, **cvat),
-        "contact-sheet": lambda path: write_contact_sheet(source, results, path),
+        "contact-sheet": lambda path: write_contact_sheet(source, results, path, object_names),
         "confidence": lambda path: write_confidence_plot(results, path, object_names),
     }
     # The report shows the two pictures, so they are made along with it.

@@ -14,7 +14,8 @@ from model.metrics import region_similarity
 from plugin.exports import ExportShapes, write_formats
 from plugin.keyframes import label_map_files, read_keyframes, read_label_map
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
-from plugin.run_settings import claim_folder, fingerprint, keyframe_digest
+from plugin.keyframes.label_map import ColourTable
+from plugin.run_settings import claim_folder, file_digest, keyframe_digest, names_digest
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import FrameSource, ReadAhead, open_source
@@ -70,10 +71,10 @@ def run_job(job: PropagationJob) -> dict[str, str]:
     with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
         keyframes = _read_keyframes(job, source)
         truth = None if job.truth is None else label_map_files(job.truth)
-        reached = _reached(job, source, keyframes)
         propagator = Propagator(load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
+        reached = _reached(job, source, keyframes)
         results = _open_results(job, source, keyframes, propagator)
         fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
         facts = {
@@ -142,12 +143,12 @@ def _open_results(
 ) -> MaskFolder:
     """The folder of results: a fresh one, or on --resume that of an earlier run with the same settings."""
     settings = {
-        "source": fingerprint(job.source),
+        "source": _source_digest(job.source, source),
         "frames": len(source),
         "size": [source.width, source.height],
         "keyframes": keyframe_digest(keyframes.keyframes),
         "network": job.network,
-        "weights": fingerprint(job.weights or SHIPPED[job.network]),
+        "weights": file_digest(job.weights or SHIPPED[job.network]),
         "direction": job.direction,
         **{
             name: getattr(job.options, name)
@@ -159,18 +160,24 @@ def _open_results(
     return MaskFolder(job.out)
 
 
+def _source_digest(path: Path, source: FrameSource) -> str:
+    """Tells another video, or other images, from those of an earlier run."""
+    if path.is_dir():
+        return names_digest(path / source.name(i) for i in range(len(source)))
+    return file_digest(path)
+
+
 def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -> range:
     """The frames that get masks; raises InputError where there are none."""
     first, stop = job.start, len(source) if job.stop is None else job.stop
-    if not 0 <= first <= stop <= len(source):
-        raise InputError(f"--start {first} and --stop {stop} must lie in 0..{len(source)}, in this order")
     if job.direction == "forward":
         first = max(first, keyframes.keyframes[0].index)
     if job.direction == "backward":
         stop = min(stop, keyframes.keyframes[-1].index + 1)
     if first >= stop:
         raise InputError(
-            f"no frame is left to segment: check --start {job.start}, --stop {job.stop}, --direction {job.direction}"
+            f"no frame is left to segment: --start, --stop and --direction {job.direction} leave none of the "
+            f"{len(source)} frames"
         )
     return range(first, stop)
 
@@ -208,11 +215,15 @@ def _propagate(
 def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder) -> str:
     """Mean J of each object over the frames that have a true mask and are not keyframes."""
     scores: dict[int, list[float]] = {}
-    for result in results:
-        if result.index not in truth or result.is_keyframe:
+    colours: ColourTable = {}  # a colour is one object in all masks, so that all must be read
+    for index, path in truth.items():
+        true_map = read_label_map(path, colours, may_be_empty=True)
+        if index not in results.finished():
             continue
-        true_map = read_label_map(truth[result.index], may_be_empty=True)
-        check_size(truth[result.index], true_map.shape, result.label_map.shape)
+        result = results.read(index)
+        check_size(path, true_map.shape, result.label_map.shape)
+        if result.is_keyframe:
+            continue
         for obj in keyframes.object_names:
             scores.setdefault(obj, []).append(region_similarity(result.label_map == obj, true_map == obj))
     if not scores:

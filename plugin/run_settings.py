@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from model.errors import InputError
@@ -41,8 +41,12 @@ def claim_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> 
             raise InputError(f"{path} cannot be read: choose another --out and start anew") from None
         changed = next((name for name in settings if before.get(name) != settings[name]), None)
         if changed is not None:
-            is_file = changed in ("source", "keyframes", "weights")
-            what = f"with other {changed}" if is_file else f"with {changed} {before.get(changed)}"
+            digests = {
+                "source": "another source",
+                "keyframes": "other keyframes or objects",
+                "weights": "other weights",
+            }
+            what = "with " + digests.get(changed, f"{changed} {before.get(changed)}")
             raise InputError(f"{folder} was made {what}: --resume needs the same settings; else choose another --out")
     elif holds:
         raise InputError(f"{folder} is not empty and holds no results: choose a new or empty folder for --out")
@@ -51,19 +55,29 @@ def claim_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> 
             temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
-def fingerprint(path: Path) -> str:
-    """Digest of a file's size and ends, or of a folder's file names and sizes: tells another one at little cost."""
+def file_digest(path: Path) -> str:
+    """Digest of a file's size and ends: tells another file at little cost; raises InputError if it cannot be read."""
     digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-    else:
+    try:
         with path.open("rb") as content:
             size = content.seek(0, os.SEEK_END)
             digest.update(str(size).encode())
             for place in (0, max(0, size - _FINGERPRINT_BYTES)):
                 content.seek(place)
                 digest.update(content.read(_FINGERPRINT_BYTES))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the file") from None
+    return digest.hexdigest()
+
+
+def names_digest(files: Iterable[Path]) -> str:
+    """Digest of many files' names and sizes; raises InputError if one is gone."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        except OSError as error:
+            raise InputError(f"{file} cannot be read ({error.strerror}): check the file") from None
     return digest.hexdigest()
 
 

@@ -1,6 +1,6 @@
 """The results on one page: evenly spaced frames, then the most doubtful ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -23,6 +23,7 @@ def write_contact_sheet(
     source: FrameSource,
     records: Iterable[FrameResult],
     path: Path | str,
+    object_names: Mapping[int, str] | None = None,
     *,
     columns: int = 4,
     evenly: int = 16,
@@ -37,6 +38,7 @@ def write_contact_sheet(
         source: the frames.
         records: results in ascending order; gone through twice, so an iterator will not do.
         path: the file to write.
+        object_names: what to call the objects; `object 3` for those without a name.
         columns: thumbnails in a row.
         evenly: how many evenly spaced frames.
         doubtful: how many of the most doubtful frames, none of them near another.
@@ -77,12 +79,18 @@ def write_contact_sheet(
             overlay = Image.fromarray(draw_overlay(source[record.index], record.label_map))
             picture = overlay.resize((width, height), Image.Resampling.LANCZOS)
             for corner in shown[record.index]:
-                _paste(sheet, picture, corner, record)
+                _paste(sheet, picture, corner, record, object_names or {})
     with atomic_write(path) as temporary:
         sheet.save(temporary)
 
 
-def _paste(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], record: FrameResult) -> None:
+def _paste(
+    sheet: Image.Image,
+    picture: Image.Image,
+    corner: tuple[int, int],
+    record: FrameResult,
+    object_names: Mapping[int, str],
+) -> None:
     """Put one thumbnail with its caption on the sheet."""
     left, top = corner
     sheet.paste(picture, corner)
@@ -98,6 +106,7 @@ def _paste(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], re
     if is_low:
         box = (left - 3, top - 3, left + picture.width + 2, top + picture.height + 2)
         draw.rectangle(box, outline=ATTENTION, width=3)
-    text = f"{doubt.confidence:.2f}  object {doubt.object_id}"
+    name = object_names.get(doubt.object_id, f"object {doubt.object_id}")
+    text = f"{doubt.confidence:.2f}  {name}"
     right = (left + picture.width, middle)
     draw.text(right, text, font=font(_TEXT), fill=ATTENTION if is_low else INK, anchor="rm")

@@ -176,7 +176,7 @@ class _LabelMaps(Mapping[int, np.ndarray]):
 
 
 def _rounded(confidence: float) -> float:
-    """To six decimals, downwards: exactly 1 stays what only a keyframe has."""
+    """To six decimals, downwards: exactly 1 stays with what people said, keyframes and declared absences."""
     return math.floor(confidence * 1e6) / 1e6
 
 

@@ -217,7 +217,7 @@ def test_bad_input_is_refused_in_one_line(folder, tmp_path, capsys):
         "bad.pth": [*good, "--model", "stcn", "--weights", str(tmp_path / "bad.pth")],
         "no weights of 'pcvos'": [*good, "--model", "pcvos"],
         "device": [*good, "--device", "quantum"],
-        "--start 9 and --stop 4": [*good, "--start", "9", "--stop", "4"],
+        "start 9 and stop 4": [*good, "--start", "9", "--stop", "4"],
         "--frames": ["sample", "--out", out, "--frames", "0"],
     }
     for says, arguments in cases.items():
@@ -247,7 +247,36 @@ def test_resume_refuses_another_video_of_the_same_size(folder, tmp_path, capsys)
     render_sample(tmp_path / "other", frames=FRAMES, height=120, width=160, seed=9)
     video.write_bytes((tmp_path / "other" / "sample.mp4").read_bytes())
     assert main([*arguments, "--resume"]) == 2
-    assert "with other source" in capsys.readouterr().err
+    assert "with another source" in capsys.readouterr().err
+
+
+def test_results_inside_an_image_folder_do_not_hinder_resuming(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / f"{i}.png")
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:40, 20:60] = 1
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    arguments = ["propagate", str(frames), "--keyframe", f"0={tmp_path / 'm.png'}", "--out", str(frames / "result")]
+    assert main([*arguments, "--format", "none", "--stop", "2"]) == 0
+    assert main([*arguments, "--format", "none", "--resume"]) == 0
+    assert sorted(masks(frames / "result")) == [0, 1, 2]
+
+
+def test_coloured_true_masks_keep_their_objects(folder, tmp_path, capsys):
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    colours = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0]], np.uint8)
+    for i in range(5):
+        label_map = np.array(Image.open(folder / "masks" / f"{i:05d}.png"))
+        if i == 3:
+            label_map[label_map == 1] = 0  # object 2 alone must not become object 1
+        Image.fromarray(colours[label_map]).save(truth / f"{i}.png")
+    assert main(command(folder, tmp_path / "r", "--stop", "5", "--format", "none", "--truth", str(truth))) == 0
+    scores = re.search(r"object 1 ([\d.]+), object 2 ([\d.]+)", capsys.readouterr().out)
+    assert float(scores[2]) > 0.8 and 0.6 < float(scores[1]) < 0.78
 
 
 def test_true_masks_may_be_empty(folder, tmp_path, capsys):
