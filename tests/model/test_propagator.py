@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,14 @@ def by_frame(results) -> dict[int, FrameResult]:
 
 def overlap(result: FrameResult, labels: np.ndarray, obj: int) -> float:
     return region_similarity(result.label_map == obj, labels[result.index] == obj)
+
+
+def with_dots(frames: np.ndarray) -> np.ndarray:
+    """The frames with a two-pixel dot in the first square's colour, which makes specks."""
+    dotted = frames.copy()
+    for t in range(1, 24):
+        dotted[t, 4:6, 4 + t * 4 : 6 + t * 4] = (210, 60, 40)
+    return dotted
 
 
 def assert_same(a: dict[int, FrameResult], b: dict[int, FrameResult]) -> None:
@@ -84,8 +93,30 @@ def test_small_objects_elsewhere_do_not_change_a_stretch(lite, squares):
     dot = np.zeros_like(squares.labels[0])
     dot[40:42, 60:62], dot[10:12, 10:12] = 1, 2
     ends = [squares.keyframe(0), squares.keyframe(12)]
-    alone = by_frame(lite.run(squares.frames, ends, stop=13))
-    assert_same(by_frame(lite.run(squares.frames, [*ends, Keyframe(20, dot)], stop=13)), alone)
+    frames = with_dots(squares.frames)
+    alone = by_frame(lite.run(frames, ends, stop=13))
+    assert_same(by_frame(lite.run(frames, [*ends, Keyframe(20, dot)], stop=13)), alone)
+
+
+def test_the_nearer_keyframe_counts_more(lite, squares, monkeypatch):
+    def clips(sweep):
+        """The forward pass sees the object everywhere, the backward pass nowhere, both equally sure."""
+        for i in range(24)[:: sweep._step]:
+            yield [(i, {} if i in (0, 23) else {1: torch.full((24, 32), 4.0 * sweep._step)})]
+
+    monkeypatch.setattr("model.propagator.Sweep.clips", clips)
+    results = by_frame(lite.run(squares.frames, [squares.keyframe(0, 1), squares.keyframe(23, 1)]))
+    assert [bool((results[i].label_map == 1).all()) for i in range(1, 11)] == [True] * 10
+    assert [bool((results[i].label_map == 1).any()) for i in range(13, 23)] == [False] * 10
+
+
+def test_the_keyframe_at_the_far_end_is_remembered_too(lite, squares):
+    engine = lite.with_options(keep_probabilities=True)
+    one = by_frame(engine.run(squares.frames, [squares.keyframe(0)], stop=23, direction="forward"))
+    two = by_frame(
+        engine.run(squares.frames, [squares.keyframe(0), squares.keyframe(23)], stop=23, direction="forward")
+    )
+    assert np.abs(two[22].probabilities - one[22].probabilities).max() > 0.01
 
 
 def test_keyframes_do_not_follow_the_buffer_they_were_made_from(squares):
@@ -181,9 +212,7 @@ def test_objects_that_no_pass_has_reached_have_no_confidence(lite, squares):
 
 @pytest.mark.parametrize("short_side", [None, 480])
 def test_no_specks(lite, squares, short_side):
-    noisy = squares.frames.copy()
-    for t in range(1, 24):
-        noisy[t, 4:6, 4 + t * 4 : 6 + t * 4] = (210, 60, 40)  # a two-pixel dot in the first square's colour
+    noisy = with_dots(squares.frames)
     stop = 24 if short_side is None else 6
     for result in lite.with_options(short_side=short_side).run(noisy, [squares.keyframe(0)], stop=stop):
         for obj in (1, 2):
