@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.annotated_sequences import read_sequences
 from model.checkpoint import load_network, save_network
 from model.config import PERCLIP_LITE_CONFIG
 from model.errors import PerclipError
 from model.framing import IMAGE_MEAN, IMAGE_STD
 from model.pcvos import PCVOS
-from model.training.archive import read_sequences
 from model.training.clip_sampler import ClipSampler, SampleShape
 from model.training.initialise import start_from_trunk
 from model.training.losses import bootstrapped_cross_entropy, clip_dice

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from model.training.archive import TrainingSequence
+from model.annotated_sequences import AnnotatedSequence
 
 _LEAST_AREA = 0.01  # of the crop: objects smaller than this in the first frame teach nothing
 
@@ -28,7 +28,7 @@ class SampleShape:
 class ClipSampler:
     """Draws samples at random, reproducibly from its generator."""
 
-    def __init__(self, sequences: list[TrainingSequence], shape: SampleShape, rng: np.random.Generator):
+    def __init__(self, sequences: list[AnnotatedSequence], shape: SampleShape, rng: np.random.Generator):
         self._sequences, self._shape, self._rng = sequences, shape, rng
 
     def draw(self, max_gap: int, paste: float = 0.6) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
-"""Reads training sequences: DAVIS-style folders or zip archives of frames and palette masks."""
+"""Annotated sequences on disk: DAVIS-style folders or zip archives of frames and palette masks."""
 
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ from model.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingSequence:
+class AnnotatedSequence:
     """One annotated sequence, decoded.
 
     Attributes:
@@ -24,11 +25,11 @@ class TrainingSequence:
     """
 
     name: str
-    frames: list[np.ndarray]
-    label_maps: list[np.ndarray]
+    frames: Sequence[np.ndarray]
+    label_maps: Sequence[np.ndarray]
 
 
-def read_sequences(path: Path) -> list[TrainingSequence]:
+def read_sequences(path: Path) -> list[AnnotatedSequence]:
     """All sequences of `JPEGImages/<name>/<frame>.*` with `Annotations/<name>/<frame>.png`, in a folder or a zip.
 
     Frames without annotation are left out.
@@ -45,7 +46,7 @@ def read_sequences(path: Path) -> list[TrainingSequence]:
         return _decode(path, archive.namelist(), archive.read)
 
 
-def _decode(path: Path, names, read) -> list[TrainingSequence]:
+def _decode(path: Path, names, read) -> list[AnnotatedSequence]:
     layout = re.compile(r"(?:.*/)?(JPEGImages|Annotations)/(?:480p/|Full-Resolution/)?([^/]+)/([^/]+)\.\w+$")
     found: dict[str, dict[str, dict[str, str]]] = {}
     for name in names:
@@ -59,7 +60,7 @@ def _decode(path: Path, names, read) -> list[TrainingSequence]:
         if stems:
             frames = [np.asarray(Image.open(BytesIO(read(kinds["JPEGImages"][s]))).convert("RGB")) for s in stems]
             masks = [np.array(Image.open(BytesIO(read(kinds["Annotations"][s])))) for s in stems]
-            sequences.append(TrainingSequence(sequence, frames, masks))
+            sequences.append(AnnotatedSequence(sequence, frames, masks))
     if not sequences:
         raise InputError(
             f"{path} has no JPEGImages/<sequence>/ with Annotations/<sequence>/: give a DAVIS-style data set"
