@@ -1,68 +1,158 @@
-"""Annotated sequences on disk: DAVIS-style folders or zip archives of frames and palette masks."""
+"""Annotated video sequences on disk, in the layouts of DAVIS and YouTube-VOS, in folders or zip archives."""
 
 import re
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from model.dataset_files import DatasetFiles
 from model.errors import InputError
+
+VOID = 255
+"""Pixel value of label maps that says "unknown": neither object nor background."""
+
+PRELOAD_BUDGET = 6 * 2**30
+"""Bytes of decoded frames and label maps up to which `preload` keeps a data set in memory."""
+
+_LAYOUT = re.compile(
+    r"(?P<root>(?:.*/)?)(?P<kind>JPEGImages|Annotations)/(?:(?P<resolution>\d+p|Full-Resolution)/)?"
+    r"(?P<sequence>[^/]+)/(?P<frame>[^/]+)\.(?:jpe?g|png|webp)",
+    re.IGNORECASE,
+)
+_DECODERS = 4  # threads; decoding releases the interpreter
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedSequence:
-    """One annotated sequence, decoded.
+    """One annotated sequence. Frames are decoded when they are asked for, unless the sequence was preloaded.
 
     Attributes:
-        name: of the sequence.
+        name: of the sequence, unique in its data set.
         frames: uint8 (H, W, 3) RGB each.
-        label_maps: uint8 (H, W) each, value = object id, one per frame.
+        label_maps: one per frame, uint8 (H, W): 0 is background, 1..254 are object ids, 255 is void; None where a
+            frame has no annotation.
+        annotated: numbers of the frames that have a label map, ascending.
     """
 
     name: str
     frames: Sequence[np.ndarray]
-    label_maps: Sequence[np.ndarray]
+    label_maps: Sequence[np.ndarray | None]
+    annotated: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.annotated:
+            numbers = tuple(i for i, label_map in enumerate(self.label_maps) if label_map is not None)
+            object.__setattr__(self, "annotated", numbers)
 
 
-def read_sequences(path: Path) -> list[AnnotatedSequence]:
-    """All sequences of `JPEGImages/<name>/<frame>.*` with `Annotations/<name>/<frame>.png`, in a folder or a zip.
+class _DecodedOnDemand(Sequence):
+    """Images that are decoded each time they are asked for; None stays None."""
 
-    Frames without annotation are left out.
+    def __init__(self, names: Sequence[str | None], decode: Callable[[str], np.ndarray]):
+        self._names, self._decode = names, decode
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return _DecodedOnDemand(self._names[index], self._decode)
+        name = self._names[index]
+        return None if name is None else self._decode(name)
+
+
+def read_sequences(
+    path: Path, *, preload: bool = False, budget: int = PRELOAD_BUDGET, progress: bool = True
+) -> list[AnnotatedSequence]:
+    """All sequences of a data set that have annotations, by name.
+
+    Understood are, in a folder or a zip archive, at any depth:
+    `JPEGImages/[480p|Full-Resolution/]<sequence>/<frame>.(jpg|png|webp)` with
+    `Annotations/[480p|Full-Resolution/]<sequence>/<frame>.png`. Annotations may be sparse (YouTube-VOS). Where there
+    are several resolutions, the one nearest to 480p is taken.
+
+    Args:
+        path: folder or zip archive.
+        preload: decode everything now and keep it, where the decoded total is within the budget.
+        budget: bytes.
+        progress: show a bar while preloading.
 
     Raises:
-        InputError: nothing of that layout is there.
+        InputError: nothing of that layout is there, a file is damaged, or frames and annotations differ in size. With
+            frames decoded on demand, damage shows when the frame is asked for.
     """
-    if path.is_dir():
-        files = {str(f.relative_to(path)): f for f in path.rglob("*") if f.is_file()}
-        return _decode(path, files, lambda name: files[name].read_bytes())
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is neither a folder nor a zip archive: give a DAVIS-style data set")
-    with zipfile.ZipFile(path) as archive:
-        return _decode(path, archive.namelist(), archive.read)
-
-
-def _decode(path: Path, names, read) -> list[AnnotatedSequence]:
-    layout = re.compile(r"(?:.*/)?(JPEGImages|Annotations)/(?:480p/|Full-Resolution/)?([^/]+)/([^/]+)\.\w+$")
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    for name in names:
-        match = layout.match(name)
-        if match:
-            kind, sequence, stem = match.groups()
-            found.setdefault(sequence, {}).setdefault(kind, {})[stem] = name
-    sequences = []
-    for sequence, kinds in tqdm(sorted(found.items()), desc=f"reading {path.name}", unit="sequence"):
-        stems = sorted(set(kinds.get("JPEGImages", {})) & set(kinds.get("Annotations", {})))
-        if stems:
-            frames = [np.asarray(Image.open(BytesIO(read(kinds["JPEGImages"][s]))).convert("RGB")) for s in stems]
-            masks = [np.array(Image.open(BytesIO(read(kinds["Annotations"][s])))) for s in stems]
-            sequences.append(AnnotatedSequence(sequence, frames, masks))
+    files = DatasetFiles(path)
+    if any(name.rsplit("/", 1)[-1] == "annotations.xml" for name in files.names):
+        raise InputError(f"{path} is an export of CVAT: train on it with `perclip train`")
+    sequences, total = [], 0
+    for name, (images, annotations) in _find(files.names).items():
+        order = sorted(images, key=_natural)
+        labelled = tuple(i for i, stem in enumerate(order) if stem in annotations)
+        if not labelled:
+            first = min(annotations.values())
+            raise InputError(f"{path / first} and the others of its folder have no frame of their name in {name}")
+        names = [annotations.get(stem) for stem in order]
+        width, height = _common_size(files, images[order[labelled[0]]], names[labelled[0]])
+        total += width * height * (3 * len(order) + len(labelled))
+        frames = _DecodedOnDemand([images[stem] for stem in order], files.image)
+        sequences.append(AnnotatedSequence(name, frames, _DecodedOnDemand(names, files.label_map), labelled))
     if not sequences:
         raise InputError(
-            f"{path} has no JPEGImages/<sequence>/ with Annotations/<sequence>/: give a DAVIS-style data set"
+            f"{path} has no JPEGImages/<sequence>/ with Annotations/<sequence>/: give a data set in the layout of DAVIS"
         )
+    if preload and total <= budget:
+        return _preload(sequences, path.name if progress else None)
     return sequences
+
+
+def _find(names: Iterable[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """Sequence name -> (frame -> image file, frame -> annotation file), of sequences that have both."""
+    found: dict[tuple[str, str], dict[int, tuple[dict[str, str], dict[str, str]]]] = {}
+    for name in names:
+        match = _LAYOUT.fullmatch(name)
+        if match is None:
+            continue
+        lines = match["resolution"] or "480p"
+        # Full resolution is 1080 lines and more.
+        far = abs((int(lines[:-1]) if lines[0].isdigit() else 1080) - 480)
+        resolutions = found.setdefault((match["root"], match["sequence"]), {})
+        both = resolutions.setdefault(far, ({}, {}))
+        both[match["kind"].lower() == "annotations"][match["frame"]] = name
+    chosen = {}
+    for key, resolutions in sorted(found.items()):
+        complete = [far for far, both in resolutions.items() if all(both)]
+        if complete:
+            chosen[key] = resolutions[min(complete)]
+    names_alone = [sequence for _, sequence in chosen]
+    return {(s if names_alone.count(s) == 1 else root + s): both for (root, s), both in chosen.items()}
+
+
+def _natural(stem: str) -> list[tuple[int, str]]:
+    """Sorts frame 10 behind frame 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", stem) if part]
+
+
+def _common_size(files: DatasetFiles, image: str, annotation: str) -> tuple[int, int]:
+    size, other = files.size(image), files.size(annotation)
+    if size != other:
+        raise InputError(
+            f"{files.path / annotation} is {other[0]}x{other[1]} but its frame is {size[0]}x{size[1]}: "
+            "bring frames and annotations to one size"
+        )
+    return size
+
+
+def _preload(sequences: list[AnnotatedSequence], title: str | None) -> list[AnnotatedSequence]:
+    wanted = [(images, i) for s in sequences for images in (s.frames, s.label_maps) for i in range(len(images))]
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        decoded = pool.map(lambda place: place[0][place[1]], wanted)
+        images = iter(list(tqdm(decoded, f"reading {title}", len(wanted), unit="image", disable=title is None)))
+    return [
+        replace(s, frames=list(islice(images, len(s.frames))), label_maps=list(islice(images, len(s.label_maps))))
+        for s in sequences
+    ]

@@ -21,6 +21,7 @@ class NetworkConfig:
         refinement_blocks: attention blocks of the refinement; every second one works on shifted windows.
         refinement_mlp_dim: hidden size of the refinement's MLP.
         decoder_dims: widths at strides 16, 8 and 4.
+        position_dim: channels of the key that tell the place in the frame (`model.position_code`); 0 for none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class NetworkConfig:
     refinement_blocks: int
     refinement_mlp_dim: int
     decoder_dims: tuple[int, int, int]
+    position_dim: int = 0
 
     def to_json(self) -> str:
         """The config as one line of JSON, as checkpoints carry it."""
@@ -46,7 +48,7 @@ class NetworkConfig:
 
 PCVOS_CONFIG = NetworkConfig("pcvos", "resnet50", 64, 512, 512, 256, 2, 2048, (512, 256, 256))
 STCN_CONFIG = NetworkConfig("stcn", "resnet50", 64, 512, 512, None, 0, 0, (512, 256, 256))
-PERCLIP_LITE_CONFIG = NetworkConfig("perclip-lite", "mobilenet_v2", 64, 128, 128, 64, 2, 256, (128, 64, 48))
+PERCLIP_LITE_CONFIG = NetworkConfig("perclip-lite", "mobilenet_v2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12)
 
 NETWORKS = {config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)}
 

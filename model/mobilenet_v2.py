@@ -24,9 +24,15 @@ _BLOCKS = (
 _F4, _F8, _F16_MID, _F16 = 2, 5, 12, 16  # blocks whose outputs are the features
 
 
-def _same_padding(x: Tensor, stride: int, dilation: int = 1) -> Tensor:
-    """TensorFlow's "SAME" for a 3x3 convolution and even sizes: at stride 2 the extra pixel is at the bottom right."""
-    return F.pad(x, (0, 1, 0, 1) if stride == 2 else (dilation,) * 4)
+class _HalvingConv2d(nn.Conv2d):
+    """3x3 convolution of stride 2 with TensorFlow's "SAME" padding: for even sizes one pixel, at the bottom right."""
+
+    def __init__(self, in_dim: int, out_dim: int, groups: int = 1):
+        super().__init__(in_dim, out_dim, 3, 2, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # A 4x4 kernel whose first row and column are zero pads the same inside the convolution: no copy of the image.
+        return F.conv2d(x, F.pad(self.weight, (1, 0, 1, 0)), self.bias, 2, 1, groups=self.groups)
 
 
 class InvertedResidual(nn.Module):
@@ -36,18 +42,18 @@ class InvertedResidual(nn.Module):
         super().__init__()
         dim = in_dim * expansion
         self.expand = nn.Conv2d(in_dim, dim, 1) if expansion > 1 else None
-        # Symmetric padding stays inside the convolution (no copy); stride 2 pads by hand.
-        self.stride = stride
-        padding = 0 if stride == 2 else dilation
-        self.depthwise = nn.Conv2d(dim, dim, 3, stride, padding=padding, dilation=dilation, groups=dim)
+        self.depthwise = (
+            _HalvingConv2d(dim, dim, groups=dim)
+            if stride == 2
+            else nn.Conv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
+        )
         self.project = nn.Conv2d(dim, out_dim, 1)
         self.residual = stride == 1 and in_dim == out_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H / stride, W / stride)."""
-        h = x if self.expand is None else F.relu6(self.expand(x))
-        h = _same_padding(h, 2) if self.stride == 2 else h
-        h = self.project(F.relu6(self.depthwise(h)))
+        h = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        h = self.project(F.relu6(self.depthwise(h), inplace=True))
         return x + h if self.residual else h
 
 
@@ -62,7 +68,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.Conv = nn.Conv2d(3, 32, 3, 2)
+        self.Conv = _HalvingConv2d(3, 32)
         dims = [32, *(b[0] for b in _BLOCKS)]
         self.blocks = nn.ModuleList(InvertedResidual(dims[i], *b) for i, b in enumerate(_BLOCKS))
         self.register_buffer("f16_mean", torch.zeros(self.dims.f16))
@@ -70,7 +76,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> Pyramid:
         """Normalised images (N, 3, H, W), H and W multiples of 16."""
-        x = F.relu6(self.Conv(_same_padding(images, 2)))
+        x = F.relu6(self.Conv(images), inplace=True)
         features = {}
         for i, block in enumerate(self.blocks):
             x = block(x)

@@ -10,6 +10,7 @@ from model.compact_value_encoder import CompactValueEncoder
 from model.config import NetworkConfig
 from model.decoder import Decoder, DecoderFrame
 from model.mobilenet_v2 import MobileNetV2
+from model.position_code import PositionCode
 from model.refinement import IntraClipRefinement
 from model.resnet import Pyramid, ResNet50
 from model.value_encoder import ValueEncoder
@@ -55,7 +56,8 @@ class PCVOS(nn.Module):
         self.key_encoder = MobileNetV2() if compact else ResNet50()
         dims = self.key_encoder.dims
         kernel = 1 if compact else 3
-        self.key_proj = _KeyProjection(dims.f16, config.key_dim, kernel)
+        self.key_proj = _KeyProjection(dims.f16, config.key_dim - config.position_dim, kernel)
+        self.position_code = PositionCode() if config.position_dim else None
         self.key_comp = nn.Conv2d(dims.f16, config.thin_dim, kernel, padding=kernel // 2)
         self.value_encoder = (CompactValueEncoder if compact else ValueEncoder)(dims.f16, config.value_dim)
         self.input_proj = self.refine_transformer = None
@@ -77,7 +79,11 @@ class PCVOS(nn.Module):
         """Normalised images (N, 3, H, W), H and W multiples of 16."""
         pyramid = self.key_encoder(images)
         local_key = None if self.input_proj is None else self.input_proj(pyramid.f16)
-        return FrameFeatures(pyramid, self.key_proj(pyramid.f16), self.key_comp(pyramid.f16), local_key)
+        key = self.key_proj(pyramid.f16)
+        if self.position_code is not None:
+            place = self.position_code(*key.shape[2:])
+            key = torch.cat([key, place.to(key.dtype).expand(len(key), -1, -1, -1)], 1)
+        return FrameFeatures(pyramid, key, self.key_comp(pyramid.f16), local_key)
 
     def refine(self, local_keys: Tensor | None, readouts: Tensor) -> Tensor:
         """Refines a clip's readouts (B, K, value_dim, T, h, w) by local keys (B, C, T, h, w); STCN changes nothing."""

@@ -1,133 +1,226 @@
-"""Training samples: one labelled frame and two clips, cut from a video, with another sequence's object pasted over."""
+"""Samples from annotated videos: a labelled frame and clips, with distractors and more objects pasted in."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from model.annotated_sequences import AnnotatedSequence
+from model.annotated_sequences import VOID, AnnotatedSequence
+from model.errors import InputError
+from model.training.appearance import Appearance
+from model.training.canvas import Canvas, Cutout, cut_out
+from model.training.frame_gaps import draw_times
+from model.training.motion import Motion, phases, wave
+from model.training.sample_shape import LEAST_AREA, Sample, SampleShape
+from model.training.warp import warp
 
-_LEAST_AREA = 0.01  # of the crop: objects smaller than this in the first frame teach nothing
+_INFERENCE_LINES = 480  # short side of the network's input
+_SCALE_RANGE = (0.65, 1.35)  # of the scale at inference
+_LARGEST_AREA = 0.85  # of the crop; beyond, there is no contour to follow
+_LARGEST_PASTED = 0.35  # of its frame; beyond, it is scenery
+_LARGEST_CUT = (
+    0.35  # of its size: contact with the frame's border, which would be a straight contour where it is pasted
+)
 
 
-@dataclass(frozen=True)
-class SampleShape:
-    """Sizes of a sample: frames = 1 + clips * clip_frames (PCVOS: 7); square crops; up to `objects` objects."""
+@dataclass(frozen=True, eq=False)
+class _View:
+    """Where a sample was cut from a sequence."""
 
-    clips: int = 2
-    clip_frames: int = 3
-    crop: int = 256
-    objects: int = 2
-
-    @property
-    def frames(self) -> int:
-        """Frames of one sample."""
-        return 1 + self.clips * self.clip_frames
+    sequence: AnnotatedSequence
+    times: np.ndarray
+    motion: Motion
+    ids: list[int]
 
 
 class ClipSampler:
-    """Draws samples at random, reproducibly from its generator."""
+    """Draws samples from annotated sequences. Holds no state: a sample depends on the generator alone."""
 
-    def __init__(self, sequences: list[AnnotatedSequence], shape: SampleShape, rng: np.random.Generator):
-        self._sequences, self._shape, self._rng = sequences, shape, rng
+    def __init__(self, sequences: list[AnnotatedSequence], shape: SampleShape, appearance: Appearance | None = None):
+        """Keeps the sequences that have two annotated frames or more.
 
-    def draw(self, max_gap: int, paste: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
-        """One sample.
+        Raises:
+            InputError: none has.
+        """
+        self._sequences = [s for s in sequences if len(s.annotated) > 1]
+        self._shape = shape
+        self._appearance = Appearance() if appearance is None else appearance
+        if not self._sequences:
+            raise InputError("no sequence has two annotated frames: add annotated videos")
+
+    def draw(self, rng: np.random.Generator, max_gap: int, paste: float = 0.6) -> Sample | None:
+        """One sample, or None where the drawn place shows no object well; then draw again.
 
         Args:
-            max_gap: largest distance between two clips in frames (inside a clip it is at most 5).
-            paste: how often an object of another sequence is pasted over.
-
-        Returns:
-            frames uint8 (T, S, S, 3) and masks uint8 (T, K, S, S) of 0 and 1; unused objects are empty.
+            rng: what is drawn from.
+            max_gap: largest distance in front of a clip in frames.
+            paste: how often objects are pasted in.
         """
-        while True:
-            frames, labels = self._cut(max_gap)
-            if frames is None:
-                continue
-            ids = [i for i in np.unique(labels[0]) if i and (labels[0] == i).mean() > _LEAST_AREA]
-            if not ids:
-                continue
-            self._rng.shuffle(ids)
-            chosen = ids[: self._shape.objects]
-            masks = np.zeros((len(frames), self._shape.objects, *labels.shape[1:]), np.uint8)
-            for k, i in enumerate(chosen):
-                masks[:, k] = labels == i
-            if len(chosen) < self._shape.objects and self._rng.random() < paste:
-                self._paste(frames, masks, len(chosen), max_gap)
-            return self._recolour(frames), masks
+        sequence = self._sequences[rng.integers(len(self._sequences))]
+        times = draw_times(rng, sequence.annotated, self._shape, max_gap)
+        phase = phases(times)
+        view = self._look(rng, sequence, times, phase)
+        if view is None:
+            return None
+        canvas = self._cut(view)
+        if canvas is None:
+            return None
+        source = f"{sequence.name} {times[0]}-{times[-1]}"
+        if rng.random() < paste:
+            for _ in range(int(rng.choice([1, 1, 2]))):
+                source += self._paste(rng, canvas, view, phase, max_gap)
+        masks = canvas.masks(self._shape)
+        if masks is None:
+            return None
+        self._appearance.apply(rng, canvas.frames, phase)
+        return Sample(canvas.frames, masks, source)
 
-    def _times(self, length: int, max_gap: int) -> np.ndarray:
-        """Ascending or descending frame numbers with the gaps of the curriculum, fitted into the sequence."""
-        steps = []
-        for _ in range(self._shape.clips):
-            steps.append(self._rng.integers(1, max_gap + 1))
-            inner = self._rng.integers(1, 6)
-            steps += [self._rng.integers(1, inner + 1) for _ in range(self._shape.clip_frames - 1)]
-        offsets = np.concatenate([[0], np.cumsum(steps)])
-        if offsets[-1] >= length:
-            offsets = np.floor(offsets * (length - 1) / offsets[-1]).astype(int)
-        times = offsets + self._rng.integers(0, length - offsets[-1])
-        return times[::-1] if self._rng.random() < 0.5 else times
-
-    def _cut(self, max_gap: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """A random crop around an object, the same place in all frames; None where it has no object."""
-        sequence = self._sequences[self._rng.integers(len(self._sequences))]
-        times = self._times(len(sequence.frames), max_gap)
+    def _look(
+        self, rng: np.random.Generator, sequence: AnnotatedSequence, times: np.ndarray, phase: np.ndarray
+    ) -> _View | None:
+        """A view of the sequence around one of its objects; it may follow it and drift."""
         first = sequence.label_maps[times[0]]
-        ys, xs = np.nonzero(first)
-        if len(ys) == 0:
-            return None, None
         height, width = first.shape
+        counts = np.bincount(first.ravel(), minlength=256)
+        counts[[0, VOID]] = 0
+        ids = np.flatnonzero(counts)
+        if len(ids) == 0:
+            return None
+        anchor = int(rng.choice(ids))
+        natural = _INFERENCE_LINES / min(height, width)
+        scale = natural * np.exp(rng.uniform(*np.log(_SCALE_RANGE)))
         size = self._shape.crop
-        # Between the source's own scale and the enlargement that inference at 480 lines brings.
-        side = int(min(height, width, size / self._rng.uniform(0.8, 1.6)))
-        pick = self._rng.integers(len(ys))
-        top = np.clip(ys[pick] - self._rng.integers(side // 4, side - side // 4), 0, height - side)
-        left = np.clip(xs[pick] - self._rng.integers(side // 4, side - side // 4), 0, width - side)
-        flip = self._rng.random() < 0.5
-        frames, labels = [], []
+        scale = max(scale, size / min(height, width))
+        inside = np.flatnonzero(first.ravel() == anchor)
+        y, x = divmod(int(inside[rng.integers(len(inside))]), width)
+        reach = 0.5 * size / scale
+        centre = np.array([x, y]) + rng.uniform(-0.6, 0.6, 2) * reach
+        centres = centre + self._followed(rng, sequence, times, anchor)
+        moving = rng.random() < 0.5
+        if moving:
+            centres = centres + wave(rng, phase, 0.12 * reach, 2)
+        # The whole view stays inside the source.
+        centres = np.clip(centres, reach, np.array([width, height]) - reach)
+        zoom = np.exp(wave(rng, phase, 0.06)[:, 0]) if moving else np.ones(len(times))
+        angles = wave(rng, phase, 0.05)[:, 0] if moving else np.zeros(len(times))
+        others = [int(i) for i in rng.permutation(ids) if i != anchor]
+        motion = Motion(
+            centres, scale * np.maximum(zoom, size / min(height, width) / scale), angles, rng.random() < 0.5
+        )
+        return _View(sequence, times, motion, [anchor, *others])
+
+    def _followed(
+        self, rng: np.random.Generator, sequence: AnnotatedSequence, times: np.ndarray, anchor: int
+    ) -> np.ndarray:
+        """Shift of the view with the object, from not at all to always centred, float (T, 2) source pixels."""
+        follow = rng.choice([0.0, rng.random(), 1.0], p=[0.25, 0.5, 0.25])
+        if follow == 0:
+            return np.zeros((len(times), 2))
+        places: list[np.ndarray] = []
         for t in times:
-            frame = sequence.frames[t][top : top + side, left : left + side]
-            label = sequence.label_maps[t][top : top + side, left : left + side]
-            if flip:
-                frame, label = frame[:, ::-1], label[:, ::-1]
-            frames.append(cv2.resize(np.ascontiguousarray(frame), (size, size), interpolation=cv2.INTER_LINEAR))
-            labels.append(cv2.resize(np.ascontiguousarray(label), (size, size), interpolation=cv2.INTER_NEAREST_EXACT))
-        return np.stack(frames), np.stack(labels)
+            moments = cv2.moments((sequence.label_maps[t] == anchor).astype(np.uint8), binaryImage=True)
+            found = moments["m00"] > 0
+            place = np.array([moments["m10"], moments["m01"]]) / max(moments["m00"], 1)
+            # While the object is hidden the view waits.
+            places.append(place if found else places[-1])
+        return follow * (np.stack(places) - places[0])
 
-    def _paste(self, frames: np.ndarray, masks: np.ndarray, slot: int, max_gap: int) -> None:
-        """Lays another sample's object over the frames, in place, drifting at random; it occludes what is there."""
-        other, labels = self._cut(max_gap)
-        if other is None:
-            return
-        ids = [i for i in np.unique(labels[0]) if i and (labels[0] == i).mean() > _LEAST_AREA]
-        if not ids:
-            return
-        chosen = labels == self._rng.choice(ids)
+    def _cut(self, view: _View) -> Canvas | None:
+        """The frames and objects of a view; None where it shows none well."""
+        size, shape, times = self._shape.crop, self._shape, view.times
+        first = self._warp_ids(view, 0, view.ids)
+        least, largest = LEAST_AREA * size**2, _LARGEST_AREA * size**2
+        counts = np.bincount(first.ravel(), minlength=len(view.ids) + 1)[1:]
+        shown = [i for i, count in zip(view.ids, counts) if least <= count <= largest][: shape.objects]
+        if not shown:
+            return None
+        frames = np.empty((len(times), size, size, 3), np.uint8)
+        slots = np.empty((len(times), size, size), np.uint8)
+        for t, time in enumerate(times):
+            (frames[t],) = warp([view.sequence.frames[time]], self._matrix(view, t), size)
+            slots[t] = self._warp_ids(view, t, shown)
+        return Canvas(frames, slots)
+
+    def _matrix(self, view: _View, t: int) -> np.ndarray:
+        """From source to crop pixels; the view's centre goes to the middle of the crop."""
+        middle = np.tile([self._shape.crop / 2, self._shape.crop / 2], (len(view.times), 1))
+        motion = Motion(middle, view.motion.scales, view.motion.angles, view.motion.mirrored)
+        return motion.matrix(t, tuple(view.motion.centres[t]))
+
+    def _warp_ids(self, view: _View, t: int, ids: list[int]) -> np.ndarray:
+        """Position + 1 in `ids` that each pixel of the crop shows, 0 for none, uint8 (S, S)."""
+        label_map = view.sequence.label_maps[view.times[t]]
+        matrix, size = self._matrix(view, t), self._shape.crop
+        layers = warp([(label_map == i).astype(np.uint8) * 255 for i in ids], matrix, size)
+        slots, best = np.zeros((size, size), np.uint8), np.full((size, size), 127, np.uint8)
+        for k, layer in enumerate(layers, 1):
+            # Smooth contours where nearest-neighbour sampling would leave steps.
+            better = layer > best
+            slots[better] = k
+            best = np.maximum(best, layer)
+        return slots
+
+    def _paste(self, rng: np.random.Generator, canvas: Canvas, view: _View, phase: np.ndarray, max_gap: int) -> str:
+        """Pastes an object of this sequence (a look-alike) or of another one; returns a word on it."""
+        alike = rng.random() < 0.5
+        free = int(canvas.slots.max()) + 1
+        slot = free if free <= self._shape.objects and rng.random() < 0.65 else 0
+        if alike:
+            sequence, wanted = view.sequence, view.ids[0]
+        else:
+            sequence, wanted = self._sequences[rng.integers(len(self._sequences))], None
+        same_time = alike and rng.random() < 0.3
+        times = view.times if same_time else draw_times(rng, sequence.annotated, self._shape, max_gap)
+        cutouts = _cutouts(rng, sequence, times, wanted)
+        if cutouts is None:
+            return ""
+        lines = min(sequence.label_maps[times[0]].shape)
+        area = next(c.area for c in cutouts if c is not None)
+        if alike:
+            scale = view.motion.scales[0] * rng.uniform(0.75, 1.25)
+        else:
+            scale = _INFERENCE_LINES / lines * np.exp(rng.uniform(*np.log(_SCALE_RANGE)))
         size = self._shape.crop
-        scale = self._rng.uniform(0.5, 1.0)
-        shift = self._rng.uniform(-0.35, 0.35, 2) * size
-        drift = self._rng.uniform(-0.06, 0.06, 2) * size
-        for t in range(len(frames)):
-            dx, dy = shift + drift * t + (1 - scale) * size / 2
-            warp = np.float32([[scale, 0, dx], [0, scale, dy]])
-            moved = cv2.warpAffine(other[t], warp, (size, size))
-            soft = cv2.warpAffine(chosen[t].astype(np.float32), warp, (size, size))
-            frames[t] = (soft[..., None] * moved + (1 - soft[..., None]) * frames[t]).astype(np.uint8)
-            hard = soft > 0.5
-            masks[t, :slot] *= ~hard
-            masks[t, slot] = hard
+        # Between a tenth and two thirds of the crop across.
+        scale = float(np.clip(scale, 0.1 * size / area**0.5, 0.66 * size / area**0.5))
+        mirrored = view.motion.mirrored != (alike and (same_time or rng.random() < 0.5))
+        motion = crossing_motion(rng, canvas, phase, scale, mirrored)
+        colour = self._appearance.random_matrix(rng, 0.5 if alike else 1.0) if rng.random() < 0.5 else None
+        canvas.paste(cutouts, motion, slot, behind=rng.random() < 0.5, colour=colour)
+        return f" + {'look-alike' if alike else sequence.name}{' (distractor)' if slot == 0 else ''}"
 
-    def _recolour(self, frames: np.ndarray) -> np.ndarray:
-        """Brightness, contrast and saturation: one draw for the sample, a little more per frame."""
-        base = self._rng.uniform(0.75, 1.25, 3)
-        out = np.empty_like(frames)
-        for t, frame in enumerate(frames):
-            brightness, contrast, saturation = base * self._rng.uniform(0.95, 1.05, 3)
-            x = frame.astype(np.float32)
-            grey = x.mean(2, keepdims=True)
-            x = grey + (x - grey) * saturation
-            x = (x - x.mean()) * contrast + x.mean() * brightness
-            out[t] = np.clip(x, 0, 255).astype(np.uint8)
-        return out
+
+def crossing_motion(
+    rng: np.random.Generator, canvas: Canvas, phase: np.ndarray, scale: float, mirrored: bool
+) -> Motion:
+    """A path for a pasted object: half of them pass over the first object's place, the others wander."""
+    size = canvas.frames.shape[1]
+    start = rng.uniform(0.1, 0.9, 2) * size
+    moments = cv2.moments((canvas.slots[0] == 1).astype(np.uint8), binaryImage=True)
+    if rng.random() < 0.5 and moments["m00"] > 0:
+        target = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+        end = start + (target - start) * rng.uniform(1, 2.2)
+    else:
+        end = start + rng.normal(0, 0.25, 2) * size
+    centres = start + (end - start) * phase[:, None] + wave(rng, phase, 0.03 * size, 2)
+    scales = scale * np.exp(wave(rng, phase, 0.08)[:, 0])
+    return Motion(centres, scales, rng.normal(0, 0.1) + wave(rng, phase, 0.12)[:, 0], mirrored)
+
+
+def _cutouts(
+    rng: np.random.Generator, sequence: AnnotatedSequence, times: np.ndarray, wanted: int | None
+) -> list[Cutout | None] | None:
+    """An object of the sequence at the times; None where the first frame does not have it or it is scenery."""
+    label_map = sequence.label_maps[times[0]]
+    counts = np.bincount(label_map.ravel(), minlength=256)
+    counts[[0, VOID]] = 0
+    fit = np.flatnonzero((counts > LEAST_AREA * label_map.size) & (counts < _LARGEST_PASTED * label_map.size))
+    if len(fit) == 0 or (wanted is not None and wanted not in fit):
+        return None
+    chosen = int(rng.choice(fit)) if wanted is None else wanted
+    masks = [(sequence.label_maps[t] == chosen).astype(np.uint8) for t in times]
+    first = masks[0]
+    border = np.count_nonzero(first[[0, -1]]) + np.count_nonzero(first[:, [0, -1]])
+    if border > _LARGEST_CUT * np.count_nonzero(first) ** 0.5:
+        return None
+    return [cut_out(sequence.frames[t], mask) for t, mask in zip(times, masks)]

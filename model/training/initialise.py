@@ -32,7 +32,7 @@ def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
     trunk.f16_std.copy_(raw.std(1).clamp(min=1e-3))
     standard = (raw - trunk.f16_mean[:, None]) / trunk.f16_std[:, None]
     directions = torch.linalg.eigh(standard @ standard.T / standard.shape[1]).eigenvectors.flip(1)
-    projection = directions[:, : network.config.key_dim].T
+    projection = directions[:, : len(network.key_proj.key_proj.weight)].T
     projection *= (_KEY_SPREAD / (projection @ standard).square().sum(0).mean()) ** 0.5
     network.key_proj.key_proj.weight.copy_(projection[:, :, None, None])
     network.key_proj.key_proj.bias.zero_()

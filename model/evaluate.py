@@ -1,0 +1,224 @@
+"""Measures a network on annotated sequences: J, F and frames per second.
+
+Every object's first true mask is given on its frame, the rest is propagated and compared with the truth. Not scored
+are the first and the last frame of a sequence, and an object on the frame that gives it and before. Pixels labelled 255
+(void) count for nothing.
+
+The headline J, F and J&F are means over the sequences of the means over their objects; the mean over all objects, which
+the official tool of DAVIS 2017 prints, stands beside it.
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from model.config import NETWORKS, NetworkConfig
+from model.errors import InputError, PerclipError
+from model.options import DTYPES, MEMORY_POLICIES, PropagationOptions
+
+if TYPE_CHECKING:
+    from model.annotated_sequences import AnnotatedSequence
+    from model.scores import Evaluation, Measures
+
+EXAMPLES = """\
+examples:
+  python -m model.evaluate DAVIS/ --sequences bus,hike
+  python -m model.evaluate val.zip --clip-length 25 --json > fast.json
+  python -m model.evaluate val.zip --network pcvos --weights pcvos.pth --worst out/worst
+
+exit codes: 0 done, 2 bad input, 130 interrupted
+"""
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+_DEFAULT = PropagationOptions()
+_DEFAULT_NETWORK = "perclip-lite"
+_HEADINGS = ("J", "F", "J&F", "recall", "decay", "objects", "frames", "fps")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate and print.
+
+    Returns:
+        0 done, 2 bad input (one line on standard error says what to do), 130 interrupted.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line of the plugin sets it, and why
+    arguments = _parser().parse_args(argv)
+    try:
+        run(arguments)
+    except PerclipError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m model.evaluate",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "data",
+        type=Path,
+        metavar="ARCHIVE_OR_FOLDER",
+        help="JPEGImages/<sequence>/ and Annotations/<sequence>/, in a folder or a zip",
+    )
+    parser.add_argument("--sequences", metavar="NAME,...", help="only these (default: all)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output instead of a table")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="J, F and confidence of every object in every frame")
+    parser.add_argument("--worst", type=Path, metavar="DIR", help="pictures of each sequence's three worst frames")
+
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--network",
+        choices=sorted(NETWORKS),
+        help=f"default: the one that the weights name, else {_DEFAULT_NETWORK}",
+    )
+    network.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
+    network.add_argument("--no-refinement", action="store_true", help="leave the intra-clip refinement out")
+
+    how = parser.add_argument_group("how to propagate")
+    how.add_argument("--clip-length", type=int, default=_DEFAULT.clip_length, metavar="L", help="default 5")
+    how.add_argument(
+        "--short-side", type=int, default=_DEFAULT.short_side, metavar="PIXELS", help="0: as they are; default 480"
+    )
+    how.add_argument("--top-k", type=int, default=_DEFAULT.top_k, metavar="K", help="default 20")
+    progressive = how.add_mutually_exclusive_group()
+    progressive.add_argument(
+        "--progressive-interval", type=int, default=_DEFAULT.progressive_interval, metavar="F", help="default 5"
+    )
+    progressive.add_argument("--no-progressive", action="store_true", help="no progressive matching inside long clips")
+    how.add_argument("--memory", choices=MEMORY_POLICIES, default=_DEFAULT.memory, help=f"default {_DEFAULT.memory}")
+    how.add_argument("--memory-tokens", type=int, metavar="N", help="budget of --memory bounded in positions")
+    how.add_argument("--device", default=_DEFAULT.device, help="auto, cpu, cuda, cuda:1 (default auto)")
+    how.add_argument("--dtype", choices=DTYPES, default=_DEFAULT.dtype, help="default auto")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate as the arguments say and print; raises PerclipError."""
+    options = PropagationOptions(
+        clip_length=arguments.clip_length,
+        short_side=arguments.short_side or None,
+        top_k=arguments.top_k,
+        progressive_interval=None if arguments.no_progressive else arguments.progressive_interval,
+        memory=arguments.memory,
+        memory_tokens=arguments.memory_tokens,
+        device=arguments.device,
+        dtype=arguments.dtype,
+    )
+
+    # Torch and OpenCV load only when there is something to do.
+    from model.annotated_sequences import read_sequences
+    from model.checkpoint import load_network
+    from model.evaluation import evaluate
+    from model.propagator import Propagator
+    from model.worst_frames import WorstFrames
+
+    name = arguments.network or _named_network(arguments.weights)
+    network = load_network(name, arguments.weights)
+    if arguments.no_refinement:
+        network.input_proj = network.refine_transformer = None
+    propagator = Propagator(network, options)
+    sequences = read_sequences(arguments.data)
+    if arguments.sequences is not None:
+        sequences = _chosen(sequences, arguments.sequences)
+    if arguments.csv:
+        _check_writable(arguments.csv)
+    with WorstFrames(arguments.worst) if arguments.worst else nullcontext() as worst:
+        evaluation = evaluate(propagator, sequences, worst, progress=True)
+    if arguments.csv:
+        _write_csv(evaluation, arguments.csv)
+    if arguments.json:
+        settings = {
+            "data": str(arguments.data),
+            "network": name,
+            "weights": arguments.weights and str(arguments.weights),
+            "refinement": network.refine_transformer is not None,
+            **dataclasses.asdict(options),
+            "device": str(propagator.device),
+            "dtype": str(propagator.dtype).removeprefix("torch."),
+        }
+        print(json.dumps({**evaluation.to_dict(), "settings": settings}, indent=2, allow_nan=False))
+    else:
+        _print_table(evaluation)
+
+
+def _named_network(weights: Path | None) -> str:
+    """The network that a checkpoint of ours names; the default for others, whose loading then says what is wrong."""
+    import safetensors
+
+    if weights is None:
+        return _DEFAULT_NETWORK
+    try:
+        with safetensors.safe_open(str(weights), "pt") as file:
+            return NetworkConfig.from_json(file.metadata()["config"]).name
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return _DEFAULT_NETWORK
+
+
+def _chosen(sequences: "list[AnnotatedSequence]", names: str) -> "list[AnnotatedSequence]":
+    """Those of the comma-separated names, in this order; raises InputError for one that is not there."""
+    by_name = {s.name: s for s in sequences}
+    asked = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in asked:
+        if name not in by_name:
+            known = ", ".join(list(by_name)[:20]) + (", ..." if len(by_name) > 20 else "")
+            raise InputError(f"no sequence {name!r}; there are {known}")
+    return [by_name[name] for name in asked]
+
+
+def _check_writable(path: Path) -> None:
+    """Raises InputError now rather than after the work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another file") from error
+
+
+def _write_csv(evaluation: "Evaluation", path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("sequence", "object", "frame", "J", "F", "confidence"))
+        for s in evaluation.scores:
+            rows.writerow((s.sequence, s.object, s.frame, f"{s.j:.6f}", f"{s.f:.6f}", f"{s.confidence:.6f}"))
+
+
+def _print_table(evaluation: "Evaluation") -> None:
+    width = max(24, *(len(s.name) for s in evaluation.sequences))
+
+    def line(name: str, measures: "Measures", *more: str) -> None:
+        numbers = (measures.j, measures.f, measures.jf, measures.j_recall, measures.j_decay)
+        print(f"{name:{width}}" + "".join(f"{n:9.3f}" for n in numbers) + "".join(f"{m:>9}" for m in more))
+
+    print(f"{'sequence':{width}}" + "".join(f"{heading:>9}" for heading in _HEADINGS))
+    for s in evaluation.sequences:
+        line(s.name, s.mean, str(len(s.objects)), str(s.frames), f"{s.fps:.2f}")
+    line(f"mean of {len(evaluation.sequences)} sequences", evaluation.mean)
+    line(f"mean of {sum(len(s.objects) for s in evaluation.sequences)} objects", evaluation.object_mean)
+    print(f"{evaluation.fps:.2f} fps, {evaluation.fps_without_decoding:.2f} without decoding")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Samples of stills: masks that move with the pixels, twins, cells."""
+
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.errors import InputError
+from model.training.appearance import Appearance
+from model.training.sample_shape import LEAST_AREA, Sample, SampleShape
+from model.training.still_clips import StillClips, Stills, read_stills
+from tests.model.training.data_sets import BLUE, GREEN, RED, shows, strangers, write_frame, write_labels
+
+_SHAPE = SampleShape(crop=96, objects=3)
+
+
+def _person(colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A one-coloured figure of three garments on grey."""
+    image, labels = np.full((200, 140, 3), 90, np.uint8), np.zeros((200, 140), np.uint8)
+    for k, (top, bottom) in enumerate([(30, 80), (80, 130), (130, 180)]):
+        image[top:bottom, 45:95], labels[top:bottom, 45:95] = colour, 5 + 20 * k
+    return image, labels
+
+
+def _cells() -> tuple[np.ndarray, np.ndarray]:
+    image, labels = np.zeros((120, 120, 3), np.uint8), np.zeros((120, 120), np.uint8)
+    for k in range(9):
+        top, left = 10 + 38 * (k // 3), 10 + 38 * (k % 3)
+        image[top : top + 24, left : left + 24], labels[top : top + 24, left : left + 24] = RED, k + 1
+    return image, labels
+
+
+def _draw(stills: Stills, count: int, kind: str | None = None) -> list[Sample]:
+    clips = StillClips(stills, _SHAPE, Appearance.none())
+    drawn = (clips.draw(np.random.default_rng(i), 10) for i in range(12 * count))
+    return list(islice((s for s in drawn if s is not None and kind in (None, s.source)), count))
+
+
+def _stills(*colours: tuple[int, int, int]) -> Stills:
+    return Stills([_person(c) for c in colours], [_cells()], [np.full((90, 120, 3), 128, np.uint8)])
+
+
+def test_samples_keep_the_promises_of_their_shape():
+    kinds = set()
+    for sample in _draw(_stills(RED, GREEN, BLUE), 60):
+        kinds.add(sample.source)
+        assert sample.frames.shape == (7, 96, 96, 3) and sample.frames.dtype == np.uint8
+        assert sample.masks.shape == (7, 3, 96, 96) and sample.masks.dtype == np.uint8
+        assert sample.masks.sum(1).max() <= 1
+        used = sample.masks[0].any((1, 2))
+        assert used[0] and not sample.masks[:, ~used].any()
+        assert (sample.masks[0].mean((1, 2))[used] >= LEAST_AREA).all()
+    assert kinds == {"crowd", "photo", "nuclei"}
+
+
+def test_masks_are_what_shows_the_persons_colour():
+    """Among people of different colours, however bent, moved and hidden."""
+    checked = 0
+    for sample in _draw(_stills(RED, GREEN, BLUE), 60, "crowd"):
+        for mask0, masks in zip(sample.masks[0], sample.masks.swapaxes(0, 1)):
+            if not mask0.any():
+                continue
+            colour = np.median(sample.frames[0][mask0 > 0], 0)
+            for frame, mask in zip(sample.frames, masks):
+                if mask.sum() > 150:
+                    checked += 1
+                    assert strangers(frame, mask, colour) <= 2
+    assert checked > 200
+
+
+def test_the_same_person_comes_as_two_objects():
+    """Much oftener than by drawing one of many people twice."""
+    twins = 0
+    people = [(50 * i, 250 - 50 * i, 30 * k) for i in range(5) for k in range(5)]
+    for sample in _draw(_stills(*people), 40, "crowd"):
+        colours = [tuple(np.median(sample.frames[0][m > 0], 0)) for m in sample.masks[0] if m.any()]
+        twins += len(set(colours)) < len(colours)
+    assert twins > 5
+
+
+def test_objects_move():
+    far = 0
+    for sample in _draw(_stills(RED), 60, "crowd"):
+        first, last = sample.masks[[0, -1], 0]
+        if first.any() and last.any():
+            far += np.abs(np.argwhere(first).mean(0) - np.argwhere(last).mean(0)).max() > 4
+    assert far > 30
+
+
+def test_people_are_bent():
+    """A figure that is a rectangle fills its smallest rectangle no more."""
+    fills = []
+    for sample in _draw(_stills(RED), 120, "crowd"):
+        for mask in sample.masks[:, 0]:
+            inside = mask.any() and not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
+            if inside and not sample.masks[:, 1].any():
+                contour = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
+                fills.append(cv2.contourArea(contour) / np.prod(cv2.minAreaRect(contour)[1]))
+    assert len(fills) > 30
+    assert np.median(fills) < 0.91  # 0.93 without bending
+
+
+def test_cells_are_single_instances_among_their_like():
+    for sample in _draw(_stills(RED), 20, "nuclei"):
+        red = shows(sample.frames[0], RED)
+        assert not (sample.masks[0].any(0) & ~red).sum() > 60
+        single = sample.masks[0][sample.masks[0].any((1, 2))]
+        for mask in single:
+            ys, xs = np.nonzero(mask)
+            assert mask.sum() > 0.6 * (np.ptp(ys) + 1) * (np.ptp(xs) + 1)
+
+
+def test_garments_are_objects_too():
+    image, labels = _person(RED)
+    image[labels == 25], image[labels == 45] = GREEN, BLUE
+    single = 0
+    for sample in _draw(Stills([(image, labels)], [], []), 40, "photo"):
+        mask = sample.masks[0, 0]
+        single += any(strangers(sample.frames[0], mask, colour) < 3 for colour in (RED, GREEN, BLUE))
+    assert 10 < single < 36
+
+
+def test_without_nuclei_and_backgrounds_people_suffice():
+    assert len(_draw(Stills([_person(RED)], [], []), 10)) == 10
+
+
+def test_stills_are_read_from_their_layout(tmp_path):
+    for name in ("stills/people/1", "stills/nuclei/2"):
+        write_frame(tmp_path / f"{name}.webp", 30)
+        write_labels(tmp_path / f"{name}.png", np.full((20, 32), 3, np.uint8))
+    write_frame(tmp_path / "stills/people/without.webp")
+    write_frame(tmp_path / "backgrounds/v/0.webp", 40)
+    stills = read_stills(tmp_path)
+    assert (len(stills.people), len(stills.nuclei), len(stills.backgrounds)) == (1, 1, 1)
+    assert (stills.people[0][1] == 3).all() and stills.backgrounds[0][0, 0, 0] == 40
+
+
+def test_stills_without_people_are_refused(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="people"):
+        read_stills(tmp_path)
