@@ -48,7 +48,9 @@ class NetworkConfig:
 
 PCVOS_CONFIG = NetworkConfig("pcvos", "resnet50", 64, 512, 512, 256, 2, 2048, (512, 256, 256))
 STCN_CONFIG = NetworkConfig("stcn", "resnet50", 64, 512, 512, None, 0, 0, (512, 256, 256))
-PERCLIP_LITE_CONFIG = NetworkConfig("perclip-lite", "mobilenet_v2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12)
+PERCLIP_LITE_CONFIG = NetworkConfig(
+    "perclip-lite", "mobilenet_v2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12
+)
 
 NETWORKS = {config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)}
 

@@ -69,7 +69,7 @@ class Framing:
             size = (self.net_width, self.net_height)
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         image = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device).permute(2, 0, 1).float()
-        return self._pad((image - self._mean) / self._std)
+        return self._pad(image.sub_(self._mean).div_(self._std))
 
     def masks(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
         """Float32 0/1 masks (K, padded H, padded W) of the named objects in a label map (H, W).

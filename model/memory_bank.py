@@ -29,8 +29,8 @@ def check_budget(memory_tokens: int | None, tokens_per_frame: int) -> None:
 class MemoryBank:
     """Memory of a group of objects that share all their memory frames, so that one affinity serves them all.
 
-    Keys are float32 (N, key_dim); values have one array (N, value_dim) per object. Keyframes must be added before any
-    predicted frame and are never dropped. `start` is the frame that the group starts from.
+    Keys are (N, key_dim), float32 or bfloat16; values have one array (N, value_dim) per object. Keyframes must be added
+    before any predicted frame and are never dropped. `start` is the frame that the group starts from.
     """
 
     def __init__(self, objects: tuple[int, ...], start: int, tokens_per_frame: int, options: PropagationOptions):
@@ -64,7 +64,7 @@ class MemoryBank:
         """Memorise a keyframe for good.
 
         Args:
-            key: float32 (tokens, key_dim).
+            key: (tokens, key_dim).
             values: per object, (tokens, value_dim).
         """
         assert self._size == self._keyframes, "keyframes come before predicted frames"
@@ -89,7 +89,7 @@ class MemoryBank:
         self._temporary += key.shape[0]
 
     def read(self, queries: Tensor) -> dict[int, Tensor]:
-        """Readout of each object for queries float32 (Q, key_dim): (Q, value_dim) of the values' dtype."""
+        """Readout of each object for queries (Q, key_dim): (Q, value_dim) of the values' dtype."""
         n = self._size
         weights, positions = affinity(queries, self._keys[:n], self._bias[:n], self._options.top_k)
         if self._bounded:
@@ -128,8 +128,9 @@ class MemoryBank:
         self._bias = grown(None if fresh else self._bias, key)
         self._values = {o: grown(self._values.get(o), values[o], values[o].shape[1]) for o in self.objects}
         if self._bounded:
-            self._usage = grown(None if fresh else self._usage, key)
-            self._born = grown(None if fresh else self._born, key)
+            counter = key.new_empty(0, dtype=torch.float32)
+            self._usage = grown(None if fresh else self._usage, counter)
+            self._born = grown(None if fresh else self._born, counter)
 
     def _consolidate(self) -> None:
         """Halve the old predicted memory to its most used positions (after XMem's memory potentiation).

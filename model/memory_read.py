@@ -15,9 +15,9 @@ def affinity(query: Tensor, keys: Tensor, bias: Tensor, top_k: int) -> tuple[Ten
     the softmax runs over the `top_k` most similar positions.
 
     Args:
-        query: float32 (Q, C).
-        keys: float32 (N, C).
-        bias: float32 (N,), `key_bias(keys)`.
+        query: (Q, C).
+        keys: (N, C) of the same dtype, float32 or bfloat16.
+        bias: (N,) of the same dtype, `key_bias(keys)`.
         top_k: positions to read; all N where there are fewer.
 
     Returns:
@@ -29,14 +29,14 @@ def affinity(query: Tensor, keys: Tensor, bias: Tensor, top_k: int) -> tuple[Ten
     for part in query.split(_CHUNK.get(query.device.type, 1024)):
         similarity = torch.addmm(bias, part, keys.T, alpha=scale)
         best, where = similarity.topk(k, dim=1, sorted=False)
-        weights.append(torch.softmax(best, 1))
+        weights.append(torch.softmax(best.float(), 1))
         positions.append(where)
     return torch.cat(weights), torch.cat(positions)
 
 
 def key_bias(keys: Tensor) -> Tensor:
-    """-|k|^2 / sqrt(C) of each key, (N, C) -> (N,)."""
-    return keys.square().sum(1) * -(keys.shape[1] ** -0.5)
+    """-|k|^2 / sqrt(C) of each key, (N, C) -> (N,) of the same dtype."""
+    return (keys.float().square().sum(1) * -(keys.shape[1] ** -0.5)).to(keys.dtype)
 
 
 def read_values(weights: Tensor, positions: Tensor, values: Tensor) -> Tensor:

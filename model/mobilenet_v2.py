@@ -4,6 +4,8 @@ BatchNorm is folded into the convolutions for good (training goes on without nor
 from folded public weights whose names it keeps (TensorFlow's).
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,6 +75,7 @@ class MobileNetV2(nn.Module):
         self.blocks = nn.ModuleList(InvertedResidual(dims[i], *b) for i, b in enumerate(_BLOCKS))
         self.register_buffer("f16_mean", torch.zeros(self.dims.f16))
         self.register_buffer("f16_std", torch.ones(self.dims.f16))
+        self._standardises = True
 
     def forward(self, images: Tensor) -> Pyramid:
         """Normalised images (N, 3, H, W), H and W multiples of 16."""
@@ -83,8 +86,17 @@ class MobileNetV2(nn.Module):
             if i in (_F4, _F8, _F16_MID):
                 features[i] = x
         f16 = torch.cat([features[_F16_MID], x], 1)
-        f16 = (f16 - self.f16_mean[:, None, None]) / self.f16_std[:, None, None]
+        if self._standardises:
+            f16 = (f16 - self.f16_mean[:, None, None]) / self.f16_std[:, None, None]
         return Pyramid(f16, features[_F8], features[_F4])
+
+    @torch.no_grad()
+    def fold_statistics(self, readers: Iterable[nn.Conv2d]) -> None:
+        """Leaves the standardising to the 1x1 convolutions that read the stride-16 features, in place; all of them."""
+        for conv in readers:
+            conv.weight /= self.f16_std[:, None, None]
+            conv.bias -= (conv.weight[:, :, 0, 0] * self.f16_mean).sum(1)
+        self._standardises = False
 
     def load_folded(self, tensors: dict[str, Tensor], image_mean: Tensor, image_std: Tensor) -> None:
         """Takes the trunk of a folded public MobileNetV2 (see the weights' README for its names).

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from model.batchnorm_folding import fold_batchnorm
+from model.calibration import Calibration
 from model.compact_decoder import CompactDecoder
 from model.compact_value_encoder import CompactValueEncoder
 from model.config import NetworkConfig
@@ -52,6 +54,7 @@ class PCVOS(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
+        self.calibration = Calibration()  # of the confidence in this network's masks
         compact = config.trunk == "mobilenet_v2"
         self.key_encoder = MobileNetV2() if compact else ResNet50()
         dims = self.key_encoder.dims
@@ -74,6 +77,15 @@ class PCVOS(nn.Module):
         self.decoder = (CompactDecoder if compact else Decoder)(
             config.value_dim, config.thin_dim, dims, config.decoder_dims
         )
+
+    def fold_norms(self) -> None:
+        """The same network in eval mode, with less work: norms go into the convolutions beside them, in place."""
+        if isinstance(self.key_encoder, MobileNetV2):
+            readers = [self.key_proj.key_proj, self.key_comp, self.value_encoder.image]
+            if self.input_proj is not None:
+                readers.append(self.input_proj.key_proj)
+            self.key_encoder.fold_statistics(readers)
+        fold_batchnorm(self)
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """Normalised images (N, 3, H, W), H and W multiples of 16."""

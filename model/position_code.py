@@ -11,8 +11,9 @@ _PERIODS = (120, 60, 30)  # stride-16 cells: the longest is twice the long side 
 class PositionCode(nn.Module):
     """Cosine and sine of both coordinates at three periods, each period with a learned amplitude a_f.
 
-    Added to the squared key distance of two places d cells apart on an axis is the sum of 2 a_f^2 (1 - cos(2 pi d / P_f)),
-    which grows with small d and levels off: near places are preferred, far ones not forbidden.
+    To the squared key distance of two places d cells apart on an axis it adds the sum of
+    2 a_f^2 (1 - cos(2 pi d / P_f)), which grows with small d and levels off: near places are preferred, far ones not
+    forbidden.
     """
 
     channels = 4 * len(_PERIODS)

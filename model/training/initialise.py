@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.errors import CheckpointError
 from model.framing import IMAGE_MEAN, IMAGE_STD
 from model.pcvos import PCVOS
 
@@ -24,9 +26,18 @@ def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
         network: of the compact kind.
         weights: a folded MobileNetV2 in safetensors.
         images: normalised sample images, float32 (N, 3, H, W).
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or no folded MobileNetV2.
     """
     trunk = network.key_encoder
-    trunk.load_folded(load_file(str(weights)), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
+    try:
+        trunk.load_folded(load_file(str(weights)), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{weights} cannot be read ({type(error).__name__}): check the path of --trunk") from None
+    except (KeyError, RuntimeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else "its sizes are others"
+        raise CheckpointError(f"{weights} is no folded MobileNetV2 of full width: {reason}") from None
     raw = torch.cat([trunk(image[None]).f16 for image in images]).transpose(0, 1).flatten(1)
     trunk.f16_mean.copy_(raw.mean(1))
     trunk.f16_std.copy_(raw.std(1).clamp(min=1e-3))

@@ -1,9 +1,13 @@
 """What a training does: every setting that its result depends on."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
+from model.config import network_config
 from model.errors import InputError
+
+_LEAST = {"iterations": 1, "batch": 1, "clip_frames": 1, "objects": 1, "frozen_blocks": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Recipe:
         average: decay of the averaged weights (EMA), which are what a training gives back.
         still_share: part of the samples that comes from stills, falling to half of it over the training.
         seed: of samples and initial weights.
+
+    Raises:
+        InputError: the network is unknown, or a value is out of its range.
     """
 
     network: str = "perclip-lite"
@@ -43,13 +50,22 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        network_config(self.network)
         if self.crop < 64 or self.crop % 16:
             raise InputError(f"crop {self.crop}: give a multiple of 16, 64 or more")
-        for name in ("iterations", "batch", "clip_frames", "objects"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: give 1 or more")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} {getattr(self, name)}: give {least} or more")
+        for name in ("rate", "largest_gradient"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)}: give a number above 0")
+        for name in ("trunk_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)}: give a number of 0 or more")
+        if not 0 <= self.average < 1:
+            raise InputError(f"average {self.average}: give a decay between 0 and 1, less than 1")
         if not 0 <= self.still_share <= 1:
-            raise InputError(f"still share {self.still_share}: give a part between 0 and 1")
+            raise InputError(f"still_share {self.still_share}: give a part between 0 and 1")
 
     def to_json(self) -> str:
         """All settings as indented JSON."""

@@ -6,7 +6,7 @@ _WARM_UP = 100  # steps
 
 
 def largest_gap(done: float) -> int:
-    """Frames between two clips at most: from 5 up to 15 over the first half, back to 5 in the last fifth (PCVOS 3.6)."""
+    """Frames between two clips at most: from 5 to 15 over the first half, back to 5 in the last fifth (PCVOS 3.6)."""
     return int(5 + 10 * min(1.0, done / 0.5, (1 - done) / 0.2))
 
 

@@ -109,6 +109,8 @@ class StillClips:
             objects = [
                 (labels == g).astype(np.uint8) * 255 for g in garments[: rng.integers(1, self._shape.objects + 1)]
             ]
+        # A photo without a label is a place for people to pass.
+        objects = [mask for mask in objects if mask.any()]
         canvas = self._ground(rng, phase, image, objects, zoom=(0.45, 1.0))
         if rng.random() < 0.5:
             self._add_people(rng, phase, canvas, int(rng.integers(1, 3)))

@@ -1,13 +1,17 @@
 """Trains a network step by step; its state can be saved at any step and gone on from exactly."""
 
 import copy
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model.calibration import Calibration
+from model.config import NetworkConfig
 from model.errors import InputError
 from model.framing import IMAGE_MEAN, IMAGE_STD
 from model.pcvos import PCVOS
@@ -27,21 +31,42 @@ class StepLosses:
 
 
 class Trainer:
-    """Owns the network, its averaged copy and the optimiser."""
+    """Owns the network, its averaged copy and the optimiser.
 
-    def __init__(self, network: PCVOS, recipe: Recipe, device: torch.device):
+    BatchNorm (of the published networks; the compact one has none) keeps the statistics that were loaded: a few crops
+    of one training step measure worse ones. In a network that starts from random weights they mean nothing, so there
+    the layers learn them, and the average takes them over as they are.
+    """
+
+    def __init__(self, network: PCVOS, recipe: Recipe, device: torch.device, from_scratch: bool = False):
+        """Takes the network over.
+
+        Args:
+            network: to be trained; it is changed in place.
+            recipe: of the training.
+            device: where to train.
+            from_scratch: its weights are random.
+        """
         self.recipe = recipe
         self.step = 0
         self._device = device
+        self._from_scratch = from_scratch
         self._network = network.to(device, memory_format=torch.channels_last).eval()
         _freeze(network, recipe)
         self.average = copy.deepcopy(self._network).requires_grad_(False)
         """The averaged network (EMA), the result of the training so far."""
+        if from_scratch:
+            for module in network.modules():
+                module.train(isinstance(module, nn.BatchNorm2d))
         self._optimiser = torch.optim.AdamW(_groups(network, recipe), weight_decay=recipe.weight_decay)
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
     def learn(self, frames: Tensor, masks: Tensor) -> StepLosses:
-        """One step on frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S)."""
+        """One step on frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S).
+
+        Raises:
+            InputError: the loss or its gradient is no number any more; the network is left as it was.
+        """
         recipe = self.recipe
         done = self.step / recipe.iterations
         for group, rate in zip(self._optimiser.param_groups, self._rates):
@@ -58,33 +83,49 @@ class Trainer:
         dice = torch.stack([clip_dice(p[:, :, 1:], t) for p, t in clips]).mean()
         self._optimiser.zero_grad(set_to_none=True)
         (entropy + dice).backward()
-        gradient = nn.utils.clip_grad_norm_(self._network.parameters(), recipe.largest_gradient)
+        gradient = nn.utils.clip_grad_norm_(self._network.parameters(), recipe.largest_gradient).item()
+        if not math.isfinite(gradient):
+            raise InputError(f"the training diverged in step {self.step}: start again with a lower rate")
         self._optimiser.step()
         self._update_average()
         self.step += 1
-        return StepLosses(entropy.item(), dice.item(), gradient.item())
+        return StepLosses(entropy.item(), dice.item(), gradient)
 
     @torch.no_grad()
     def _update_average(self) -> None:
         # Early on the average must not remember the untrained network.
         decay = min(self.recipe.average, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self._network.parameters()), 1 - decay)
+        if self._from_scratch:
+            for mine, its in zip(self.average.buffers(), self._network.buffers()):
+                mine.copy_(its)
 
     def save(self, path: Path) -> None:
-        """Writes the whole state; a kill at any moment leaves the old file or the new one."""
+        """Writes the whole state; a kill at any moment leaves the old file or the new one.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         state = {
             "recipe": asdict(self.recipe),
+            "config": self._network.config.to_json(),
+            "calibration": self._network.calibration.to_json(),
+            "from_scratch": self._from_scratch,
             "step": self.step,
             "network": self._network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
         new = path.with_suffix(".new")
-        torch.save(state, new)
-        os.replace(new, path)
+        try:
+            torch.save(state, new)
+            os.replace(new, path)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
+            raise InputError(f"{path} cannot be written ({_first_line(error)}): make room, then --resume") from None
 
-    def resume(self, path: Path) -> None:
-        """Goes on from a saved state.
+    @classmethod
+    def resumed(cls, path: Path, recipe: Recipe, device: torch.device) -> "Trainer":
+        """A trainer that goes on from a saved state.
 
         Raises:
             InputError: the file is missing or damaged, or was written by a training of another recipe.
@@ -92,19 +133,37 @@ class Trainer:
         if not path.is_file():
             raise InputError(f"nothing to resume: there is no {path}")
         try:
-            state = torch.load(path, map_location=self._device, weights_only=True)
-            stored = state["recipe"]
+            state = torch.load(path, map_location=device, weights_only=True)
+            stored = dict(state["recipe"])
         except Exception as error:  # torch raises half a dozen kinds for damaged files
-            raise InputError(f"{path} is no readable training state ({type(error).__name__}): start anew") from None
-        for name, value in asdict(self.recipe).items():
+            raise _unreadable(path, error) from None
+        for name, value in asdict(recipe).items():
             if stored.get(name) != value:
                 raise InputError(
                     f"{path} was written with {name} {stored.get(name)}, not {value}: resume with the same settings"
                 )
+        try:
+            network = PCVOS(NetworkConfig.from_json(state["config"]))
+            network.calibration = Calibration.from_json(state["calibration"])
+            trainer = cls(network, recipe, device, state["from_scratch"])
+            trainer._restore(state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise _unreadable(path, error) from None
+        return trainer
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self._network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.step = int(state["step"])
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is no readable training state ({type(error).__name__}): start anew in another folder")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def normalise(frames: Tensor) -> Tensor:

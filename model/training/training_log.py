@@ -1,6 +1,8 @@
 """The record of a training: one CSV line per step or validation, and their curves as a picture."""
 
 import csv
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from model.training.trainer import StepLosses
@@ -10,12 +12,14 @@ _VALIDATION_COLUMNS = ("step", "J", "F", "J&F")
 
 
 class TrainingLog:
-    """`steps.csv` and `validation.csv` in a folder; on resuming, lines at or behind the resumed step are dropped."""
+    """`steps.csv` and `validation.csv` in a folder; on resuming, lines of what is done again are dropped."""
 
     def __init__(self, folder: Path, first_step: int):
+        """Opens the record of a training whose next step is `first_step`."""
         self._folder = folder
-        _keep_before(folder / "steps.csv", _STEP_COLUMNS, first_step)
-        _keep_before(folder / "validation.csv", _VALIDATION_COLUMNS, first_step)
+        _keep(folder / "steps.csv", _STEP_COLUMNS, lambda step: step < first_step)
+        # A validation is numbered by the steps before it.
+        _keep(folder / "validation.csv", _VALIDATION_COLUMNS, lambda step: step <= first_step)
 
     def step(self, step: int, losses: StepLosses, wait: float, seconds: float) -> None:
         """One training step; `wait` is the time spent waiting for data, both in seconds."""
@@ -54,13 +58,17 @@ class TrainingLog:
         figure.savefig(self._folder / "curves.png")
 
 
-def _keep_before(path: Path, columns: tuple[str, ...], step: int) -> None:
+def _keep(path: Path, columns: tuple[str, ...], wanted: Callable[[int], bool]) -> None:
     kept = []
     if path.is_file():
         with open(path, newline="", encoding="utf-8") as file:
-            kept = [row for row in list(csv.reader(file))[1:] if len(row) == len(columns) and int(row[0]) < step]
-    with open(path, "w", newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))[1:]
+        # A kill may have left half a line.
+        kept = [row for row in rows if len(row) == len(columns) and row[0].isdecimal() and wanted(int(row[0]))]
+    new = path.with_suffix(".new")
+    with open(new, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *kept])
+    os.replace(new, path)
 
 
 def _append(path: Path, row: list) -> None:

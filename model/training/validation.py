@@ -4,23 +4,34 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from model.annotated_sequences import AnnotatedSequence
-from model.evaluation import evaluate
+from model.evaluation import Task, evaluate
 from model.options import PropagationOptions
 from model.pcvos import PCVOS
 from model.propagator import Propagator
 from model.scores import Measures
 
 
-def validate(network: PCVOS, sequences: Sequence[AnnotatedSequence], frames: int | None) -> Measures:
-    """J, F and J&F, means over sequences, with the engine's default options.
+def leading_frames(sequences: Sequence[AnnotatedSequence], frames: int | None) -> list[AnnotatedSequence]:
+    """The sequences cut to their first frames, or whole for None; checked now rather than after hours of training.
 
-    Args:
-        network: left as it is.
-        sequences: with true masks.
-        frames: only the first so many of each sequence; None for all.
+    Raises:
+        InputError: nothing can be scored in one of them; names it.
     """
     if frames is not None:
         sequences = [
             replace(s, frames=s.frames[:frames], label_maps=s.label_maps[:frames], annotated=()) for s in sequences
         ]
-    return evaluate(Propagator(network, PropagationOptions()), sequences).mean
+    for sequence in sequences:
+        Task(sequence)
+    return list(sequences)
+
+
+def validate(network: PCVOS, sequences: Sequence[AnnotatedSequence]) -> Measures:
+    """J, F and J&F, means over sequences, with the engine's default options.
+
+    Args:
+        network: left as it is; runs where it lies.
+        sequences: with true masks.
+    """
+    options = PropagationOptions(device=str(next(network.parameters()).device))
+    return evaluate(Propagator(network, options), sequences).mean

@@ -83,3 +83,13 @@ def shows(frame: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """Where a frame (H, W, 3) is more than half red, green or blue, bool (H, W); grey shows none."""
     is_on = np.asarray(colour) > 127
     return frame[..., is_on].min(-1).astype(int) - frame[..., ~is_on].max(-1) > 127
+
+
+def write_davis(root: Path, sequence: AnnotatedSequence) -> Path:
+    """Writes a sequence in the layout of DAVIS; frames without label map get no annotation."""
+    for kind, images in (("JPEGImages", sequence.frames), ("Annotations", sequence.label_maps)):
+        (root / kind / sequence.name).mkdir(parents=True)
+        for t, image in enumerate(images):
+            if image is not None:
+                Image.fromarray(image).save(root / kind / sequence.name / f"{t:05}.png")
+    return root

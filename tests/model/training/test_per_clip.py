@@ -1,0 +1,70 @@
+"""The training pass computes what the engine computes."""
+
+import pytest
+import torch
+
+from model import PropagationOptions, Propagator, load_network
+from model.config import PERCLIP_LITE_CONFIG
+from model.pcvos import PCVOS
+from model.training.per_clip import segment_clips
+from model.training.trainer import normalise
+
+
+def _network(position_code: bool = False) -> PCVOS:
+    """The shipped network, also as it is trained now: some channels of its key tell the place in the frame."""
+    network = load_network("perclip-lite")
+    if not position_code:
+        return network
+    weights = network.state_dict()
+    learned = PERCLIP_LITE_CONFIG.key_dim - PERCLIP_LITE_CONFIG.position_dim
+    for name in ("key_proj.key_proj.weight", "key_proj.key_proj.bias"):
+        weights[name] = weights[name][:learned]
+    network = PCVOS(PERCLIP_LITE_CONFIG)
+    assert network.load_state_dict(weights, strict=False).missing_keys == ["position_code.amplitude"]
+    return network.eval()
+
+
+def _inputs(squares, frames: list[int], objects: tuple[int, ...] = (1, 2)) -> tuple[torch.Tensor, torch.Tensor]:
+    images = normalise(torch.from_numpy(squares.frames[frames]))[None]
+    labels = torch.from_numpy(squares.labels[frames[0]])
+    return images, torch.stack([(labels == o).float() for o in objects])[None]
+
+
+@pytest.mark.parametrize(("clip_frames", "clips", "position_code"), [(1, 3, False), (3, 2, True)])
+def test_the_training_pass_equals_the_engine(squares, clip_frames, clips, position_code):
+    network = _network(position_code)
+    length = 1 + clips * clip_frames
+    frames = list(range(0, 2 * length, 2))  # fast motion, so that the predicted masks of the memory matter
+    images, masks = _inputs(squares, frames)
+    with torch.no_grad():
+        trained = segment_clips(network, images, masks, clip_frames)[0]
+    options = PropagationOptions(
+        clip_length=clip_frames, short_side=None, dtype="float32", device="cpu", keep_probabilities=True
+    )
+    results = Propagator(network, options).run(squares.frames[frames], [squares.keyframe(0)], direction="forward")
+    engine = torch.stack([torch.from_numpy(r.probabilities) for r in results if not r.is_keyframe])
+    assert engine.shape == trained.shape
+    assert (engine.argmax(1) > 0).float().mean() > 0.05  # something is segmented
+    # Of equally similar positions either may be among the 20 that are read, after another order of summing.
+    difference = (engine - trained).abs()
+    assert difference.mean() < 1e-5 and difference.max() < 5e-3
+
+
+def test_a_sample_is_segmented_the_same_alone_and_in_a_batch(squares):
+    network = _network()
+    (a, first), (b, second) = (_inputs(squares, list(range(t, t + 7))) for t in (0, 12))
+    with torch.no_grad():
+        both = segment_clips(network, torch.cat([a, b]), torch.cat([first, second]), 3)
+        alone = [segment_clips(network, *inputs, 3) for inputs in ((a, first), (b, second))]
+    assert (both - torch.cat(alone)).abs().max() < 5e-3
+    assert (alone[0] - alone[1]).abs().max() > 0.5
+
+
+def test_probabilities_sum_to_one_and_the_gradient_reaches_the_first_masks(squares):
+    images, masks = _inputs(squares, list(range(7)))
+    masks.requires_grad_()
+    probabilities = segment_clips(_network(), images[..., :64, :64], masks[..., :64, :64], 3)
+    assert probabilities.shape == (1, 6, 3, 64, 64)
+    assert (probabilities.sum(2) - 1).abs().max() < 1e-5
+    probabilities[:, 3:, 1].sum().backward()  # of the second clip, through the predicted memory
+    assert masks.grad.abs().sum() > 0
