@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from model.errors import PerclipError
 
-_COMMANDS = ("propagate", "models", "sample")
+_COMMANDS = ("propagate", "train", "models", "sample")
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 

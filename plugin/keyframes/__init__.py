@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.errors import InputError
-from plugin.keyframes.coco import read_coco
-from plugin.keyframes.cvat_xml import read_cvat_xml
+from plugin.keyframes.coco import read_coco, read_coco_data_set
+from plugin.keyframes.cvat_xml import read_cvat_task, read_cvat_xml
 from plugin.keyframes.keyframe_set import KeyframeSet, default_name, merge_keyframe_sets
 from plugin.keyframes.label_map import (
     ColourTable,
@@ -20,6 +20,8 @@ __all__ = [
     "KeyframeSet",
     "label_map_files",
     "read_coco",
+    "read_coco_data_set",
+    "read_cvat_task",
     "read_cvat_xml",
     "read_keyframes",
     "read_label_map",

@@ -34,6 +34,7 @@ class Annotation:
         identity: equal for all shapes of an object; None when the file does not say.
         fallback: the identity to use when it cannot be told from the label alone; None makes this an error.
         z_order: higher shapes cover lower ones; among equals the later in the file covers.
+        is_interpolated: nobody drew it; it only completes frames on which somebody drew another shape.
     """
 
     where: str
@@ -44,6 +45,7 @@ class Annotation:
     identity: Hashable = None
     fallback: Hashable = None
     z_order: int = 0
+    is_interpolated: bool = False
 
 
 def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> KeyframeSet:
@@ -64,7 +66,8 @@ def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> Keyfram
     by_frame: dict[int, list[tuple[Annotation, int]]] = {}
     for annotation, key in zip(annotations, keys):
         by_frame.setdefault(annotation.frame, []).append((annotation, ids[key]))
-    painted = (_paint_frame(frame, by_frame[frame]) for frame in sorted(by_frame))
+    drawn = sorted({annotation.frame for annotation in annotations if not annotation.is_interpolated})
+    painted = (_paint_frame(frame, by_frame[frame]) for frame in drawn)
     keyframes = tuple(keyframe for keyframe in painted if keyframe is not None)
     spoken_for = {object_id for keyframe in keyframes for object_id in keyframe.objects}
     if not spoken_for:

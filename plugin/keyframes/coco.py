@@ -7,7 +7,8 @@ nothing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from plugin.keyframes.frame_number import frame_number
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size
 from plugin.shapes.coco_rle import counts_to_mask, decompress_counts
 from plugin.shapes.polygon import polygons_to_mask
+from plugin.sources.image_folder import natural_key
+
+_HOW_TO_LINK = "give each annotation a track_id"
 
 
 def read_coco(
@@ -38,23 +42,56 @@ def read_coco(
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}): export it again") from error
+    with _named(path):
+        annotations = _annotations(json.loads(content), frame_size, frame_ids, as_data_set=False)
+        return keyframes_of(annotations, _HOW_TO_LINK)
+
+
+def read_coco_data_set(content: bytes, where: str | Path) -> tuple[KeyframeSet, list[str]]:
+    """Read a COCO instances file of one video as a data set.
+
+    Annotations that say `keyframe: false` in their attributes, as CVAT's interpolated ones do, only complete the
+    images on which somebody drew.
+
+    Args:
+        content: of the JSON file.
+        where: names the file in errors.
+
+    Returns:
+        keyframes, and the file names of all images in natural order; a keyframe's index is the place of its image.
+
+    Raises:
+        InputError: as `read_coco`.
+    """
+    with _named(where):
+        parsed = json.loads(content)
+        names = sorted((str(image["file_name"]) for image in parsed["images"]), key=natural_key)
+        places = {name: place for place, name in enumerate(names)}
+        return keyframes_of(_annotations(parsed, None, places, as_data_set=True), _HOW_TO_LINK), names
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Names the file in all errors."""
     try:
-        annotations = _annotations(content, frame_size, frame_ids)
-        return keyframes_of(annotations, "give each annotation a track_id")
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}): export it again") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} is not a COCO instances file ({reason}): export it again") from error
 
 
 def _annotations(
-    content: dict[str, Any], frame_size: tuple[int, int] | None, frame_ids: Mapping[str, int] | None
+    content: dict[str, Any],
+    frame_size: tuple[int, int] | None,
+    frame_ids: Mapping[str, int] | None,
+    as_data_set: bool,
 ) -> list[Annotation]:
     """The annotations of a parsed file, in its order."""
     images = {image["id"]: image for image in content["images"]}
@@ -79,6 +116,7 @@ def _annotations(
                 label=labels.get(entry["category_id"], f"category {entry['category_id']}"),
                 paint=partial(_paint, entry.get("segmentation"), size),
                 identity=_track_id(entry),
+                is_interpolated=as_data_set and _attributes(entry).get("keyframe") is False,
             )
         )
     return annotations
@@ -86,16 +124,15 @@ def _annotations(
 
 def _track_id(entry: dict[str, Any]) -> int | str | None:
     """What the annotation says about its object's identity."""
-    attributes = entry.get("attributes")
-    found = (
-        entry.get("track_id"),
-        attributes.get("track_id") if isinstance(attributes, dict) else None,
-        entry.get("instance_id"),
-    )
-    for value in found:
+    for value in (entry.get("track_id"), _attributes(entry).get("track_id"), entry.get("instance_id")):
         if value is not None:
             return int(value) if isinstance(value, float) and value.is_integer() else value
     return None
+
+
+def _attributes(entry: dict[str, Any]) -> dict[str, Any]:
+    attributes = entry.get("attributes")
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _paint(segmentation: Any, size: tuple[int, int]) -> np.ndarray:

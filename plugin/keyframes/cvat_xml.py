@@ -12,10 +12,16 @@ entries with keyframe="1", and not what CVAT interpolates between them. Frame nu
 * In "CVAT for images", shapes without group are one object per label as long as no image has two of them. More are
   understood only when all are on one image; else the shapes must be grouped.
 * Higher z_order covers lower; among equals the later in the file covers.
+
+A data set asks more than a run, `read_cvat_task`: a frame on which a person drew a shape is to show all objects, so the
+tracks without a keyframe there are taken as CVAT interpolates them; and shapes that nothing links are refused, as an
+object of its own on every frame would teach that objects vanish.
 """
 
 import re
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -40,6 +46,23 @@ class _PlainTreeBuilder(ElementTree.TreeBuilder):
         raise InputError("the file declares a document type, which CVAT does not write; export it again")
 
 
+@dataclass(frozen=True)
+class CvatTask:
+    """What an annotation file says about the task that it was exported from.
+
+    Attributes:
+        keyframes: of the frames on which a person drew, with all objects.
+        image_names: of "CVAT for images": the name of each frame's image; empty for "CVAT for video".
+        is_video: whether the task was made from a video rather than from images; None where the file does not say.
+        frames: the numbers of the task's frames; None where the file does not say.
+    """
+
+    keyframes: KeyframeSet
+    image_names: dict[int, str]
+    is_video: bool | None
+    frames: range | None
+
+
 def read_cvat_xml(path: str | Path, frame_size: tuple[int, int] | None = None) -> KeyframeSet:
     """Read a CVAT annotation file.
 
@@ -51,16 +74,36 @@ def read_cvat_xml(path: str | Path, frame_size: tuple[int, int] | None = None) -
         InputError: the file is not CVAT's XML 1.1, has a broken shape, no shapes, shapes of several tasks, or does not
             say how large the video is; or shapes cannot be told apart.
     """
-    path = Path(path)
+    with _named(path):
+        return _keyframes(_parse(Path(path).read_bytes()), frame_size, as_data_set=False)
+
+
+def read_cvat_task(content: bytes, where: str | Path) -> CvatTask:
+    """Read a CVAT annotation file as a data set, see the head of this file.
+
+    Args:
+        content: of the XML file.
+        where: names the file in errors.
+
+    Raises:
+        InputError: as `read_cvat_xml`; and shapes of one label on several frames cannot be told apart.
+    """
+    with _named(where):
+        root = _parse(content)
+        mode, start, stop = (root.findtext(f"meta//{name}") for name in ("mode", "start_frame", "stop_frame"))
+        return CvatTask(
+            _keyframes(root, None, as_data_set=True),
+            {_whole(image, "id"): _text(image, "name") for image in root.findall("image")},
+            None if mode is None else mode == "interpolation",
+            None if start is None or stop is None else range(int(start), int(stop) + 1, _frame_step(root)),
+        )
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Names the file in all errors."""
     try:
-        root = ElementTree.parse(path, ElementTree.XMLParser(target=_PlainTreeBuilder())).getroot()
-        if root.tag != "annotations":
-            raise InputError(f"the file holds <{root.tag}>, not CVAT's <annotations>; export as CVAT 1.1")
-        tasks = {element.get("task_id") for element in root if element.tag in ("track", "image")}
-        if len(tasks) > 1:
-            raise InputError("the file holds several tasks; export the task, not the project")
-        annotations = [*_track_annotations(root, frame_size), *_image_annotations(root, frame_size)]
-        return keyframes_of(annotations, "group the shapes of one object in CVAT")
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
@@ -69,25 +112,43 @@ def read_cvat_xml(path: str | Path, frame_size: tuple[int, int] | None = None) -
         raise InputError(f"{path} is not valid XML ({error}): export it again") from error
 
 
-def _track_annotations(root: ElementTree.Element, frame_size: tuple[int, int] | None) -> Iterator[Annotation]:
-    """The keyframes of all tracks, in the order of the file."""
+def _parse(content: bytes) -> ElementTree.Element:
+    root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_PlainTreeBuilder()))
+    if root.tag != "annotations":
+        raise InputError(f"the file holds <{root.tag}>, not CVAT's <annotations>; export as CVAT 1.1")
+    return root
+
+
+def _keyframes(root: ElementTree.Element, frame_size: tuple[int, int] | None, as_data_set: bool) -> KeyframeSet:
+    tasks = {element.get("task_id") for element in root if element.tag in ("track", "image")}
+    if len(tasks) > 1:
+        raise InputError("the file holds several tasks; export the task, not the project")
+    annotations = [*_track_annotations(root, frame_size, as_data_set), *_image_annotations(root, frame_size)]
+    return keyframes_of(annotations, "group the shapes of one object in CVAT")
+
+
+def _track_annotations(
+    root: ElementTree.Element, frame_size: tuple[int, int] | None, as_data_set: bool
+) -> Iterator[Annotation]:
+    """The keyframes of all tracks, in the order of the file; for a data set also what lies between them."""
     tracks = root.findall("track")
     if not tracks:
         return
     size = _video_size(root, frame_size)
-    step = re.search(r"step\s*=\s*(\d+)", root.findtext("meta//frame_filter") or "")
-    step = int(step[1]) if step else 1
+    step = _frame_step(root)
     for position, track in enumerate(tracks):
-        entries = [e for e in track if e.tag in _KINDS and e.get("keyframe", "1") == "1"]
-        frames = [_whole(e, "frame") for e in entries]
-        outside = [e.get("outside", "0") == "1" for e in entries]
+        entries = [e for e in track if e.tag in _KINDS]
+        drawn = [e for e in entries if not _is_interpolated(e)]
+        frames = [_whole(e, "frame") for e in drawn]
+        outside = [_is_outside(e) for e in drawn]
         is_closed_shape = outside == [False, True] and frames[1] == frames[0] + step
-        is_mask = any(e.tag == "mask" for e in entries)
+        is_mask = any(e.tag == "mask" for e in drawn)
         is_single_shape = is_closed_shape or (is_mask and outside.count(False) == 1)
         identity: Hashable = _group(track)
         if identity is None and not is_single_shape:
             identity = ("track", position)
-        for element, frame, is_absent in zip(entries, frames, outside):
+        for element in entries if as_data_set else drawn:
+            frame, is_absent = _whole(element, "frame"), _is_outside(element)
             if not (is_absent and (is_mask or is_closed_shape)):
                 yield Annotation(
                     where=f"track {track.get('id', position)}, frame {frame}",
@@ -96,9 +157,24 @@ def _track_annotations(root: ElementTree.Element, frame_size: tuple[int, int] | 
                     label=_text(track, "label"),
                     paint=None if is_absent else partial(_paint, element, size),
                     identity=identity,
-                    fallback=("track", position),
+                    fallback=None if as_data_set else ("track", position),
                     z_order=_whole(element, "z_order", 0),
+                    is_interpolated=_is_interpolated(element),
                 )
+
+
+def _is_interpolated(element: ElementTree.Element) -> bool:
+    return element.get("keyframe", "1") != "1"
+
+
+def _is_outside(element: ElementTree.Element) -> bool:
+    return element.get("outside", "0") == "1"
+
+
+def _frame_step(root: ElementTree.Element) -> int:
+    """Frames of the video from one of the task's frames to the next."""
+    step = re.search(r"step\s*=\s*(\d+)", root.findtext("meta//frame_filter") or "")
+    return int(step[1]) if step else 1
 
 
 def _image_annotations(root: ElementTree.Element, frame_size: tuple[int, int] | None) -> Iterator[Annotation]:

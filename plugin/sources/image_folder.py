@@ -100,10 +100,10 @@ def _image_files(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check the path") from None
     if not files:
         raise InputError(f"{folder}: the folder holds no images; give one with JPEG, PNG, WEBP, BMP or TIFF files")
-    return sorted(files, key=lambda file: (_natural_key(file.name), file.name))
+    return sorted(files, key=lambda file: (natural_key(file.name), file.name))
 
 
-def _natural_key(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that compares runs of digits as numbers."""
     parts = (part for part in re.split(r"(\d+)", name) if part)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts]

@@ -145,14 +145,16 @@ def test_models_are_listed(capsys):
     assert re.search(r"perclip-lite\s+ready", listing) and re.search(r"pcvos\s+needs --weights", listing)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["propagate", "--help"], ["models", "--help"], ["sample", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["propagate", "--help"], ["models", "--help"], ["sample", "--help"], ["train", "--help"]]
+)
 def test_help_teaches_and_needs_no_torch(arguments):
     code = (
         f"import sys; from plugin.cli import main\ntry: main({arguments})\nfinally: assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and "usage: perclip" in done.stdout, done.stderr
-    if arguments[0] == "propagate":
+    if command == ["propagate"]:
         assert "--keyframe 0=first.png" in done.stdout and "exit codes" in done.stdout
 
 
