@@ -124,6 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
         progressive_interval=None if arguments.no_progressive else arguments.progressive_interval,
         memory=arguments.memory,
         memory_tokens=arguments.memory_tokens,
+        refinement=not arguments.no_refinement,
         device=arguments.device,
         dtype=arguments.dtype,
     )
@@ -135,14 +136,12 @@ def run(arguments: argparse.Namespace) -> None:
     from model.propagator import Propagator
     from model.worst_frames import WorstFrames
 
-    name = arguments.network or _named_network(arguments.weights)
+    name = arguments.network or named_network(arguments.weights)
     network = load_network(name, arguments.weights)
-    if arguments.no_refinement:
-        network.input_proj = network.refine_transformer = None
     propagator = Propagator(network, options)
     sequences = read_sequences(arguments.data)
     if arguments.sequences is not None:
-        sequences = _chosen(sequences, arguments.sequences)
+        sequences = chosen_sequences(sequences, arguments.sequences)
     if arguments.csv:
         _check_writable(arguments.csv)
     with WorstFrames(arguments.worst) if arguments.worst else nullcontext() as worst:
@@ -154,8 +153,8 @@ def run(arguments: argparse.Namespace) -> None:
             "data": str(arguments.data),
             "network": name,
             "weights": arguments.weights and str(arguments.weights),
-            "refinement": network.refine_transformer is not None,
             **dataclasses.asdict(options),
+            "refinement": options.refinement and network.refine_transformer is not None,
             "device": str(propagator.device),
             "dtype": str(propagator.dtype).removeprefix("torch."),
         }
@@ -164,7 +163,7 @@ def run(arguments: argparse.Namespace) -> None:
         _print_table(evaluation)
 
 
-def _named_network(weights: Path | None) -> str:
+def named_network(weights: Path | None) -> str:
     """The network that a checkpoint of ours names; the default for others, whose loading then says what is wrong."""
     import safetensors
 
@@ -177,7 +176,7 @@ def _named_network(weights: Path | None) -> str:
         return _DEFAULT_NETWORK
 
 
-def _chosen(sequences: "list[AnnotatedSequence]", names: str) -> "list[AnnotatedSequence]":
+def chosen_sequences(sequences: "list[AnnotatedSequence]", names: str) -> "list[AnnotatedSequence]":
     """Those of the comma-separated names, in this order; raises InputError for one that is not there."""
     by_name = {s.name: s for s in sequences}
     asked = list(dict.fromkeys(name.strip() for name in names.split(",")))

@@ -28,6 +28,8 @@ class PropagationOptions:
             "bounded": at most `memory_tokens` positions, old ones are consolidated by use; flat memory and time.
         memory_tokens: budget of "bounded" in memory positions (one per 16 x 16 pixels and memory frame), keyframes
             included; None: 16 frames' worth.
+        refinement: False leaves the intra-clip refinement out: other results (`benchmarks.ablation`), faster. Changes
+            nothing for a network without one.
         keep_probabilities: results carry float32 probabilities of all objects; costs memory and time.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
         dtype: of the convolutions: "auto" (bfloat16 where the device has instructions for it, else float32), "float32",
@@ -45,6 +47,7 @@ class PropagationOptions:
     progressive_interval: int | None = 5
     memory: str = "every"
     memory_tokens: int | None = None
+    refinement: bool = True
     keep_probabilities: bool = False
     device: str = "auto"
     dtype: str = "auto"
