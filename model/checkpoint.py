@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from model.calibration import Calibration
 from model.checkpoint_files import SHIPPED
 from model.config import NetworkConfig, network_config
 from model.errors import CheckpointError
@@ -43,37 +44,59 @@ def load_network(name: str, weights: str | Path | None = None) -> PCVOS:
             raise CheckpointError(f"no weights of {name!r} ship with Perclip: give the path of its public checkpoint")
         weights = SHIPPED[name]
     path = Path(weights)
-    tensors, stored = _read(path)
+    tensors, stored, calibration = _read(path)
     if stored is not None and stored.name == name:
         config = stored  # sizes of this very checkpoint
     network = PCVOS(config)
+    if calibration is not None:
+        network.calibration = calibration
     _check(path, name, tensors, network.state_dict())
     network.load_state_dict(tensors, strict=True)
     return network.eval()
 
 
 def save_network(network: PCVOS, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes a network as safetensors with its config in the metadata; floating-point tensors in `dtype`."""
+    """Writes a network as safetensors; floating-point tensors in `dtype`, config and calibration in the metadata."""
     tensors = {
         name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in network.state_dict().items()
     }
-    save_file(tensors, str(path), metadata={"config": network.config.to_json()})
+    metadata = {"config": network.config.to_json(), "calibration": network.calibration.to_json()}
+    save_file(tensors, str(path), metadata=metadata)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], NetworkConfig | None]:
-    """The tensors of a checkpoint file and, of Perclip's own ones, the config."""
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Replaces the calibration in one of Perclip's own checkpoints; the weights stay as they are, bit for bit.
+
+    Raises:
+        CheckpointError: the file is no such checkpoint, or cannot be written.
+    """
+    tensors, config, _ = _read(path)
+    if config is None:
+        raise CheckpointError(f"{path} does not name its network: a calibration fits Perclip's own checkpoints only")
+    metadata = {"config": config.to_json(), "calibration": calibration.to_json()}
+    new = path.with_name(path.name + ".new")
+    try:
+        save_file(tensors, str(new), metadata=metadata)
+        new.replace(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        new.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write {path} ({_first_line(error)}): make it writable") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], NetworkConfig | None, Calibration | None]:
+    """The tensors of a checkpoint file and, of Perclip's own ones, the config and the calibration if it was fitted."""
     if not path.is_file():
         raise CheckpointError(f"no weights file at {path}: check the path")
     if path.suffix == ".safetensors":
         try:
             tensors = load_file(str(path))
             with safetensors.safe_open(str(path), "pt") as file:
-                config = NetworkConfig.from_json((file.metadata() or {})["config"])
-        except KeyError:
-            config = None
-        except (safetensors.SafetensorError, ValueError, TypeError, OSError) as error:
+                metadata = file.metadata() or {}
+            config = NetworkConfig.from_json(metadata["config"]) if "config" in metadata else None
+            calibration = Calibration.from_json(metadata["calibration"]) if "calibration" in metadata else None
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
             raise CheckpointError(f"{path} is no readable checkpoint ({_first_line(error)}): get it again") from None
-        return tensors, config
+        return tensors, config, calibration
     try:
         # weights_only: a checkpoint from elsewhere must not be able to run code.
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -84,7 +107,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], NetworkConfig | None]:
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(isinstance(t, Tensor) for t in content.values()):
         raise CheckpointError(f"{path} holds no network weights: give a file of parameter tensors")
-    return {name.removeprefix("module."): t for name, t in content.items()}, None
+    return {name.removeprefix("module."): t for name, t in content.items()}, None, None
 
 
 def _check(path: Path, name: str, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

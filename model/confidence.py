@@ -1,28 +1,19 @@
-"""How much a mask needs a human look: a number in 0..1 per frame and object, 1 being sure."""
+"""What a mask's own probabilities say of it; `model.calibration` makes a confidence of it."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-_BAND = 2  # half width of the band around the contour, in pixels of the given resolution
 
+def expected_overlap(probability: Tensor) -> float:
+    """Expected J of the mask p > 0.5 of one object, if the truth follows its probability (h, w) pixel by pixel; 0..1.
 
-def mask_confidence(probability: Tensor) -> float:
-    """Confidence of one object's mask, from its aggregated probability (h, w), 0..1.
-
-    The mean probability inside the mask times the mean of max(p, 1 - p) in a band around its contour, where doubtful
-    masks are soft. An empty mask is as sure as its most likely pixel is unlikely.
+    Sum of p inside over the area of the mask plus the sum of p outside. Of an empty mask, how unlikely its likeliest
+    pixel is.
     """
     inside = probability > 0.5
-    if not bool(inside.any()):
-        return float(1 - probability.max())
-    size = 2 * _BAND + 1
-    mask = inside[None, None].float()
-    grown = F.max_pool2d(mask, size, 1, _BAND)[0, 0] > 0
-    shrunk = -F.max_pool2d(-mask, size, 1, _BAND)[0, 0] > 0
-    band = probability[grown & ~shrunk]
-    sureness = torch.maximum(band, 1 - band).mean() if band.numel() else probability.new_ones(())
-    return float(probability[inside].mean() * sureness)
+    area, total = inside.sum(), probability.sum()
+    hit = (probability * inside).sum()
+    return float(torch.where(area > 0, hit / (area + total - hit), 1 - probability.max()))
 
 
 def agreement(a: Tensor, b: Tensor) -> float:

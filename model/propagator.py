@@ -7,18 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.confidence import agreement, mask_confidence
+from model.calibration import Calibration
+from model.confidence import expected_overlap
 from model.errors import InputError
+from model.findings import Findings
 from model.framing import Framing
+from model.fusion import Joined, join
 from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
-from model.logit_store import LOGIT_LIMIT, LogitStore
+from model.logit_store import LogitStore
 from model.memory_bank import check_budget
 from model.options import DIRECTIONS, PropagationOptions
 from model.pcvos import PCVOS, aggregate
 from model.result import FrameResult
 from model.specks import remove_specks
-from model.sweep import KeyframeMemory, Logits, Sweep, object_probabilities
+from model.sweep import KeyframeMemory, Predictions, Sweep, object_probabilities
 from model.timeline import Span, Timeline
 
 # Smaller pieces are specks unless the annotated object is that small itself.
@@ -39,6 +42,7 @@ class Propagator:
     def __init__(self, network: PCVOS, options: PropagationOptions | None = None):
         self.options = options or PropagationOptions()
         self._network = InferenceNetwork(network, self.options)
+        self._calibration = network.calibration
 
     @property
     def device(self) -> torch.device:
@@ -54,14 +58,15 @@ class Propagator:
         """A propagator with other run options that shares this one's prepared network.
 
         Raises:
-            InputError: an option that the prepared network depends on (device, dtype, fold_batchnorm, channels_last).
+            InputError: an option that the prepared network depends on (device, dtype, refinement, fold_batchnorm,
+                channels_last).
         """
-        fixed = {"device", "dtype", "fold_batchnorm", "channels_last"} & set(changes)
+        fixed = {"device", "dtype", "refinement", "fold_batchnorm", "channels_last"} & set(changes)
         if fixed:
             raise InputError(f"{sorted(fixed)[0]} is fixed when the network is prepared: make a new Propagator")
         other = object.__new__(Propagator)
         other.options = dataclasses.replace(self.options, **changes)
-        other._network = self._network
+        other._network, other._calibration = self._network, self._calibration
         return other
 
     def run(
@@ -111,7 +116,7 @@ class Propagator:
                 )
         framing = Framing(height, width, self.options.short_side, self.device)
         check_budget(self.options.memory_tokens, framing.tokens)
-        run = _Run(self._network, self.options, framing, frames, timeline, direction, finished or {})
+        run = _Run(self._network, self._calibration, self.options, framing, frames, timeline, direction, finished or {})
         return run.results(range(start, stop))
 
 
@@ -121,6 +126,7 @@ class _Run:
     def __init__(
         self,
         network: InferenceNetwork,
+        calibration: Calibration,
         options: PropagationOptions,
         framing: Framing,
         frames: Sequence[np.ndarray],
@@ -129,7 +135,7 @@ class _Run:
         finished: Mapping[int, np.ndarray],
     ):
         self._network, self._options, self._framing, self._frames = network, options, framing, frames
-        self._timeline, self._finished = timeline, finished
+        self._timeline, self._finished, self._calibration = timeline, finished, calibration
         self._forward = direction in ("forward", "both")
         self._backward = direction in ("backward", "both")
         self._keyframe_memory = KeyframeMemory(network, framing, frames)
@@ -153,20 +159,20 @@ class _Run:
         store = LogitStore()
         if self._backward and present and min(missing) <= present[-1]:
             for clip in self._sweep(span, -1).clips():
-                for index, logits in clip:
+                for index, predictions in clip:
                     if index >= meets:
-                        store.put(index, logits)
+                        store.put(index, predictions)
                     elif index in missing:
-                        yield self._result(index, logits)
+                        yield self._fused(index, {}, predictions)
                 if clip[-1][0] <= min(missing):
                     break
         ahead = {i for i in missing if i >= meets}
         if not ahead:
             return
         for clip in self._sweep(span, 1).clips():
-            for index, logits in clip:
+            for index, predictions in clip:
                 if index in ahead:
-                    yield self._fused(span, index, logits, store.take(index))
+                    yield self._fused(index, predictions, store.take(index))
             if clip[-1][0] >= max(ahead):
                 break
 
@@ -182,38 +188,38 @@ class _Run:
             self._finished,
         )
 
-    def _fused(self, span: Span, index: int, forward: Logits, backward: Logits) -> FrameResult:
-        """Joins the passes: where both speak for an object, by temporal distance and confidence."""
-        joined, agreed = dict(backward), {}
-        for obj, logits in forward.items():
-            if obj not in backward:
-                joined[obj] = logits
-                continue
-            a, b = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), backward[obj].to(logits.device)
-            since = index - self._timeline.before(obj, index).index
-            until = self._timeline.after(obj, index).index - index
-            p, q = torch.sigmoid(a), torch.sigmoid(b)
-            weight_a, weight_b = until * mask_confidence(p) + 1e-6, since * mask_confidence(q) + 1e-6
-            joined[obj] = (weight_a * a + weight_b * b) / (weight_a + weight_b)
-            agreed[obj] = agreement(p, q)
-        return self._result(index, joined, agreed)
+    def _fused(self, index: int, forward: Predictions, backward: Predictions) -> FrameResult:
+        """Joins the passes where both speak for an object."""
+        joined: dict[int, Joined] = {}
+        for obj in forward.keys() | backward.keys():
+            if obj in forward and obj in backward:
+                since = index - self._timeline.before(obj, index).index
+                until = self._timeline.after(obj, index).index - index
+                joined[obj] = join(forward[obj], backward[obj], since, until, self._calibration)
+            else:
+                logits, evidence = forward[obj] if obj in forward else backward[obj]
+                joined[obj] = Joined(logits, (evidence,))
+        return self._result(index, joined)
 
-    def _result(self, index: int, logits: Logits, agreed: Mapping[int, float] | None = None) -> FrameResult:
+    def _result(self, index: int, joined: Mapping[int, Joined]) -> FrameResult:
         keyframe = self._timeline.keyframes.get(index)
         drawn = keyframe.objects if keyframe else ()
-        predicted = tuple(sorted(set(logits) - set(drawn)))
+        predicted = tuple(sorted(set(joined) - set(drawn)))
         confidence = dict.fromkeys(drawn, 1.0)
+        findings: dict[int, Findings] = {}
         stacked = None
         if predicted:
-            stacked = torch.stack([logits[o].to(self._network.device) for o in predicted])
+            stacked = torch.stack([joined[o].logits.to(self._network.device) for o in predicted])
             coarse = aggregate(torch.sigmoid(stacked))
             for i, obj in enumerate(predicted, 1):
-                confidence[obj] = mask_confidence(coarse[i]) * (agreed or {}).get(obj, 1.0)
+                findings[obj] = Findings(expected_overlap(coarse[i]), joined[obj].passes, joined[obj].agreed)
+                confidence[obj] = self._calibration.confidence(findings[obj])
         for obj in self._timeline.objects:
             if obj not in confidence and self._declared_absent(obj, index):
                 confidence[obj] = 1.0
         label_map, probabilities = self._masks(predicted, stacked, keyframe)
-        return FrameResult(index, label_map, dict(sorted(confidence.items())), keyframe is not None, probabilities)
+        confidence = dict(sorted(confidence.items()))
+        return FrameResult(index, label_map, confidence, keyframe is not None, probabilities, findings)
 
     def _declared_absent(self, obj: int, index: int) -> bool:
         """True if a keyframe that a pass of this run would come from says that the object is absent."""

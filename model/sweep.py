@@ -1,21 +1,37 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.findings import Evidence
 from model.framing import Framing
 from model.inference import EncodedClip, InferenceNetwork
 from model.keyframe import Keyframe
 from model.memory_bank import MemoryBank
 from model.options import PropagationOptions
+from model.pass_evidence import Witness
 from model.pcvos import aggregate
 from model.timeline import Span
 
-Logits = dict[int, Tensor]  # per object, float32 (padded H / 4, padded W / 4)
+
+class Prediction(NamedTuple):
+    """What one pass says of one object in one frame.
+
+    Attributes:
+        logits: float32 (padded H / 4, padded W / 4).
+        evidence: whether to trust them.
+    """
+
+    logits: Tensor
+    evidence: Evidence
+
+
+Predictions = dict[int, Prediction]  # by object
 
 
 def object_probabilities(logits: Tensor) -> Tensor:
@@ -69,13 +85,14 @@ class Sweep:
         self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
         self._range = range(span.first, span.last + 1)
         self._banks: list[MemoryBank] = []
+        self._witness = Witness(framing.grid, options.top_k)
 
     @property
     def _active(self) -> tuple[int, ...]:
         return tuple(sorted(o for bank in self._banks for o in bank.objects))
 
-    def clips(self) -> Iterator[list[tuple[int, Logits]]]:
-        """Frame numbers with the logits of the objects that are propagated there, clip by clip in the sweep's order.
+    def clips(self) -> Iterator[list[tuple[int, Predictions]]]:
+        """Frame numbers with what is predicted of the objects that are propagated there, clip by clip in sweep order.
 
         The first frame is the first keyframe. A clip is memorised only when the next one is asked for.
         """
@@ -97,7 +114,9 @@ class Sweep:
                 yield [(i, {}) for i in indices]
             else:
                 clip, image, logits = self._segment(indices)
-                yield [(i, dict(zip(self._active, frame))) for i, frame in zip(indices, logits)]
+                evidence = self._witness.observe(clip.keys, logits, self._active)
+                predictions = [map(Prediction, *frame) for frame in zip(logits, evidence)]
+                yield [(i, dict(zip(self._active, frame))) for i, frame in zip(indices, predictions)]
             goes_on = self._propagates(position) or (keyframe is not None and position in self._range)
             if goes_on and known:
                 self._memorise(last, keyframe, *self._recall(last))
@@ -182,6 +201,7 @@ class Sweep:
             masks = aggregate(torch.cat([kept, drawn]))[1:]
             objects = survivors + keyframe.objects
         values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
+        self._witness.pass_by(key)
         for bank in self._banks:
             bank.add(index, key, {o: values[o] for o in bank.objects})
         if keyframe is not None:
@@ -209,6 +229,9 @@ class Sweep:
             if end is not None:
                 bank.add_keyframe(*self._keyframe_memory.read(self._keyframes[end]))
             self._banks.append(bank)
+        if keyframe.present:
+            masks = self._framing.masks(keyframe.label_map, keyframe.present)
+            self._witness.enter(key, masks, keyframe.present)
 
     def _next_keyframe(self, obj: int, index: int) -> int | None:
         """The next keyframe of the sweep, behind a frame, that speaks for an object."""

@@ -6,12 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.confidence import agreement, mask_confidence
+from model.findings import Evidence
 from model.framing import Framing
 from model.logit_store import LogitStore
 from model.metrics import region_similarity
 from model.pcvos import aggregate
 from model.specks import remove_specks
+from model.sweep import Prediction
 
 CPU = torch.device("cpu")
 
@@ -70,28 +71,12 @@ def test_specks_go_and_pieces_stay():
     assert (label_map == 1).sum() == 64 and not (label_map == 2).any() and (label_map == 3).sum() == 1
 
 
-def test_confidence_orders_sharp_soft_and_empty():
-    y, x = np.mgrid[:60, :60]
-    distance = torch.from_numpy(20 - np.hypot(y - 30, x - 30)).float()
-    sharp, soft = (mask_confidence(torch.sigmoid(distance * slope)) for slope in (4, 0.2))
-    assert 0.9 < sharp <= 1 and 0 <= soft < sharp
-    assert mask_confidence(torch.full((60, 60), 0.01)) > 0.95  # surely absent
-    assert mask_confidence(torch.full((60, 60), 0.45)) < 0.6  # perhaps there
-    assert mask_confidence(torch.ones(8, 8)) == 1
-
-
-def test_agreement_of_two_passes():
-    a = torch.zeros(20, 20)
-    a[:10] = 1
-    assert agreement(a, a) == 1 and agreement(a, 1 - a) == 0
-    assert agreement(torch.zeros(20, 20), torch.zeros(20, 20)) == 1
-
-
 def test_kept_logits_come_back_within_their_rounding_and_once():
     store = LogitStore()
     logits = torch.linspace(-12, 12, 600).view(20, 30)
-    store.put(7, {3: logits})
-    kept = store.take(7)[3]
+    store.put(7, {3: Prediction(logits, Evidence(0.1, 0.2, -0.3))})
+    kept, evidence = store.take(7)[3]
+    assert evidence == Evidence(0.1, 0.2, -0.3)
     assert (torch.sigmoid(kept) - torch.sigmoid(logits)).abs().max() < 0.008
     assert store.take(7) == {} and store.take(8) == {}
 
