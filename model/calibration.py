@@ -51,12 +51,12 @@ class Calibration:
         agreement: of the agreement of two passes.
     """
 
-    offset: float = -0.57
-    slope: float = 1.19
-    recovered: Tolerance = Tolerance(0.2, 0.2)
-    contained: Tolerance = Tolerance(0.9, 3.0)
-    continuity: Tolerance = Tolerance(-math.inf, 0.0)
-    agreement: Tolerance = Tolerance(0.5, 0.3)
+    offset: float = 0.33
+    slope: float = 0.83
+    recovered: Tolerance = Tolerance(0.44, 0.45)
+    contained: Tolerance = Tolerance(0.91, 6.0)
+    continuity: Tolerance = Tolerance(0.0, 0.0)
+    agreement: Tolerance = Tolerance(0.77, 3.6)
 
     def confidence(self, findings: Findings) -> float:
         """How little a mask needs a human look, and the J to expect of it; 0..1."""

@@ -15,7 +15,7 @@ _SAMPLES = 128  # positions of a frame that are compared with the frame before
 class Witness:
     """Watches one pass: knows the keyframe that each object comes from and the frame before.
 
-    Costs per frame one read of at most 128 queries for each object and a comparison of 128 positions, together 2 to 3 %
+    Costs per frame one read of at most 128 queries for each object and a comparison of 128 positions, together 2 %
     of the time of one object at 480p (perclip-lite, CPU, clips of 5).
     """
 
