@@ -4,24 +4,13 @@ import pytest
 import torch
 
 from model import PropagationOptions, Propagator, load_network
-from model.config import PERCLIP_LITE_CONFIG
 from model.pcvos import PCVOS
 from model.training.per_clip import segment_clips
 from model.training.trainer import normalise
 
 
-def _network(position_code: bool = False) -> PCVOS:
-    """The shipped network, also as it is trained now: some channels of its key tell the place in the frame."""
-    network = load_network("perclip-lite")
-    if not position_code:
-        return network
-    weights = network.state_dict()
-    learned = PERCLIP_LITE_CONFIG.key_dim - PERCLIP_LITE_CONFIG.position_dim
-    for name in ("key_proj.key_proj.weight", "key_proj.key_proj.bias"):
-        weights[name] = weights[name][:learned]
-    network = PCVOS(PERCLIP_LITE_CONFIG)
-    assert network.load_state_dict(weights, strict=False).missing_keys == ["position_code.amplitude"]
-    return network.eval()
+def _network() -> PCVOS:
+    return load_network("perclip-lite")
 
 
 def _inputs(squares, frames: list[int], objects: tuple[int, ...] = (1, 2)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,9 +19,9 @@ def _inputs(squares, frames: list[int], objects: tuple[int, ...] = (1, 2)) -> tu
     return images, torch.stack([(labels == o).float() for o in objects])[None]
 
 
-@pytest.mark.parametrize(("clip_frames", "clips", "position_code"), [(1, 3, False), (3, 2, True)])
-def test_the_training_pass_equals_the_engine(squares, clip_frames, clips, position_code):
-    network = _network(position_code)
+@pytest.mark.parametrize(("clip_frames", "clips"), [(1, 3), (3, 2)])
+def test_the_training_pass_equals_the_engine(squares, clip_frames, clips):
+    network = _network()
     length = 1 + clips * clip_frames
     frames = list(range(0, 2 * length, 2))  # fast motion, so that the predicted masks of the memory matter
     images, masks = _inputs(squares, frames)
