@@ -1,6 +1,5 @@
 """Measurements, never asserted in tests."""
 
-import os
+from model.command_line import calm_threads
 
-# As the command line of the plugin sets it, and why; here, as it must be set before torch is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+calm_threads()  # here, as it must come before torch is loaded

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.ablation_table import COLUMNS, markdown
-from benchmarks.measured import Parser, Weights, add_measured_arguments, options_of, run_program, sequences_of
+from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
 from model.annotated_sequences import AnnotatedSequence
+from model.command_line import Parser, run_program
 from model.errors import InputError
 from model.evaluation import evaluate
 from model.options import PropagationOptions

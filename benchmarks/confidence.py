@@ -30,9 +30,10 @@ from benchmarks.confidence_samples import (
     write_samples,
 )
 from benchmarks.failing_runs import Run
-from benchmarks.measured import Parser, Weights, add_measured_arguments, options_of, run_program, sequences_of
+from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.checkpoint import write_calibration
+from model.command_line import Parser, run_program
 from model.pcvos import PCVOS
 from model.propagator import Propagator
 

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from benchmarks.annotator import MODES, POLICIES, CorrectedSequence, Round, annotate
 from benchmarks.effort_report import Curve, write_report
-from benchmarks.measured import Parser, Weights, add_measured_arguments, options_of, run_program, sequences_of
+from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
+from model.command_line import Parser, run_program
 from model.errors import InputError
 from model.evaluation import Task
 from model.propagator import Propagator

@@ -2,31 +2,20 @@
 
 import argparse
 import hashlib
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.checkpoint import load_network
 from model.checkpoint_files import SHIPPED
-from model.errors import InputError, PerclipError
-from model.evaluate import EXIT_BAD_INPUT, EXIT_INTERRUPTED, chosen_sequences, named_network
+from model.errors import InputError
+from model.evaluate import chosen_sequences, named_network
 from model.options import DTYPES, PropagationOptions
 from model.pcvos import PCVOS
 
 # The validation archive of the project, beside the checkout.
 _ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "video-val-480.zip"
 _DEFAULT = PropagationOptions()
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2."""
-        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
 @dataclass(frozen=True)
@@ -91,30 +80,9 @@ def sequences_of(arguments: argparse.Namespace) -> list[AnnotatedSequence]:
     sequences = read_sequences(arguments.data)
     if arguments.sequences is not None:
         sequences = chosen_sequences(sequences, arguments.sequences)
-    if arguments.frames is None:
-        return sequences
-    n = arguments.frames
-    return [replace(s, frames=s.frames[:n], label_maps=s.label_maps[:n], annotated=()) for s in sequences]
+    return [sequence.leading(arguments.frames) for sequence in sequences]
 
 
 def options_of(arguments: argparse.Namespace) -> PropagationOptions:
     """The run options that are asked for, the others by default; raises InputError."""
     return PropagationOptions(short_side=arguments.short_side or None, device=arguments.device, dtype=arguments.dtype)
-
-
-def run_program(parser: argparse.ArgumentParser, run: Callable, argv: Sequence[str] | None) -> int:
-    """Calls `run` with the arguments.
-
-    Returns:
-        0 done, 2 bad input (one line on standard error says what to do), 130 interrupted.
-    """
-    arguments = parser.parse_args(argv)
-    try:
-        run(arguments)
-    except PerclipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("\ninterrupted; --resume goes on" if hasattr(arguments, "resume") else "\ninterrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0

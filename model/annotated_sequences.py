@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from model.dataset_files import DatasetFiles
 from model.errors import InputError
+from model.natural_order import natural_key
 
 VOID = 255
 """Pixel value of label maps that says "unknown": neither object nor background."""
@@ -48,6 +49,12 @@ class AnnotatedSequence:
         if not self.annotated:
             numbers = tuple(i for i, label_map in enumerate(self.label_maps) if label_map is not None)
             object.__setattr__(self, "annotated", numbers)
+
+    def leading(self, frames: int | None) -> "AnnotatedSequence":
+        """The sequence cut to its first frames; as it is for None."""
+        if frames is None:
+            return self
+        return replace(self, frames=self.frames[:frames], label_maps=self.label_maps[:frames], annotated=())
 
 
 class _DecodedOnDemand(Sequence):
@@ -91,7 +98,7 @@ def read_sequences(
         raise InputError(f"{path} is an export of CVAT: train on it with `perclip train`")
     sequences, total = [], 0
     for name, (images, annotations) in _find(files.names).items():
-        order = sorted(images, key=_natural)
+        order = sorted(images, key=natural_key)
         labelled = tuple(i for i, stem in enumerate(order) if stem in annotations)
         if not labelled:
             first = min(annotations.values())
@@ -130,11 +137,6 @@ def _find(names: Iterable[str]) -> dict[str, tuple[dict[str, str], dict[str, str
             chosen[key] = resolutions[min(complete)]
     names_alone = [sequence for _, sequence in chosen]
     return {(s if names_alone.count(s) == 1 else root + s): both for (root, s), both in chosen.items()}
-
-
-def _natural(stem: str) -> list[tuple[int, str]]:
-    """Sorts frame 10 behind frame 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", stem) if part]
 
 
 def _common_size(files: DatasetFiles, image: str, annotation: str) -> tuple[int, int]:

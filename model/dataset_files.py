@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from model.errors import InputError
+
+# What zipfile raises: for a file that is gone from the archive, a foreign compression, a password, damage.
+_READ_ERRORS = (OSError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
 
 
 class DatasetFiles:
@@ -61,10 +65,8 @@ class DatasetFiles:
             if self._zipped:
                 return self._open_archive().read(name)
             return (self.path / name).read_bytes()
-        except (OSError, zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
+        except _READ_ERRORS as error:
             raise InputError(f"{self.path / name} cannot be read: {_one_line(error)}") from error
-        except Exception as error:  # zlib.error of a damaged archive has no base of its own
-            raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
 
     def size(self, name: str) -> tuple[int, int]:
         """Width and height of an image, from its header alone.

@@ -12,15 +12,15 @@ import argparse
 import csv
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from model.command_line import Parser, run_program
 from model.config import NETWORKS, NetworkConfig
-from model.errors import InputError, PerclipError
+from model.errors import InputError
 from model.options import DTYPES, MEMORY_POLICIES, PropagationOptions
 
 if TYPE_CHECKING:
@@ -35,43 +35,19 @@ examples:
 
 exit codes: 0 done, 2 bad input, 130 interrupted
 """
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 _DEFAULT = PropagationOptions()
 _DEFAULT_NETWORK = "perclip-lite"
 _HEADINGS = ("J", "F", "J&F", "recall", "decay", "objects", "frames", "fps")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2."""
-        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate and print.
-
-    Returns:
-        0 done, 2 bad input (one line on standard error says what to do), 130 interrupted.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line of the plugin sets it, and why
-    arguments = _parser().parse_args(argv)
-    try:
-        run(arguments)
-    except PerclipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+    """Evaluate and print; returns the exit code."""
+    return run_program(_parser(), run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m model.evaluate",
         description=__doc__,
         epilog=EXAMPLES,

@@ -23,9 +23,10 @@ from tqdm import tqdm
 from model.annotated_sequences import PRELOAD_BUDGET, AnnotatedSequence
 from model.dataset_files import DatasetFiles
 from model.errors import InputError
+from model.natural_order import natural_key
 from plugin.keyframes import KeyframeSet, read_coco_data_set, read_cvat_task
 from plugin.keyframes.cvat_xml import CvatTask
-from plugin.sources.image_folder import IMAGE_SUFFIXES, natural_key
+from plugin.sources.image_folder import IMAGE_SUFFIXES
 
 _MOST_OBJECTS = 254  # of a label map whose 255 is void
 _DECODERS = 4  # threads; decoding releases the interpreter

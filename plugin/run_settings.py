@@ -66,8 +66,12 @@ def file_digest(path: Path) -> str:
                 content.seek(place)
                 digest.update(content.read(_FINGERPRINT_BYTES))
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the file") from None
+        raise _unreadable(path, error) from None
     return digest.hexdigest()
+
+
+def _unreadable(file: Path, error: OSError) -> InputError:
+    return InputError(f"{file} cannot be read ({error.strerror}): check the file")
 
 
 def names_digest(files: Iterable[Path]) -> str:
@@ -77,7 +81,7 @@ def names_digest(files: Iterable[Path]) -> str:
         try:
             digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         except OSError as error:
-            raise InputError(f"{file} cannot be read ({error.strerror}): check the file") from None
+            raise _unreadable(file, error) from None
     return digest.hexdigest()
 
 

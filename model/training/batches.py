@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from model.errors import PerclipError
 from model.training.recipe import Recipe
 from model.training.samples import TrainingSamples
-from model.training.schedule import largest_gap, still_share
+from model.training.schedule import largest_gap, paste_share, still_share
 
 _Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -29,7 +29,7 @@ class _Samples(Dataset):
         done = index // self._recipe.batch / self._recipe.iterations
         share = still_share(done, self._recipe.still_share)
         try:
-            sample = self._samples.sample(index, largest_gap(done), still_share=share)
+            sample = self._samples.sample(index, largest_gap(done), still_share=share, paste=paste_share(done))
         except PerclipError as error:
             # Returned, as the loader makes a page of text of what a worker raises.
             return error

@@ -58,6 +58,8 @@ def _read(query: Tensor, keys: Tensor, values: Tensor, clip_frames: int, top_k: 
     readouts = []
     for sample in range(len(keys)):
         q = query.unflatten(0, (len(keys), clip_frames))[sample].float().permute(0, 2, 3, 1).flatten(0, 2)
-        weights, positions = affinity(q, keys[sample], key_bias(keys[sample]), top_k)
+        # Autocast would compare the keys in bfloat16, whose steps are as large as the differences between neighbours.
+        with torch.autocast(query.device.type, enabled=False):
+            weights, positions = affinity(q, keys[sample], key_bias(keys[sample]), top_k)
         readouts.append(torch.stack([read_values(weights, positions, v) for v in values[sample]]))
     return torch.stack(readouts).unflatten(2, (clip_frames, h, w)).permute(0, 1, 5, 2, 3, 4)

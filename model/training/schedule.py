@@ -24,3 +24,8 @@ def hardest_share(done: float) -> float:
 def still_share(done: float, first: float) -> float:
     """Part of the samples that comes from stills: half of the first share is left at the end."""
     return first * (1 - 0.5 * done)
+
+
+def paste_share(done: float) -> float:
+    """How often objects are pasted into videos: less and less, so that a training ends on scenes as they are."""
+    return 0.6 - 0.3 * done

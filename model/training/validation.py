@@ -1,7 +1,6 @@
 """Accuracy during a training, on sequences that it does not learn from."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from model.annotated_sequences import AnnotatedSequence
 from model.evaluation import Task, evaluate
@@ -17,13 +16,10 @@ def leading_frames(sequences: Sequence[AnnotatedSequence], frames: int | None) -
     Raises:
         InputError: nothing can be scored in one of them; names it.
     """
-    if frames is not None:
-        sequences = [
-            replace(s, frames=s.frames[:frames], label_maps=s.label_maps[:frames], annotated=()) for s in sequences
-        ]
-    for sequence in sequences:
+    cut = [sequence.leading(frames) for sequence in sequences]
+    for sequence in cut:
         Task(sequence)
-    return list(sequences)
+    return cut
 
 
 def validate(network: PCVOS, sequences: Sequence[AnnotatedSequence]) -> Measures:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from model.errors import InputError
+from model.natural_order import natural_key
 from plugin.keyframes.annotation import Annotation, keyframes_of
 from plugin.keyframes.frame_number import frame_number
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size
 from plugin.shapes.coco_rle import counts_to_mask, decompress_counts
 from plugin.shapes.polygon import polygons_to_mask
-from plugin.sources.image_folder import natural_key
 
 _HOW_TO_LINK = "give each annotation a track_id"
 

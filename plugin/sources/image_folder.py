@@ -1,6 +1,5 @@
 """A folder of images as a source of frames."""
 
-import re
 from functools import cached_property
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from model.errors import InputError
+from model.natural_order import natural_key
 from plugin.sources.frame_source import FrameReader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -101,12 +101,6 @@ def _image_files(folder: Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder}: the folder holds no images; give one with JPEG, PNG, WEBP, BMP or TIFF files")
     return sorted(files, key=lambda file: (natural_key(file.name), file.name))
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that compares runs of digits as numbers."""
-    parts = (part for part in re.split(r"(\d+)", name) if part)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts]
 
 
 def _size_in_header(file: Path) -> tuple[int, int] | None:

@@ -41,6 +41,19 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "plugin.cli", *arguments], capture_output=True, text=True, timeout=120)
 
 
+def image_folder(folder: Path, names: list[str]) -> Path:
+    """A folder of small images, with a mask of their size, `m.png`, beside it."""
+    frames = folder / "frames"
+    frames.mkdir()
+    random = np.random.default_rng(0)
+    for name in names:
+        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / name)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:40, 20:60] = 1
+    Image.fromarray(mask).save(folder / "m.png")
+    return frames
+
+
 def masks(out: Path) -> dict[int, np.ndarray]:
     return {int(p.stem): np.array(Image.open(p)) for p in sorted((out / "masks").glob("*.png"))}
 
@@ -126,14 +139,7 @@ def test_objects_can_be_chosen_named_and_declared_absent(folder, tmp_path):
 
 
 def test_a_folder_of_images_is_a_source(folder, tmp_path):
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(4):
-        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / f"img{i + 8}.png")
-    mask = np.zeros((60, 80), np.uint8)
-    mask[10:40, 20:60] = 1
-    Image.fromarray(mask).save(tmp_path / "m.png")
+    frames = image_folder(tmp_path, [f"img{i + 8}.png" for i in range(4)])
     arguments = ["propagate", str(frames), "--keyframe", f"3={tmp_path / 'm.png'}", "--out", str(tmp_path / "r")]
     assert main([*arguments, "--format", "none"]) == 0
     assert sorted(masks(tmp_path / "r")) == [0, 1, 2, 3]
@@ -253,14 +259,7 @@ def test_resume_refuses_another_video_of_the_same_size(folder, tmp_path, capsys)
 
 
 def test_results_inside_an_image_folder_do_not_hinder_resuming(tmp_path):
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(3):
-        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / f"{i}.png")
-    mask = np.zeros((60, 80), np.uint8)
-    mask[10:40, 20:60] = 1
-    Image.fromarray(mask).save(tmp_path / "m.png")
+    frames = image_folder(tmp_path, [f"{i}.png" for i in range(3)])
     arguments = ["propagate", str(frames), "--keyframe", f"0={tmp_path / 'm.png'}", "--out", str(frames / "result")]
     assert main([*arguments, "--format", "none", "--stop", "2"]) == 0
     assert main([*arguments, "--format", "none", "--resume"]) == 0

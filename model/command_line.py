@@ -1,0 +1,59 @@
+"""What all command lines share: errors of one line, exit codes, threads that leave the machine alone."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from model.errors import PerclipError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others.
+
+    Attributes:
+        speaker: what error lines begin with.
+    """
+
+    speaker = ""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(EXIT_BAD_INPUT, f"{self.speaker}error: {message} (see {self.prog} --help)\n")
+
+
+def calm_threads() -> None:
+    """Lets torch's threads sleep while they wait; to be called before torch is loaded.
+
+    They spin for long otherwise, which ruins a machine that has other work. On two cores, perclip-lite alone: 12.4 fps
+    with this and 12.0 without; beside one busy process 6.0 and 4.8 (and at worst 0.6).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def run_program(parser: Parser, run: Callable[[argparse.Namespace], object], argv: Sequence[str] | None = None) -> int:
+    """Parses the arguments and calls `run` with them.
+
+    Returns:
+        0 done, 2 bad input (one line on standard error says what to do), 130 interrupted.
+    """
+    calm_threads()
+    arguments = parser.parse_args(argv)
+    try:
+        run(arguments)
+        sys.stdout.flush()
+    except PerclipError as error:
+        print(f"{parser.speaker}error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        hint = str(interrupt) or ("go on with --resume" if hasattr(arguments, "resume") else "")
+        print(f"\n{parser.speaker}interrupted{hint and f': {hint}'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
