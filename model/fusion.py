@@ -8,8 +8,7 @@ from torch import Tensor
 from model.calibration import Calibration
 from model.confidence import agreement, expected_overlap
 from model.findings import Evidence, Findings
-from model.logit_store import LOGIT_LIMIT
-from model.sweep import Prediction
+from model.prediction import LOGIT_LIMIT, Prediction
 
 
 class Joined(NamedTuple):
@@ -31,7 +30,7 @@ def join(forward: Prediction, backward: Prediction, since: int, until: int, cali
 
     Args:
         forward: of the pass from the keyframe `since` frames before.
-        backward: of the pass from the keyframe `until` frames behind, as a `LogitStore` gives it back.
+        backward: of the pass from the keyframe `until` frames behind, unpacked from a record.
         since: frames.
         until: frames.
         calibration: of the confidence.

@@ -90,7 +90,7 @@ class InferenceNetwork:
         keys, local_keys, decoding = [], [], []
         for start in range(0, len(images), self._micro_batch):
             features = self._network.encode(self._input(_batch(images[start : start + self._micro_batch])))
-            keys.append(features.key.to(self._key_dtype).flatten(2).transpose(1, 2))
+            keys.append(self._flat(features.key))
             local_keys.append(features.local_key)
             decoding.append(self._network.prepare_decoding(features))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
@@ -99,7 +99,7 @@ class InferenceNetwork:
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The key (tokens, key_dim) and stride-16 features (1, C, h, w) of an image that is not decoded."""
         features = self._network.encode(self._input(image[None]))
-        return features.key[0].to(self._key_dtype).flatten(1).T, features.pyramid.f16
+        return self._flat(features.key)[0], features.pyramid.f16
 
     def refine(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
         """Readouts (K, T, h, w, value_dim) of a clip -> refined, the same shape."""
@@ -121,6 +121,10 @@ class InferenceNetwork:
         """Soft masks (K, H, W) of all objects of a frame -> values (K, tokens, value_dim)."""
         values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype))
         return values[0].flatten(2).transpose(1, 2)
+
+    def _flat(self, keys: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, h w, C), contiguous: sums over keys depend, in their last bits, on how these lie."""
+        return keys.to(self._key_dtype).flatten(2).transpose(1, 2).contiguous()
 
     def _input(self, images: Tensor) -> Tensor:
         return images.to(self.dtype, memory_format=self._layout)

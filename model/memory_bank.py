@@ -12,12 +12,12 @@ from model.memory_read import affinity, key_bias, read_values
 from model.options import PropagationOptions
 
 _STM_INTERVAL = 5  # frames; the policy "previous" keeps every fifth frame
-_DEFAULT_BUDGET = 16  # frames' worth of positions for the policy "bounded"
-_RECENT = 3  # predicted frames that consolidation leaves whole
+_DEFAULT_BUDGET = 16  # frames' worth of positions for the policies "spread" and "bounded"
+_RECENT = 3  # predicted frames that neither policy touches
 
 
 def check_budget(memory_tokens: int | None, tokens_per_frame: int) -> None:
-    """Raises InputError if the budget of "bounded" has no room for two keyframes and a few predicted frames."""
+    """Raises InputError if a budget has no room for two keyframes and a few predicted frames."""
     frames = 2 + _RECENT + 2
     if memory_tokens is not None and memory_tokens < frames * tokens_per_frame:
         raise InputError(
@@ -35,12 +35,12 @@ class MemoryBank:
 
     def __init__(self, objects: tuple[int, ...], start: int, tokens_per_frame: int, options: PropagationOptions):
         self.objects = objects
-        self._options = options
+        self._start, self._options = start, options
         self._tokens = tokens_per_frame
         self._size = 0  # positions in use
         self._keyframes = 0  # positions of keyframes
         self._temporary = 0  # positions at the end that progressive matching or "previous" will drop
-        self._kept_at = start  # frame last memorised for good
+        self._kept: list[int] = []  # predicted frames memorised for good; "bounded" may have thinned them
         self._reads = 0  # queries' frames answered so far
         self._keys = self._bias = torch.empty(0)
         self._values: dict[int, Tensor] = {}
@@ -50,6 +50,16 @@ class MemoryBank:
 
     def __len__(self) -> int:
         return self._size
+
+    @property
+    def start(self) -> int:
+        """The frame that the group starts from."""
+        return self._start
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Predicted frames that are memorised for good, in the order of the pass."""
+        return tuple(self._kept)
 
     @property
     def _budget(self) -> int:
@@ -75,13 +85,17 @@ class MemoryBank:
         """Memorise the predicted frame `index` as the policy says; temporary frames are forgotten."""
         self._size -= self._temporary
         self._temporary = 0
-        if self._options.memory == "previous" and abs(index - self._kept_at) < _STM_INTERVAL:
+        kept_at = self._kept[-1] if self._kept else self._start
+        if self._options.memory == "previous" and abs(index - kept_at) < _STM_INTERVAL:
             self.add_temporary(key, values)
             return
-        self._kept_at = index
-        if self._bounded and self._size + self._tokens > self._budget:
-            self._consolidate()
+        if self._size + self._tokens > self._budget:
+            if self._bounded:
+                self._consolidate()
+            elif self._options.memory == "spread":
+                self._drop_most_crowded()
         self._append(key, values)
+        self._kept.append(index)
 
     def add_temporary(self, key: Tensor, values: dict[int, Tensor]) -> None:
         """Memorise a frame until the next `add`."""
@@ -131,6 +145,20 @@ class MemoryBank:
             counter = key.new_empty(0, dtype=torch.float32)
             self._usage = grown(None if fresh else self._usage, counter)
             self._born = grown(None if fresh else self._born, counter)
+
+    def _drop_most_crowded(self) -> None:
+        """Drop the old predicted frame whose neighbours in memory are nearest to each other, the earliest of equals.
+
+        Which one it is depends on frame numbers alone, so that a run that goes on elsewhere comes to the same memory.
+        """
+        around = [self._start, *self._kept]
+        old = range(len(self._kept) - _RECENT)
+        crowded = min(old, key=lambda i: abs(around[i + 2] - around[i]))
+        del self._kept[crowded]
+        place = self._keyframes + crowded * self._tokens
+        for buffer in (self._keys, self._bias, *self._values.values()):
+            buffer[place : self._size - self._tokens] = buffer[place + self._tokens : self._size].clone()
+        self._size -= self._tokens
 
     def _consolidate(self) -> None:
         """Halve the old predicted memory to its most used positions (after XMem's memory potentiation).

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from model.errors import InputError
 
-MEMORY_POLICIES = ("every", "previous", "bounded")
+MEMORY_POLICIES = ("every", "previous", "spread", "bounded")
 DIRECTIONS = ("forward", "backward", "both")
 _LARGEST_SIDE = 4320  # pixels; 8K video
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -25,9 +25,11 @@ class PropagationOptions:
             "every": the last frame of each clip is kept for good; most accurate, memory and time grow with length.
             "previous": every fifth frame is kept for good, and always the last one until the next (STM); with clips of
             5 frames and more that is "every".
+            "spread": whole frames within `memory_tokens`, the last few and others evenly spread over the past; flat
+            memory and time, and a run can pause and go on elsewhere.
             "bounded": at most `memory_tokens` positions, old ones are consolidated by use; flat memory and time.
-        memory_tokens: budget of "bounded" in memory positions (one per 16 x 16 pixels and memory frame), keyframes
-            included; None: 16 frames' worth.
+        memory_tokens: budget of "spread" and "bounded" in memory positions (one per 16 x 16 pixels and memory frame),
+            keyframes included; None: 16 frames' worth.
         refinement: False leaves the intra-clip refinement out: other results (`benchmarks.ablation`), faster. Changes
             nothing for a network without one.
         keep_probabilities: results carry float32 probabilities of all objects; costs memory and time.
@@ -66,7 +68,7 @@ class PropagationOptions:
             raise InputError(f"short_side must be at most {_LARGEST_SIDE}, not {self.short_side}")
         if self.memory not in MEMORY_POLICIES:
             raise InputError(f"memory must be one of {', '.join(MEMORY_POLICIES)}, not {self.memory!r}")
-        if self.memory_tokens is not None and self.memory != "bounded":
-            raise InputError('memory_tokens is the budget of memory="bounded"; leave it out for other policies')
+        if self.memory_tokens is not None and self.memory not in ("spread", "bounded"):
+            raise InputError('memory_tokens is the budget of memory="spread" and "bounded"; leave it out for others')
         if self.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")

@@ -1,6 +1,6 @@
 """What a pass finds out, frame by frame, about whether its masks can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -35,6 +35,11 @@ class Witness:
     def pass_by(self, key: Tensor) -> None:
         """The pass has come to a frame that it does not segment, or has now left: its key (tokens, key_dim)."""
         self._before = key
+
+    def resume(self, evidence: Mapping[int, Evidence]) -> None:
+        """The pass has come, in an earlier run, to a frame with this evidence of its objects."""
+        for obj, found in evidence.items():
+            self._continuity[obj] = found.continuity
 
     def observe(self, keys: Tensor, logits: Tensor, objects: Sequence[int]) -> list[list[Evidence]]:
         """Evidence about the segmented frames of a clip, in the order of the pass.

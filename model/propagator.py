@@ -1,7 +1,8 @@
 """The propagation engine: keyframe masks in, a mask for every frame out, clip by clip."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from model.framing import Framing
 from model.fusion import Joined, join
 from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
-from model.logit_store import LogitStore
 from model.memory_bank import check_budget
 from model.options import DIRECTIONS, PropagationOptions
 from model.pcvos import PCVOS, aggregate
+from model.prediction import Predictions, pack, unpack
 from model.result import FrameResult
+from model.run_record import RunRecord
 from model.specks import remove_specks
-from model.sweep import KeyframeMemory, Predictions, Sweep, object_probabilities
+from model.sweep import KeyframeMemory, Paused, Sweep, object_probabilities
 from model.timeline import Span, Timeline
 
 # Smaller pieces are specks unless the annotated object is that small itself.
@@ -77,6 +79,8 @@ class Propagator:
         stop: int | None = None,
         direction: str = "both",
         finished: Mapping[int, np.ndarray] | None = None,
+        record: RunRecord | None = None,
+        admit: Callable[[range], bool] | None = None,
     ) -> Iterator[FrameResult]:
         """Segments the frames start..stop-1; the results are the same as those of a run over all frames.
 
@@ -95,10 +99,17 @@ class Propagator:
             direction: "forward", "backward" or "both".
             finished: label maps of frames whose results are known from an earlier, interrupted run. They give no result
                 again, and whole clips of them are not segmented again but memorised from their label maps.
+            record: how far an earlier run of the same arguments came; this one goes on from there and keeps it up to
+                date. The results are the same as if there had been one run (on a GPU up to rounding). Not for the
+                memory policy "bounded", whose memory depends on every read.
+            admit: asked before a clip is segmented, with the numbers of its frames; where it says no, the run ends, and
+                `record` has what it takes to go on.
 
         Raises:
             InputError: frames or keyframes do not fit together, at once; a bad frame, when it is reached.
         """
+        if record is not None and self.options.memory == "bounded":
+            raise InputError('a run of memory="bounded" cannot be recorded: use "spread"')
         if direction not in DIRECTIONS:
             raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}")
         if len(frames) == 0:
@@ -116,7 +127,18 @@ class Propagator:
                 )
         framing = Framing(height, width, self.options.short_side, self.device)
         check_budget(self.options.memory_tokens, framing.tokens)
-        run = _Run(self._network, self._calibration, self.options, framing, frames, timeline, direction, finished or {})
+        run = _Run(
+            self._network,
+            self._calibration,
+            self.options,
+            framing,
+            frames,
+            timeline,
+            direction,
+            finished or {},
+            RunRecord() if record is None else record,
+            admit or (lambda indices: True),
+        )
         return run.results(range(start, stop))
 
 
@@ -133,7 +155,10 @@ class _Run:
         timeline: Timeline,
         direction: str,
         finished: Mapping[int, np.ndarray],
+        record: RunRecord,
+        admit: Callable[[range], bool],
     ):
+        self._record, self._admit = record, admit
         self._network, self._options, self._framing, self._frames = network, options, framing, frames
         self._timeline, self._finished, self._calibration = timeline, finished, calibration
         self._forward = direction in ("forward", "both")
@@ -144,35 +169,63 @@ class _Run:
     @torch.inference_mode()
     def results(self, wanted: range) -> Iterator[FrameResult]:
         """Results of the wanted frames, span by span."""
-        for span in self._timeline.spans():
-            low, high = max(span.emits.start, wanted.start), min(span.emits.stop, wanted.stop)
-            missing = {i for i in range(low, high) if i not in self._finished}
-            if missing:
-                self._keyframe_memory.forget_before(span.first)
-                yield from self._span(span, missing)
+        spans = [(span, missing) for span in self._timeline.spans() if (missing := self._missing(span, wanted))]
+        for number, (span, missing) in enumerate(spans):
+            self._keyframe_memory.forget_before(span.first)
+            try:
+                for result in self._span(span, missing):
+                    self._record.done.add(result.index)
+                    yield result
+            except Paused as paused:
+                rest = chain(
+                    self._order(span, missing, paused.indices), *(self._order(*later) for later in spans[number + 1 :])
+                )
+                self._record.ahead = list(dict.fromkeys(rest))
+                return
+            self._record.complete(span.first)
+        self._record.ahead = []
+
+    def _missing(self, span: Span, wanted: range) -> set[int]:
+        """Frames of a span whose results are still to be given."""
+        inside = range(max(span.emits.start, wanted.start), min(span.emits.stop, wanted.stop))
+        return {i for i in inside if i not in self._finished and i not in self._record.done}
+
+    def _order(self, span: Span, missing: set[int], paused: range | None = None) -> Iterator[int]:
+        """The frames of a span in the order in which its passes look at them; from where they paused, if they did."""
+        if not span.keyframes:
+            return
+        further = self._options.clip_length - 1  # clips are segmented whole
+        if self._backward and (paused is None or paused.step < 0):
+            start = span.keyframes[-1].index if paused is None else paused[0]
+            yield from range(start, max(span.first, min(missing) - further) - 1, -1)
+        if self._forward:
+            start = span.keyframes[0].index if paused is None or paused.step < 0 else paused[0]
+            yield from range(start, min(span.last, max(missing) + further) + 1)
 
     def _span(self, span: Span, missing: set[int]) -> Iterator[FrameResult]:
         self._least_area = self._smallest_pieces(span)
         present = [k.index for k in span.keyframes]
         # Forward passes speak for the frames from the first keyframe on; only backward ones for those before it.
         meets = present[0] if self._forward and present else span.last + 1
-        store = LogitStore()
-        if self._backward and present and min(missing) <= present[-1]:
+        backward = self._record.of(span.first, -1)
+        if self._backward and present and min(missing) <= present[-1] and not backward.complete:
             for clip in self._sweep(span, -1).clips():
                 for index, predictions in clip:
                     if index >= meets:
-                        store.put(index, predictions)
+                        if predictions:  # none come of clips that were recorded before
+                            backward.waiting[index] = pack(predictions)
                     elif index in missing:
                         yield self._fused(index, {}, predictions)
                 if clip[-1][0] <= min(missing):
                     break
+            backward.complete, backward.ends, backward.memory = True, {}, {}
         ahead = {i for i in missing if i >= meets}
         if not ahead:
             return
         for clip in self._sweep(span, 1).clips():
             for index, predictions in clip:
                 if index in ahead:
-                    yield self._fused(index, predictions, store.take(index))
+                    yield self._fused(index, predictions, unpack(backward.waiting.pop(index, {})))
             if clip[-1][0] >= max(ahead):
                 break
 
@@ -186,6 +239,8 @@ class _Run:
             span,
             step,
             self._finished,
+            self._record.of(span.first, step),
+            self._admit,
         )
 
     def _fused(self, index: int, forward: Predictions, backward: Predictions) -> FrameResult:

@@ -1,14 +1,12 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.findings import Evidence
 from model.framing import Framing
 from model.inference import EncodedClip, InferenceNetwork
 from model.keyframe import Keyframe
@@ -16,27 +14,22 @@ from model.memory_bank import MemoryBank
 from model.options import PropagationOptions
 from model.pass_evidence import Witness
 from model.pcvos import aggregate
+from model.prediction import Prediction, Predictions, pack, rounded, unpack
+from model.run_record import PassRecord
 from model.timeline import Span
-
-
-class Prediction(NamedTuple):
-    """What one pass says of one object in one frame.
-
-    Attributes:
-        logits: float32 (padded H / 4, padded W / 4).
-        evidence: whether to trust them.
-    """
-
-    logits: Tensor
-    evidence: Evidence
-
-
-Predictions = dict[int, Prediction]  # by object
 
 
 def object_probabilities(logits: Tensor) -> Tensor:
     """Logits at stride 4, (..., K, h, w) -> independent probabilities (..., K, 4h, 4w)."""
     return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
+
+
+class Paused(Exception):  # noqa: N818, as it is no error
+    """A pass may not go on now; carries the frames of the clip that would be next."""
+
+    def __init__(self, indices: range):
+        super().__init__()
+        self.indices = indices
 
 
 class KeyframeMemory:
@@ -78,7 +71,25 @@ class Sweep:
         span: Span,
         step: int,
         finished: Mapping[int, np.ndarray],
+        record: PassRecord,
+        admit: Callable[[range], bool],
     ):
+        """Plans the pass.
+
+        Args:
+            network: prepared.
+            framing: of the run.
+            options: of the run.
+            frames: all of the sequence.
+            keyframe_memory: shared with other passes.
+            span: to be segmented.
+            step: 1 forward, -1 backward.
+            finished: label maps of frames whose results are known.
+            record: how far the pass came before; is kept up to date.
+            admit: asked before each clip is segmented; if it says no, `clips` raises Paused.
+        """
+        self._record, self._admit = record, admit
+        self._recorded = record.reached
         self._network, self._framing, self._options = network, framing, options
         self._frames, self._keyframe_memory, self._finished = frames, keyframe_memory, finished
         self._step = step
@@ -109,20 +120,32 @@ class Sweep:
                 if keyframe is not None:
                     self._enter(keyframe)
                 continue
-            known = all(i in self._finished for i in indices)
+            recorded = self._recorded is not None and (last - self._recorded) * self._step <= 0
+            known = recorded or all(i in self._finished for i in indices)
             if known:
                 yield [(i, {}) for i in indices]
             else:
+                if not self._admit(indices):
+                    raise Paused(indices)
                 clip, image, logits = self._segment(indices)
                 evidence = self._witness.observe(clip.keys, logits, self._active)
                 predictions = [map(Prediction, *frame) for frame in zip(logits, evidence)]
-                yield [(i, dict(zip(self._active, frame))) for i, frame in zip(indices, predictions)]
-            goes_on = self._propagates(position) or (keyframe is not None and position in self._range)
-            if goes_on and known:
+                clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
+                yield list(zip(indices, clip_predictions))
+                # Behind the yield: a clip whose results were not all taken is not recorded, and comes again.
+                self._record.reached = last
+                self._record.ends[last] = pack(clip_predictions[-1])
+            if not (self._propagates(position) or (keyframe is not None and position in self._range)):
+                continue
+            if recorded:
+                self._memorise_recorded(last, keyframe)
+            elif known:
                 self._memorise(last, keyframe, *self._recall(last))
-            elif goes_on:
-                masks = aggregate(object_probabilities(logits[-1:])[0])[1:]
-                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, masks)
+            else:
+                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, _memorised_masks(logits[-1]))
+            if not recorded:
+                self._record.memory = {bank.start: bank.frames for bank in self._banks}
+                self._record.forget(self._keyframes)
 
     def _propagates(self, index: int) -> bool:
         """True if some active object must be segmented at a frame: no keyframe there speaks for all of them."""
@@ -179,6 +202,17 @@ class Sweep:
         masks = aggregate(self._framing.masks(self._finished[index], self._active))[1:]
         return image, *self._network.encode_image(image), masks
 
+    def _memorise_recorded(self, index: int, keyframe: Keyframe | None) -> None:
+        """Bring back what an earlier run memorised of a clip's last frame, if it is still in memory."""
+        packed = self._record.ends.get(index)
+        if packed is None:
+            return
+        predictions = unpack(packed)
+        self._witness.resume({o: p.evidence for o, p in predictions.items()})
+        logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
+        image = self._image(index)
+        self._memorise(index, keyframe, image, *self._network.encode_image(image), _memorised_masks(logits))
+
     def _memorise(
         self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
     ) -> None:
@@ -202,8 +236,10 @@ class Sweep:
             objects = survivors + keyframe.objects
         values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
         self._witness.pass_by(key)
+        new = self._recorded is None or (index - self._recorded) * self._step > 0
         for bank in self._banks:
-            bank.add(index, key, {o: values[o] for o in bank.objects})
+            if new or self._record.remembers(bank.start, index):
+                bank.add(index, key, {o: values[o] for o in bank.objects})
         if keyframe is not None:
             self._enter_with(keyframe, key, values)
 
@@ -237,3 +273,8 @@ class Sweep:
         """The next keyframe of the sweep, behind a frame, that speaks for an object."""
         ahead = (i for i, k in self._keyframes.items() if (i - index) * self._step > 0 and obj in k.objects)
         return next(ahead, None)
+
+
+def _memorised_masks(logits: Tensor) -> Tensor:
+    """Soft masks (K, H, W) to memorise, from logits (K, H / 4, W / 4), of which no more is used than a record holds."""
+    return aggregate(object_probabilities(rounded(logits)[None])[0])[1:]

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from model.findings import Evidence
 from model.framing import Framing
-from model.logit_store import LogitStore
 from model.metrics import region_similarity
 from model.pcvos import aggregate
+from model.prediction import Prediction, pack, rounded, unpack
 from model.specks import remove_specks
-from model.sweep import Prediction
 
 CPU = torch.device("cpu")
 
@@ -71,14 +70,20 @@ def test_specks_go_and_pieces_stay():
     assert (label_map == 1).sum() == 64 and not (label_map == 2).any() and (label_map == 3).sum() == 1
 
 
-def test_kept_logits_come_back_within_their_rounding_and_once():
-    store = LogitStore()
+def test_packed_logits_come_back_within_their_rounding():
     logits = torch.linspace(-12, 12, 600).view(20, 30)
-    store.put(7, {3: Prediction(logits, Evidence(0.1, 0.2, -0.3))})
-    kept, evidence = store.take(7)[3]
+    packed = pack({3: Prediction(logits, Evidence(0.1, 0.2, -0.3))})
+    kept, evidence = unpack(packed)[3]
     assert evidence == Evidence(0.1, 0.2, -0.3)
     assert (torch.sigmoid(kept) - torch.sigmoid(logits)).abs().max() < 0.008
-    assert store.take(7) == {} and store.take(8) == {}
+    assert torch.equal(kept, rounded(logits))
+
+
+@pytest.mark.parametrize("damage", [lambda p: p._replace(rows=21), lambda p: p._replace(data=p.data[:-9] + b"x")])
+def test_damaged_packed_logits_are_refused(damage):
+    packed = pack({3: Prediction(torch.randn(20, 30), Evidence())})[3]
+    with pytest.raises(ValueError, match="packed logits"):
+        damage(packed).unpack()
 
 
 def test_region_similarity_by_hand():

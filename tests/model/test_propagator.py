@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model import FrameResult, InputError, Keyframe, PropagationOptions, Propagator, load_network
 from model.findings import Evidence
 from model.metrics import region_similarity
-from model.sweep import Prediction
+from model.prediction import Prediction
 from tests.model.named_weights import named_network
 
 
