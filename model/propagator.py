@@ -100,8 +100,9 @@ class Propagator:
             finished: label maps of frames whose results are known from an earlier, interrupted run. They give no result
                 again, and whole clips of them are not segmented again but memorised from their label maps.
             record: how far an earlier run of the same arguments came; this one goes on from there and keeps it up to
-                date. The results are the same as if there had been one run (on a GPU up to rounding). Not for the
-                memory policy "bounded", whose memory depends on every read.
+                date. The results are the same as if there had been one run with an empty record (on a GPU up to
+                rounding). Memory frames are memorised as a record holds them, so that results differ a little from a
+                run without one. Not for the policy "bounded", whose memory depends on every read.
             admit: asked before a clip is segmented, with the numbers of its frames; where it says no, the run ends, and
                 `record` has what it takes to go on.
 
@@ -136,7 +137,7 @@ class Propagator:
             timeline,
             direction,
             finished or {},
-            RunRecord() if record is None else record,
+            RunRecord(resumable=False) if record is None else record,
             admit or (lambda indices: True),
         )
         return run.results(range(start, stop))

@@ -16,6 +16,7 @@ class PassRecord:
         reached: last frame of the last clip that was segmented; None before the first.
         ends: predictions of the clip ends that are still needed: memory frames, and `reached`.
         memory: predicted frames that each group of objects keeps in memory, by the frame that the group starts from.
+        resumable: as in `RunRecord`.
         complete: the pass need not go on.
         waiting: of a backward pass, what it predicted of frames that the forward pass has yet to reach.
     """
@@ -23,6 +24,7 @@ class PassRecord:
     reached: int | None = None
     ends: dict[int, PackedPredictions] = field(default_factory=dict)
     memory: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    resumable: bool = True
     complete: bool = False
     waiting: dict[int, PackedPredictions] = field(default_factory=dict)
 
@@ -43,16 +45,18 @@ class RunRecord:
     Attributes:
         passes: by first frame of the span and step (1 forward, -1 backward); only of spans that are not done.
         done: frames whose results were given.
+        resumable: the run may go on elsewhere, so that no more of a mask is memorised than a record holds.
         ahead: frames whose images are needed next, in this order; filled in when the run pauses.
     """
 
     passes: dict[tuple[int, int], PassRecord] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    resumable: bool = True
     ahead: list[int] = field(default_factory=list)
 
     def of(self, first: int, step: int) -> PassRecord:
         """The record of one pass."""
-        return self.passes.setdefault((first, step), PassRecord())
+        return self.passes.setdefault((first, step), PassRecord(resumable=self.resumable))
 
     def complete(self, first: int) -> None:
         """All results of a span were given."""

@@ -134,7 +134,8 @@ class Sweep:
                 yield list(zip(indices, clip_predictions))
                 # Behind the yield: a clip whose results were not all taken is not recorded, and comes again.
                 self._record.reached = last
-                self._record.ends[last] = pack(clip_predictions[-1])
+                if self._record.resumable:
+                    self._record.ends[last] = pack(clip_predictions[-1])
             if not (self._propagates(position) or (keyframe is not None and position in self._range)):
                 continue
             if recorded:
@@ -142,7 +143,8 @@ class Sweep:
             elif known:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
-                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, _memorised_masks(logits[-1]))
+                ended = rounded(logits[-1]) if self._record.resumable else logits[-1]
+                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, _soft_masks(ended))
             if not recorded:
                 self._record.memory = {bank.start: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
@@ -211,7 +213,7 @@ class Sweep:
         self._witness.resume({o: p.evidence for o, p in predictions.items()})
         logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
         image = self._image(index)
-        self._memorise(index, keyframe, image, *self._network.encode_image(image), _memorised_masks(logits))
+        self._memorise(index, keyframe, image, *self._network.encode_image(image), _soft_masks(logits))
 
     def _memorise(
         self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
@@ -275,6 +277,6 @@ class Sweep:
         return next(ahead, None)
 
 
-def _memorised_masks(logits: Tensor) -> Tensor:
-    """Soft masks (K, H, W) to memorise, from logits (K, H / 4, W / 4), of which no more is used than a record holds."""
-    return aggregate(object_probabilities(rounded(logits)[None])[0])[1:]
+def _soft_masks(logits: Tensor) -> Tensor:
+    """Logits (K, H / 4, W / 4) -> aggregated soft masks (K, H, W)."""
+    return aggregate(object_probabilities(logits[None])[0])[1:]

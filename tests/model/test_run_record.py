@@ -71,16 +71,17 @@ def test_a_chain_of_calls_gives_the_results_of_one_run(data, lite, squares):
     tokens = 7 * _TOKENS
     memory = data.draw(st.sampled_from([{"memory": "every"}, {"memory": "spread", "memory_tokens": tokens}]))
     propagator = lite.with_options(clip_length=data.draw(st.sampled_from([1, 2, 5])), **memory)
-    whole = by_frame(propagator.run(squares.frames, keyframes, **run))
+    whole = by_frame(propagator.run(squares.frames, keyframes, record=RunRecord(), **run))
     parts, _ = chain(propagator, squares.frames, keyframes, data.draw(st.integers(8, 24)), **run)
     assert_same(parts, whole)
 
 
 def test_a_run_that_is_left_between_two_results_gives_the_rest(lite, squares):
-    whole = by_frame(lite.run(squares.frames, [squares.keyframe(0), squares.keyframe(23)]))
+    keyframes = [squares.keyframe(0), squares.keyframe(23)]
+    whole = by_frame(lite.run(squares.frames, keyframes, record=RunRecord()))
     record, results = RunRecord(), {}
     for take in (3, 4, 30):
-        run = lite.run(squares.frames, [squares.keyframe(0), squares.keyframe(23)], record=record)
+        run = lite.run(squares.frames, keyframes, record=record)
         for _, result in zip(range(take), run):
             results[result.index] = result
         run.close()
