@@ -2,6 +2,7 @@
 
 from plugin.shapes.box import box_to_mask, mask_to_box
 from plugin.shapes.polygon import mask_to_polygons, polygons_to_mask
+from plugin.shapes.polygon_track import follow_polygon
 from plugin.shapes.rle import decode_mask, encode_label_map, encode_mask
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "decode_mask",
     "encode_label_map",
     "encode_mask",
+    "follow_polygon",
     "mask_to_box",
     "mask_to_polygons",
     "polygons_to_mask",
