@@ -16,8 +16,10 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class Framing:
     """The geometry of one run: frame size (H, W), network size (h, w), padded size (multiples of 16)."""
 
-    def __init__(self, height: int, width: int, short_side: int | None, device: torch.device):
-        self.height, self.width = height, width
+    def __init__(
+        self, height: int, width: int, short_side: int | None, device: torch.device, any_frame_size: bool = False
+    ):
+        self.height, self.width, self._any_frame_size = height, width, any_frame_size
         self.net_height, self.net_width = height, width
         if short_side is not None:
             # The long side is rounded down, as in the public code.
@@ -53,19 +55,19 @@ class Framing:
         """Network input float32 (3, padded H, padded W) of frame `index`, uint8 (H, W, 3) RGB.
 
         Raises:
-            InputError: the frame is no RGB image of the run's size.
+            InputError: the frame is no RGB image, or not of the run's size where that is asked for.
         """
         frame = np.asarray(frame)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise InputError(f"frame {index} is {frame.dtype} {frame.shape}; give uint8 RGB of shape (H, W, 3)")
-        if frame.shape[:2] != (self.height, self.width):
+        if frame.shape[:2] != (self.height, self.width) and not self._any_frame_size:
             raise InputError(
                 f"frame {index} is {frame.shape[1]}x{frame.shape[0]} pixels, the first one {self.width}x{self.height}; "
                 "all frames of a run must have one size"
             )
-        if self._resized:
+        if frame.shape[:2] != (self.net_height, self.net_width):
             # Area averaging shrinks without aliasing, in a tenth of the time of a bicubic float resize.
-            shrinks = self.net_height < self.height
+            shrinks = self.net_height < frame.shape[0]
             size = (self.net_width, self.net_height)
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         image = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device).permute(2, 0, 1).float()

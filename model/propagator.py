@@ -16,6 +16,7 @@ from model.framing import Framing
 from model.fusion import Joined, join
 from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
+from model.label_map import most_likely
 from model.memory_bank import check_budget
 from model.options import DIRECTIONS, PropagationOptions
 from model.pcvos import PCVOS, aggregate
@@ -56,6 +57,10 @@ class Propagator:
         """Number format of the network's convolutions."""
         return self._network.dtype
 
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of memory positions of frames of a size in pixels; logits have four times as many."""
+        return Framing(height, width, self.options.short_side, self.device).grid
+
     def with_options(self, **changes) -> "Propagator":
         """A propagator with other run options that shares this one's prepared network.
 
@@ -81,6 +86,7 @@ class Propagator:
         finished: Mapping[int, np.ndarray] | None = None,
         record: RunRecord | None = None,
         admit: Callable[[range], bool] | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Iterator[FrameResult]:
         """Segments the frames start..stop-1; the results are the same as those of a run over all frames.
 
@@ -105,6 +111,8 @@ class Propagator:
                 run without one. Not for the policy "bounded", whose memory depends on every read.
             admit: asked before a clip is segmented, with the numbers of its frames; where it says no, the run ends, and
                 `record` has what it takes to go on.
+            size: height and width of label maps, of keyframes and results alike, where the frames come in other sizes
+                (smaller ones, as somebody sends them); None: all have the frames' size.
 
         Raises:
             InputError: frames or keyframes do not fit together, at once; a bad frame, when it is reached.
@@ -119,14 +127,14 @@ class Propagator:
         stop = len(frames) if stop is None else stop
         if not 0 <= start <= stop <= len(frames):
             raise InputError(f"start {start} and stop {stop} must lie in 0..{len(frames)}, in this order")
-        height, width = np.asarray(frames[next(iter(timeline.keyframes))]).shape[:2]
+        height, width = size or np.asarray(frames[next(iter(timeline.keyframes))]).shape[:2]
         for k in timeline.keyframes.values():
             if k.label_map.shape != (height, width):
                 raise InputError(
                     f"keyframe {k.index}: the mask is {k.label_map.shape[1]}x{k.label_map.shape[0]} pixels, the frames "
                     f"are {width}x{height}; draw it at the frames' size"
                 )
-        framing = Framing(height, width, self.options.short_side, self.device)
+        framing = Framing(height, width, self.options.short_side, self.device, any_frame_size=size is not None)
         check_budget(self.options.memory_tokens, framing.tokens)
         run = _Run(
             self._network,
@@ -293,7 +301,7 @@ class _Run:
         if predicted:
             p = framing.crop(object_probabilities(logits[None])[0])
             p = framing.restore(aggregate(p))
-            label_map = _argmax(p, predicted)
+            label_map = most_likely(p, predicted)
         if keyframe is not None:
             # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
             np.copyto(label_map, keyframe.label_map, where=keyframe.label_map > 0)
@@ -321,13 +329,3 @@ class _Run:
             for obj in keyframe.present:
                 least[obj] = min(least[obj], areas[obj] / 4)
         return least
-
-
-def _argmax(probabilities: Tensor, objects: tuple[int, ...]) -> np.ndarray:
-    """The label map of (K + 1, H, W) probabilities; comparing channel by channel takes a tenth of argmax's time."""
-    best = probabilities[0]
-    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for i, obj in enumerate(objects, 1):
-        labels[probabilities[i] > best] = obj
-        best = torch.maximum(best, probabilities[i])
-    return labels.cpu().numpy()

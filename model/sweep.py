@@ -144,7 +144,7 @@ class Sweep:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
                 ended = rounded(logits[-1]) if self._record.resumable else logits[-1]
-                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, _soft_masks(ended))
+                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, soft_masks(ended))
             if not recorded:
                 self._record.memory = {bank.start: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
@@ -213,7 +213,7 @@ class Sweep:
         self._witness.resume({o: p.evidence for o, p in predictions.items()})
         logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
         image = self._image(index)
-        self._memorise(index, keyframe, image, *self._network.encode_image(image), _soft_masks(logits))
+        self._memorise(index, keyframe, image, *self._network.encode_image(image), soft_masks(logits))
 
     def _memorise(
         self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
@@ -277,6 +277,6 @@ class Sweep:
         return next(ahead, None)
 
 
-def _soft_masks(logits: Tensor) -> Tensor:
+def soft_masks(logits: Tensor) -> Tensor:
     """Logits (K, H / 4, W / 4) -> aggregated soft masks (K, H, W)."""
     return aggregate(object_probabilities(logits[None])[0])[1:]

@@ -8,12 +8,12 @@ from PIL import Image, ImageOps
 
 from model.errors import InputError
 from model.natural_order import natural_key
+from model.pixel_formats import bit_depth, to_rgb
 from plugin.sources.frame_source import FrameReader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 _EXIF_ORIENTATION = 0x0112
-_WIDE_INTEGER_MODES = frozenset({"I", "I;16", "I;16L", "I;16B"})
 
 
 class ImageFolder(FrameReader):
@@ -61,7 +61,7 @@ class ImageFolder(FrameReader):
         file = self._files[index]
         try:
             with Image.open(file) as image:
-                frame = self._to_rgb(ImageOps.exif_transpose(image))
+                frame = to_rgb(ImageOps.exif_transpose(image), self._bit_depth)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"{file}: frame {index} cannot be read ({error}); repair or replace the image") from None
         if frame.shape[:2] != (self.height, self.width):
@@ -71,21 +71,10 @@ class ImageFolder(FrameReader):
             )
         return frame
 
-    def _to_rgb(self, image: Image.Image) -> np.ndarray:
-        if image.mode == "F":
-            raise ValueError("floating-point images have no known range; save them with 8 or 16 bits")
-        if image.mode not in _WIDE_INTEGER_MODES:
-            return np.array(image.convert("RGB"))
-        gray = np.asarray(image).astype(np.int64) >> (self._bit_depth - 8)
-        return np.repeat(np.clip(gray, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
-
     @cached_property
     def _bit_depth(self) -> int:
-        """Bits that hold the brightest pixel of the first image, 8..32; 16 where that image is not a wide one."""
         with Image.open(self._files[0]) as image:
-            if image.mode not in _WIDE_INTEGER_MODES:
-                return 16
-            return max(8, int(np.asarray(image).max()).bit_length())
+            return bit_depth(image)
 
 
 def _image_files(folder: Path) -> list[Path]:

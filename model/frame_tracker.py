@@ -1,0 +1,106 @@
+"""Segments single frames against memory that the caller keeps: no video, no order, no state of its own."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.framing import Framing
+from model.inference import EncodedClip, InferenceNetwork
+from model.label_map import most_likely
+from model.memory_bank import MemoryBank
+from model.options import PropagationOptions
+from model.pcvos import PCVOS, aggregate
+from model.prediction import rounded
+from model.sweep import object_probabilities
+
+
+class EncodedFrame(NamedTuple):
+    """A frame as the network sees it.
+
+    Attributes:
+        image: float32 (3, padded H, padded W), normalised.
+        clip: its encoding, of one frame.
+    """
+
+    image: Tensor
+    clip: EncodedClip
+
+
+class FrameMemory(NamedTuple):
+    """What is remembered of one object in one frame.
+
+    Attributes:
+        frame: names the frame: objects that remember frames of the same names, in the same order, are read together.
+        key: (tokens, key_dim).
+        value: (tokens, value_dim).
+    """
+
+    frame: str
+    key: Tensor
+    value: Tensor
+
+
+class FrameTracker:
+    """The network, for one frame at a time.
+
+    Args:
+        network: is copied and prepared.
+        options: device, number format, short side, top-k and refinement count; the rest is the caller's.
+
+    Raises:
+        InputError: the options name a device that does not exist.
+    """
+
+    def __init__(self, network: PCVOS, options: PropagationOptions | None = None):
+        self._options = options or PropagationOptions()
+        self._network = InferenceNetwork(network, self._options)
+
+    def framing(self, height: int, width: int) -> Framing:
+        """The geometry of frames of a size in pixels; images may come in the network's size instead."""
+        return Framing(height, width, self._options.short_side, self._network.device, any_frame_size=True)
+
+    @torch.inference_mode()
+    def encode(self, framing: Framing, frame: np.ndarray) -> EncodedFrame:
+        """Encodes uint8 (h, w, 3) RGB of any size."""
+        image = framing.image(frame, 0)
+        return EncodedFrame(image, self._network.encode_clip([image]))
+
+    @torch.inference_mode()
+    def memorise(self, name: str, frame: EncodedFrame, mask: Tensor, others: Tensor) -> FrameMemory:
+        """What to remember of one object.
+
+        Args:
+            name: of the frame.
+            frame: as it was encoded.
+            mask: probability of the object, 0..1, (padded H, padded W).
+            others: of all other objects together, likewise.
+        """
+        values = self._network.encode_value(frame.image, frame.clip.last, torch.stack([mask, others]))
+        return FrameMemory(name, frame.clip.keys[0], values[0])
+
+    @torch.inference_mode()
+    def segment(self, framing: Framing, frame: EncodedFrame, memories: Sequence[Sequence[FrameMemory]]) -> Tensor:
+        """Logits of K objects, each with one remembered frame or more: float32 (K, padded H / 4, padded W / 4).
+
+        They are rounded as they are packed, so that what is seen and what is remembered is one and the same.
+        """
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for obj, memory in enumerate(memories):
+            groups.setdefault(tuple(m.frame for m in memory), []).append(obj)
+        readouts: dict[int, Tensor] = {}
+        for objects in groups.values():
+            bank = MemoryBank(tuple(objects), 0, framing.tokens, self._options)
+            for i, remembered in enumerate(memories[objects[0]]):
+                bank.add_keyframe(remembered.key, {o: memories[o][i].value for o in objects})
+            readouts |= bank.read(frame.clip.keys[0])
+        stacked = torch.stack([readouts[o][None] for o in range(len(memories))]).unflatten(2, framing.grid)
+        return rounded(self._network.decode(frame.clip, self._network.refine(frame.clip, stacked))[0])
+
+
+def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
+    """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
+    probabilities = framing.restore(framing.crop(aggregate(object_probabilities(logits[None])[0])))
+    return most_likely(probabilities, range(1, len(logits) + 1))

@@ -1,0 +1,1 @@
+"""Perclip as a Nuclio function of CVAT: one request carries an object through a clip."""

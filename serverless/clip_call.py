@@ -1,0 +1,167 @@
+"""Answers a clip call: as much of the clip as its time allows, and how to go on."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model.errors import InputError
+from model.propagator import Propagator
+from model.result import FrameResult
+from model.run_record import RunRecord
+from serverless.call_error import CallError
+from serverless.clip_request import VERSION, ClipRequest
+from serverless.continuation import read_continuation, write_continuation
+from serverless.drawn_shapes import mask_to_shape, shape_points
+
+_LONGEST_NEXT = 2000  # frames that an answer names as next
+
+
+def answer_clip(propagator: Propagator, clip: Any, budget: float) -> dict[str, Any]:
+    """The answer to the object `clip`; `serverless/README.md` has both.
+
+    Args:
+        propagator: prepared; its clip length and memory are replaced by the call's.
+        clip: as it came.
+        budget: seconds; one clip of frames is segmented even if it takes longer.
+
+    Raises:
+        CallError: the call cannot be answered; nothing was done.
+    """
+    began = time.perf_counter()
+    request = ClipRequest.parse(clip)
+    parsed = time.perf_counter() - began - request.frames.decoding
+    propagator = propagator.with_options(clip_length=request.clip_length, memory="spread")
+    size = request.height, request.width
+    answer = _Answer(request)
+    record = RunRecord()
+    if request.continuation is not None:
+        grid = propagator.grid(*size)
+        record, followed = read_continuation(
+            request.continuation, request.chain, len(request.frames), tuple(request.names), (4 * grid[0], 4 * grid[1])
+        )
+        answer.followed = _checked_polygons(followed)
+    seconds = min(budget, request.max_seconds or budget)
+    clock = _Clock(request, began + seconds)
+    try:
+        for result in propagator.run(
+            request.frames,
+            request.keyframes,
+            direction=request.direction,
+            record=record,
+            admit=clock.admit,
+            size=size,
+        ):
+            answer.add(result)
+    except InputError as error:
+        raise CallError(str(error)) from None
+    except (KeyError, IndexError, ValueError):
+        # A record that was written by somebody else and has the right form, but does not fit the run.
+        if request.continuation is None:
+            raise
+        raise CallError("continue does not fit this clip: start the range again", "bad_continue") from None
+    return answer.to_json(record, parsed, time.perf_counter() - began)
+
+
+def _checked_polygons(followed: dict[str, Any]) -> dict[str, Any]:
+    """The last answered polygons, [frame, points] by object, of a text that anybody may have written."""
+    for entry in followed.values():
+        if not isinstance(entry, list) or len(entry) != 2 or type(entry[0]) is not int:
+            raise CallError("continue is no text of Perclip: start the range again", "bad_continue")
+        if len(shape_points({"points": entry[1]})) < 6 or len(entry[1]) % 2:
+            raise CallError("continue is no text of Perclip: start the range again", "bad_continue")
+    return followed
+
+
+class _Clock:
+    """Lets clips pass while their images are there and there is time."""
+
+    def __init__(self, request: ClipRequest, deadline: float):
+        self._frames, self._deadline = request.frames, deadline
+        self._began = 0.0
+        self._longest = 0.0
+
+    def admit(self, indices: Sequence[int]) -> bool:
+        """Asked before each clip; the first one always passes if its images are there."""
+        now = time.perf_counter()
+        if self._began:
+            self._longest = max(self._longest, now - self._began)
+            if now + self._longest > self._deadline:
+                return False
+        self._began = now
+        return self._frames.sent(indices)
+
+
+class _Answer:
+    """Collects the shapes of an answer."""
+
+    def __init__(self, request: ClipRequest):
+        self.followed: dict[str, Any] = {}
+        self._request = request
+        self._frames: list[dict[str, Any]] = []
+        self._encoding = 0.0
+
+    def add(self, result: FrameResult) -> None:
+        """The shapes of a frame, but for objects that a person drew there or declared absent."""
+        began = time.perf_counter()
+        request = self._request
+        spoken_for = next((k.objects for k in request.keyframes if k.index == result.index), ())
+        shapes, absent = [], []
+        for obj, confidence in result.confidence.items():
+            if obj in spoken_for:
+                continue
+            shape = self._shape(result.index, obj, result.label_map == obj)
+            named = {"object": request.names[obj], "confidence": round(confidence, 4)}
+            if shape is None:
+                absent.append(named)
+            else:
+                shapes.append(named | shape)
+        self._frames.append({"frame": request.frames.numbers[result.index], "shapes": shapes, "absent": absent})
+        self._encoding += time.perf_counter() - began
+
+    def to_json(self, record: RunRecord, parsed: float, total: float) -> dict[str, Any]:
+        """The whole answer; times in seconds."""
+        request, numbers = self._request, self._request.frames.numbers
+        going_on = None
+        if record.ahead:
+            keyframes = {k.index for k in request.keyframes}
+            needed = sorted(keyframes.union(record.required))
+            going_on = {
+                "state": write_continuation(record, request.chain, self.followed),
+                "needed": [numbers[i] for i in needed],
+                "next": [numbers[i] for i in record.ahead if i not in needed][:_LONGEST_NEXT],
+            }
+        decoding = request.frames.decoding
+        timing = {
+            "parse": parsed,
+            "decode": decoding,
+            "network": total - parsed - decoding - self._encoding,
+            "encode": self._encoding,
+            "total": total,
+        }
+        return {
+            "version": VERSION,
+            "frames": self._frames,
+            "continue": going_on,
+            "timing": {name: round(seconds, 4) for name, seconds in timing.items()},
+            "warnings": self._request.warnings,
+        }
+
+    def _shape(self, index: int, obj: int, mask: np.ndarray) -> dict[str, Any] | None:
+        kind = self._request.output or self._request.kinds[obj]
+        if kind != "polygon":
+            return mask_to_shape(mask, kind, self._request.tolerance)
+        shape = mask_to_shape(mask, kind, self._request.tolerance, self._neighbour(index, obj))
+        # The polygon of the last answered frame, on each side where a pass may go on.
+        if shape is not None:
+            self.followed[str(obj)] = [index, shape["points"]]
+        return shape
+
+    def _neighbour(self, index: int, obj: int) -> list[float] | None:
+        """The object's polygon in the frame before or behind: a drawn one, or the last that was answered."""
+        for beside in (index - 1, index + 1):
+            if (beside, obj) in self._request.drawn:
+                return self._request.drawn[beside, obj]
+        last, points = self.followed.get(str(obj), (None, None))
+        return points if last in (index - 1, index + 1) else None

@@ -1,0 +1,60 @@
+"""The frames of a clip call: some sent as images, all others only named."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model.errors import InputError
+from serverless.call_error import CallError
+from serverless.images import decode_base64_image
+
+_DECODED = 32  # images kept; a clip and the memory that is read again
+_MAX_PIXELS = 4096 * 4096
+
+
+class ClipFrames(Sequence):
+    """A sequence of frames whose images are decoded when they are asked for.
+
+    Attributes:
+        numbers: CVAT's frame numbers, ascending; the place in the sequence is the engine's frame number.
+        decoding: seconds spent on decoding so far.
+    """
+
+    def __init__(self, numbers: Sequence[int], images: Mapping[int, str]):
+        """Takes images in base64, by place."""
+        self.numbers = numbers
+        self.decoding = 0.0
+        self._images = images
+        self._decoded: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index not in self._decoded:
+            self._decoded[index] = self._decode(index)
+            if len(self._decoded) > _DECODED:
+                self._decoded.popitem(last=False)
+        return self._decoded[index]
+
+    def sent(self, indices: Sequence[int]) -> bool:
+        """Whether the images of all these frames came with the call."""
+        return all(i in self._images for i in indices)
+
+    def _decode(self, index: int) -> np.ndarray:
+        if index not in self._images:
+            raise CallError(
+                f"frame {self.numbers[index]} is needed: send its image, as `needed` of the answer before says",
+                "image_missing",
+            )
+        began = time.perf_counter()
+        try:
+            return decode_base64_image(self._images[index], max_pixels=_MAX_PIXELS)
+        except InputError as error:
+            raise CallError(f"frame {self.numbers[index]}: {error}", "bad_image") from None
+        finally:
+            self.decoding += time.perf_counter() - began

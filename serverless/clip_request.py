@@ -1,0 +1,183 @@
+"""A clip call as it was sent, checked field by field."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.keyframe import Keyframe
+from model.options import DIRECTIONS
+from serverless.call_error import CallError
+from serverless.clip_frames import ClipFrames
+from serverless.continuation import digest
+from serverless.drawn_shapes import SHAPE_TYPES, shape_points, shape_to_mask, shape_type
+from serverless.fields import a_list, an_object, number, one_of, whole
+
+VERSION = 1
+_LARGEST_SIDE = 16384
+_LARGEST_FRAME = 8192 * 8192
+_MOST_FRAMES = 10_000
+_MOST_KEYFRAME_PIXELS = 400_000_000  # label maps of all keyframes, a byte each
+_HIGHEST_NUMBER = 10**9
+
+
+@dataclass(frozen=True, eq=False)
+class ClipRequest:
+    """A clip call.
+
+    Attributes:
+        height: of the frames in CVAT's pixels; images may be smaller.
+        width: likewise.
+        frames: all of the chain, with the images that came.
+        keyframes: what people drew; `index` is a place in `frames`, objects are numbered 1, 2, ...
+        names: the caller's id of each object, by our number.
+        kinds: type of the first shape of each object, by our number.
+        drawn: points of drawn polygons, by place and object.
+        output: type of the shapes to answer with; None: as each object was drawn.
+        tolerance: of polygons, in pixels.
+        clip_length: frames that are segmented at once.
+        direction: "forward", "backward" or "both".
+        max_seconds: budget of the call; None: the function's own.
+        chain: digest of all that the calls of a chain must have in common.
+        continuation: the text of the answer before, unread; None in a chain's first call.
+        warnings: what a person should know of the keyframes.
+    """
+
+    height: int
+    width: int
+    frames: ClipFrames
+    keyframes: list[Keyframe]
+    names: dict[int, int | str]
+    kinds: dict[int, str]
+    drawn: dict[tuple[int, int], list[float]]
+    output: str | None
+    tolerance: float
+    clip_length: int
+    direction: str
+    max_seconds: float | None
+    chain: str
+    continuation: Any
+    warnings: list[str]
+
+    @classmethod
+    def parse(cls, clip: Any) -> "ClipRequest":
+        """Reads the object `clip`.
+
+        Raises:
+            CallError: names the first field that is wrong.
+        """
+        fields = an_object(clip, "clip")
+        version = whole(fields, "version", 1, 10**6)
+        if version != VERSION:
+            raise CallError(f"clip version {version} is not known here, only {VERSION}", "bad_version")
+        width = whole(fields, "width", 1, _LARGEST_SIDE)
+        height = whole(fields, "height", 1, _LARGEST_SIDE)
+        if width * height > _LARGEST_FRAME:
+            raise CallError(f"frames of {width}x{height} pixels are too large: at most {_LARGEST_FRAME} are taken")
+        drawn_keyframes = a_list(fields.get("keyframes"), "keyframes", _MOST_FRAMES)
+        if len(drawn_keyframes) * width * height > _MOST_KEYFRAME_PIXELS:
+            raise CallError("too many keyframes of this size for one call: send a shorter range", "too_large", 413)
+        images = _images(a_list(fields.get("frames"), "frames", _MOST_FRAMES))
+        images |= {f: image for f, image in _images(drawn_keyframes, "keyframes").items() if image or f not in images}
+        numbers = sorted(images)
+        places = {frame: place for place, frame in enumerate(numbers)}
+        frames = ClipFrames(numbers, {places[f]: image for f, image in images.items() if image is not None})
+        reader = _KeyframeReader(frames, height, width, drawn_keyframes)
+        read = [reader.read(item, places[int(item["frame"])]) for item in drawn_keyframes]
+        keyframes = [keyframe for keyframe in read if keyframe is not None]
+        if not any(keyframe.present for keyframe in keyframes):
+            raise CallError("no shape of any keyframe has a pixel inside the frame: draw at least one", "no_keyframe")
+        options = {
+            "output": one_of(fields, "output", SHAPE_TYPES, None),
+            "tolerance": number(fields, "polygon_tolerance", 0.0, 100.0, 2.0),
+            "clip_length": whole(fields, "clip_length", 1, 50, 5),
+            "direction": one_of(fields, "direction", DIRECTIONS, "both"),
+        }
+        shapes = [[k["frame"], k["shapes"]] for k in drawn_keyframes]
+        return cls(
+            height,
+            width,
+            frames,
+            keyframes,
+            reader.names,
+            reader.kinds,
+            reader.drawn,
+            warnings=reader.warnings,
+            max_seconds=number(fields, "max_seconds", 0.0, 3600.0, None),
+            chain=digest([VERSION, width, height, numbers, shapes, options]),
+            continuation=fields.get("continue"),
+            **options,
+        )
+
+
+def _images(items: Any, what: str = "frames") -> dict[int, str | None]:
+    """Frame number -> image in base64, or None where only the frame is named."""
+    images: dict[int, str | None] = {}
+    for item in items:
+        fields = an_object(item, f"an item of {what}")
+        frame = whole(fields, "frame", 0, _HIGHEST_NUMBER)
+        image = fields.get("image")
+        if image is not None and not isinstance(image, str):
+            raise CallError(f"the image of frame {frame} must be a base64 text", "bad_image")
+        if frame in images:
+            raise CallError(f"frame {frame} is in {what} twice")
+        images[frame] = image
+    return images
+
+
+class _KeyframeReader:
+    """Turns drawn keyframes into the engine's, and numbers the objects as they come."""
+
+    def __init__(self, frames: ClipFrames, height: int, width: int, items: Sequence[Mapping[str, Any]]):
+        self.names: dict[int, int | str] = {}
+        self.kinds: dict[int, str] = {}
+        self.drawn: dict[tuple[int, int], list[float]] = {}
+        self.warnings: list[str] = []
+        self._frames, self._height, self._width = frames, height, width
+        self._numbers: dict[int | str, int] = {}
+        # All names first: a keyframe without shapes speaks for every object.
+        for item in items:
+            for shape in a_list(item.get("shapes"), f"shapes of keyframe {item['frame']}", 255):
+                fields = an_object(shape, f"a shape of keyframe {item['frame']}")
+                self.kinds.setdefault(self._number(fields.get("object")), shape_type(fields))
+        if not self.names:
+            raise CallError("no keyframe has a shape: send at least one that a person drew", "no_keyframe")
+
+    def read(self, item: Mapping[str, Any], place: int) -> Keyframe | None:
+        """One item of `keyframes`; None where its shapes have no pixel."""
+        label_map = np.zeros((self._height, self._width), np.uint8)
+        absent, drawn = set(), set()
+        for shape in item["shapes"]:
+            number, points = self._numbers[shape["object"]], shape_points(shape)
+            if not points:
+                absent.add(number)
+                continue
+            try:
+                mask = shape_to_mask(shape["type"], points, self._height, self._width, lambda: self._frames[place])
+            except CallError as error:
+                raise CallError(f"keyframe {item['frame']}: {error.message}", error.code) from None
+            label_map[mask] = number
+            # Of an object in several polygons, none is the one to follow.
+            if shape["type"] == "polygon" and number not in drawn:
+                self.drawn[place, number] = points
+            else:
+                self.drawn.pop((place, number), None)
+            drawn.add(number)
+        seen = {int(i) for i in np.flatnonzero(np.bincount(label_map.ravel(), minlength=256))}
+        for number in drawn - seen:
+            self.warnings.append(
+                f"keyframe {item['frame']}: {self.names[number]!r} has no pixel of its own and was left out"
+            )
+        objects = (drawn & seen) | (absent - drawn) if item["shapes"] else set(self.names)
+        return Keyframe(place, label_map, sorted(objects)) if objects else None
+
+    def _number(self, name: Any) -> int:
+        if isinstance(name, bool) or not isinstance(name, (int, str)) or len(str(name)) > 100:
+            raise CallError("each keyframe shape needs `object`, a number or a short text that names it", "bad_shape")
+        if name not in self._numbers:
+            if len(self._numbers) == 255:
+                raise CallError("at most 255 objects are propagated in one call", "too_large", 413)
+            self._numbers[name] = len(self._numbers) + 1
+            self.names[self._numbers[name]] = name
+        return self._numbers[name]

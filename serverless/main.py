@@ -1,0 +1,24 @@
+"""The entry points that Nuclio calls."""
+
+from typing import Any
+
+from model.command_line import calm_threads
+
+calm_threads()  # before torch is loaded
+
+from serverless.perclip_function import PerclipFunction, Settings  # noqa: E402
+
+
+def init_context(context: Any) -> None:
+    """Loads the network and warms it up, once per worker; what it raises keeps the worker from becoming ready."""
+    function = PerclipFunction(Settings.of())
+    seconds = function.warm_up()
+    context.user_data.perclip = function
+    context.logger.info_with("Perclip is ready", warm_up_seconds=round(seconds, 2), **function.status())
+
+
+def handler(context: Any, event: Any) -> Any:
+    """Answers one call; `event.body` is parsed JSON or bytes."""
+    answer = context.user_data.perclip.answer(event.method or "POST", event.body)
+    context.logger.info_with("answered", **answer.log)
+    return context.Response(body=answer.body, headers={}, content_type="application/json", status_code=answer.status)

@@ -1,0 +1,180 @@
+"""Perclip as a function: one network, and an answer to every call."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.checkpoint import load_network
+from model.checkpoint_files import SHIPPED
+from model.errors import InputError
+from model.frame_tracker import FrameTracker
+from model.keyframe import Keyframe
+from model.options import PropagationOptions
+from model.propagator import Propagator
+from serverless.bounded_cache import BoundedCache
+from serverless.call_error import CallError
+from serverless.clip_call import answer_clip
+from serverless.clip_request import VERSION
+from serverless.fields import an_object
+from serverless.track_call import TrackCalls
+
+NAME = "perclip"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator sets, as environment variables of `function.yaml`.
+
+    Attributes:
+        network: PERCLIP_NETWORK, its name.
+        weights: PERCLIP_WEIGHTS, a checkpoint; None: those that ship.
+        device: PERCLIP_DEVICE, "auto", "cpu", "cuda" or "cuda:1".
+        short_side: PERCLIP_SHORT_SIDE, shorter side of the network's input in pixels.
+        max_seconds: PERCLIP_MAX_SECONDS, budget of a clip call.
+        cache_megabytes: PERCLIP_CACHE_MB, what a worker may keep between tracker calls.
+    """
+
+    network: str = "perclip-lite"
+    weights: Path | None = None
+    device: str = "auto"
+    short_side: int = 480
+    max_seconds: float = 20.0
+    cache_megabytes: float = 256.0
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings of an environment; raises InputError for a number that is none."""
+
+        def number(name: str, default: float) -> float:
+            text = environment.get(name) or str(default)
+            try:
+                value = float(text)
+            except ValueError:
+                value = math.nan
+            if not 0 < value < math.inf:
+                raise InputError(f"{name}={text!r} must be a number above 0")
+            return value
+
+        weights = environment.get("PERCLIP_WEIGHTS")
+        return cls(
+            environment.get("PERCLIP_NETWORK") or cls.network,
+            Path(weights) if weights else None,
+            environment.get("PERCLIP_DEVICE") or cls.device,
+            int(number("PERCLIP_SHORT_SIDE", cls.short_side)),
+            number("PERCLIP_MAX_SECONDS", cls.max_seconds),
+            number("PERCLIP_CACHE_MB", cls.cache_megabytes),
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back.
+
+    Attributes:
+        status: of HTTP.
+        body: JSON text.
+        log: facts of the call for the log: never pixels.
+    """
+
+    status: int
+    body: str
+    log: Mapping[str, Any]
+
+
+class PerclipFunction:
+    """Loads a network once and answers calls. Serves one call at a time.
+
+    Raises:
+        InputError: the settings name no such network or device.
+        CheckpointError: the weights cannot be used.
+    """
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        options = PropagationOptions(device=settings.device, short_side=settings.short_side)
+        network = load_network(settings.network, settings.weights)
+        weights = settings.weights or Path(SHIPPED[settings.network])
+        self._digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+        self._propagator = Propagator(network, options)
+        cache = BoundedCache(int(settings.cache_megabytes * 2**20))
+        self._tracks = TrackCalls(FrameTracker(network, options), self._digest, cache)
+
+    def warm_up(self) -> float:
+        """Segments a few empty frames, so that the first caller does not wait longer; gives the seconds it took."""
+        began = time.perf_counter()
+        label_map = np.zeros((480, 854), np.uint8)
+        label_map[200:300, 300:500] = 1
+        list(self._propagator.run(np.zeros((6, 480, 854, 3), np.uint8), [Keyframe(0, label_map)]))
+        return time.perf_counter() - began
+
+    def status(self) -> dict[str, Any]:
+        """What an empty GET is answered with."""
+        return {
+            "name": NAME,
+            "ready": True,
+            "clip_version": VERSION,
+            "network": self._settings.network,
+            "weights": self._digest,
+            "device": str(self._propagator.device),
+            "dtype": str(self._propagator.dtype).removeprefix("torch."),
+            "max_seconds": self._settings.max_seconds,
+        }
+
+    def answer(self, method: str, body: Any) -> Answer:
+        """Answers one call.
+
+        Args:
+            method: of HTTP.
+            body: parsed JSON, or its bytes or text; empty for a question about the status.
+        """
+        began = time.perf_counter()
+        through_cvat, kind = False, "status"
+        try:
+            if method in ("GET", "HEAD") or body in (None, b"", ""):
+                reply = self.status()
+            else:
+                fields = an_object(_parsed(body), "the body")
+                clip, through_cvat = _clip_of(fields)
+                kind = "track" if clip is None else "clip"
+                reply = self._tracks.answer(fields) if clip is None else self._clip(clip)
+            status, error = 200, None
+        except CallError as refused:
+            reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
+        if through_cvat:
+            # CVAT's server answers 500 without states, and swallows the text of other statuses.
+            reply, status = {"states": [], "shapes": []} | reply, 200
+        facts = {"kind": kind, "status": status, "seconds": round(time.perf_counter() - began, 4), "error": error}
+        if kind == "clip" and error is None:
+            facts |= {"frames": len(reply["frames"]), "more": reply["continue"] is not None, "timing": reply["timing"]}
+        return Answer(status, json.dumps(reply, separators=(",", ":"), allow_nan=False), facts)
+
+    def _clip(self, clip: Any) -> dict[str, Any]:
+        return answer_clip(self._propagator, clip, self._settings.max_seconds)
+
+
+def _parsed(body: Any) -> Any:
+    """JSON of bytes or text; what is parsed already stays."""
+    if not isinstance(body, (bytes, bytearray, str)):
+        return body
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise CallError("the body is not JSON: send an object with Content-Type application/json", "not_json") from None
+
+
+def _clip_of(fields: Mapping[str, Any]) -> tuple[Any, bool]:
+    """The object `clip`, or None, and whether it came in the first shape, as it does through CVAT."""
+    if fields.get("clip") is not None:
+        return fields["clip"], False
+    shapes = fields.get("shapes")
+    if isinstance(shapes, list) and shapes and isinstance(shapes[0], dict) and shapes[0].get("clip") is not None:
+        return shapes[0]["clip"], True
+    return None, False

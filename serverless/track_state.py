@@ -1,0 +1,158 @@
+"""The state of one object between two tracker calls: all that a worker without any memory of its own needs to go on."""
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import InputError
+from model.findings import Evidence
+from model.prediction import PackedPrediction
+from serverless.call_error import CallError
+from serverless.drawn_shapes import SHAPE_TYPES, shape_points
+
+VERSION = 1
+LARGEST = 400_000
+"""Characters of a state as JSON at most."""
+
+_MOST_FRAMES = 16
+_LARGEST_SIDE = 16384
+_REFUSAL = "start tracking this object anew from a frame on which it is drawn"
+
+
+@dataclass(frozen=True)
+class RememberedFrame:
+    """One frame that an object is remembered in.
+
+    Attributes:
+        number: of the call, counted from 0 where the object was drawn.
+        image: the frame at the network's size, WebP or JPEG.
+        mask: logits of the object, packed.
+        others: logits of all other objects together, packed; empty where there were none.
+    """
+
+    number: int
+    image: bytes
+    mask: bytes
+    others: bytes
+
+    @property
+    def name(self) -> str:
+        """Digest of the image."""
+        return hashlib.sha256(self.image).hexdigest()
+
+    def prediction(self, rows: int, columns: int, others: bool = False) -> PackedPrediction:
+        """The packed logits of the object, or of the others, as ones of this size."""
+        return PackedPrediction(rows, columns, self.others if others else self.mask, Evidence())
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """What travels with an object from call to call.
+
+    Attributes:
+        kind: of its shapes: "mask", "polygon" or "rectangle".
+        height: of the frames in pixels.
+        width: of the frames in pixels.
+        calls: answered since the object was drawn.
+        shape: points of the last shape that was seen, for what must go on from it; empty for masks.
+        memory: remembered frames, the drawn one first.
+        network: digest of the network that the logits come from.
+        bare: shapes travel as bare points of rectangles, as servers before 2.40 have it.
+    """
+
+    kind: str
+    height: int
+    width: int
+    calls: int
+    shape: list[float]
+    memory: tuple[RememberedFrame, ...]
+    network: str
+    bare: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, with a checksum."""
+        fields = {
+            "perclip": VERSION,
+            "kind": self.kind,
+            "size": [self.width, self.height],
+            "calls": self.calls,
+            "shape": self.shape,
+            "memory": [
+                [f.number, *(base64.b64encode(data).decode() for data in (f.image, f.mask, f.others))]
+                for f in self.memory
+            ],
+            "network": self.network,
+            "bare": self.bare,
+        }
+        return fields | {"sum": _checksum(fields)}
+
+    @classmethod
+    def from_json(cls, value: Any, height: int, width: int, network: str) -> "TrackState":
+        """A state as it came back.
+
+        Args:
+            value: JSON.
+            height: of the frame that it came with.
+            width: of that frame.
+            network: digest of the network of this worker.
+
+        Raises:
+            CallError: it is none of ours, damaged, of another version or network, or of frames of another size.
+        """
+        if not isinstance(value, dict) or "perclip" not in value:
+            raise CallError(f"a state is not one of Perclip's: {_REFUSAL}", "bad_state")
+        if value["perclip"] != VERSION:
+            raise CallError(f"a state is of another version of Perclip: {_REFUSAL}", "bad_state")
+        fields = {name: content for name, content in value.items() if name != "sum"}
+        try:
+            if _checksum(fields) != value.get("sum"):
+                raise CallError(f"a state is damaged: {_REFUSAL}", "bad_state")
+            state = cls._parse(fields)
+        except (KeyError, TypeError, ValueError, RecursionError, OverflowError, InputError):
+            raise CallError(f"a state has not the form of Perclip's: {_REFUSAL}", "bad_state") from None
+        if (state.height, state.width) != (height, width):
+            raise CallError(
+                f"a state is of {state.width}x{state.height} frames, but this one is {width}x{height}: {_REFUSAL}",
+                "bad_state",
+            )
+        if state.network != network:
+            raise CallError(f"a state comes from another network: {_REFUSAL}", "bad_state")
+        return state
+
+    @classmethod
+    def _parse(cls, fields: dict[str, Any]) -> "TrackState":
+        width, height = (_whole(v, 1, _LARGEST_SIDE) for v in fields["size"])
+        kind, items = fields["kind"], fields["memory"]
+        if kind not in SHAPE_TYPES or not isinstance(items, list) or not 1 <= len(items) <= _MOST_FRAMES:
+            raise ValueError
+        memory = tuple(
+            RememberedFrame(_whole(number, 0, 2**31), *(_bytes(text) for text in (image, mask, others)))
+            for number, image, mask, others in items
+        )
+        shape = shape_points({"points": fields["shape"]})
+        network = str(fields["network"])[:64]
+        calls = _whole(fields["calls"], 0, 2**31)
+        return cls(kind, height, width, calls, shape, memory, network, fields["bare"] is True)
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError
+    return value
+
+
+def _bytes(text: Any) -> bytes:
+    if not isinstance(text, str) or len(text) > LARGEST:
+        raise ValueError
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError from None
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    # CVAT's server parses a state and writes it again: the order of keys and the spaces may change on the way.
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
