@@ -75,10 +75,11 @@ class FrameTracker:
         Args:
             name: of the frame.
             frame: as it was encoded.
-            mask: probability of the object, 0..1, (padded H, padded W).
+            mask: probability of the object, 0..1, (padded H, padded W), on any device.
             others: of all other objects together, likewise.
         """
-        values = self._network.encode_value(frame.image, frame.clip.last, torch.stack([mask, others]))
+        masks = torch.stack([mask, others]).to(frame.image.device)
+        values = self._network.encode_value(frame.image, frame.clip.last, masks)
         return FrameMemory(name, frame.clip.keys[0], values[0])
 
     @torch.inference_mode()

@@ -8,10 +8,11 @@ import numpy as np
 
 from model.keyframe import Keyframe
 from model.options import DIRECTIONS
+from plugin.shapes.drawn_shape import SHAPE_TYPES
 from serverless.call_error import CallError
 from serverless.clip_frames import ClipFrames
 from serverless.continuation import digest
-from serverless.drawn_shapes import SHAPE_TYPES, shape_points, shape_to_mask, shape_type
+from serverless.drawn_shapes import shape_points, shape_to_mask, shape_type
 from serverless.fields import a_list, an_object, number, one_of, whole
 
 VERSION = 1

@@ -5,13 +5,16 @@ import json
 import math
 import os
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from model.bounded_cache import BoundedCache
 from model.checkpoint import load_network
 from model.checkpoint_files import SHIPPED
 from model.errors import InputError
@@ -19,7 +22,6 @@ from model.frame_tracker import FrameTracker
 from model.keyframe import Keyframe
 from model.options import PropagationOptions
 from model.propagator import Propagator
-from serverless.bounded_cache import BoundedCache
 from serverless.call_error import CallError
 from serverless.clip_call import answer_clip
 from serverless.clip_request import VERSION
@@ -136,7 +138,7 @@ class PerclipFunction:
             body: parsed JSON, or its bytes or text; empty for a question about the status.
         """
         began = time.perf_counter()
-        through_cvat, kind = False, "status"
+        through_cvat, kind, trace = False, "status", None
         try:
             if method in ("GET", "HEAD") or body in (None, b"", ""):
                 reply = self.status()
@@ -148,10 +150,20 @@ class PerclipFunction:
             status, error = 200, None
         except CallError as refused:
             reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
+        except (MemoryError, torch.OutOfMemoryError):
+            refused = CallError(
+                "not enough memory for this call: send fewer objects or a shorter range", "too_large", 413
+            )
+            reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
+        except Exception:  # a fault of ours: the worker lives on, and the log tells
+            fault = {"code": "internal", "message": "Perclip failed on this call: its log says why; please report it"}
+            reply, status, error, trace = {"error": fault}, 500, "internal", traceback.format_exc(limit=-8)
         if through_cvat:
             # CVAT's server answers 500 without states, and swallows the text of other statuses.
             reply, status = {"states": [], "shapes": []} | reply, 200
         facts = {"kind": kind, "status": status, "seconds": round(time.perf_counter() - began, 4), "error": error}
+        if trace is not None:
+            facts["trace"] = trace
         if kind == "clip" and error is None:
             facts |= {"frames": len(reply["frames"]), "more": reply["continue"] is not None, "timing": reply["timing"]}
         return Answer(status, json.dumps(reply, separators=(",", ":"), allow_nan=False), facts)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InputError
-from model.findings import Evidence
-from model.prediction import PackedPrediction
+from model.remembered_frames import RememberedFrame
+from plugin.shapes.drawn_shape import SHAPE_TYPES
 from serverless.call_error import CallError
-from serverless.drawn_shapes import SHAPE_TYPES, shape_points
+from serverless.drawn_shapes import shape_points
 
 VERSION = 1
 LARGEST = 400_000
@@ -20,32 +20,6 @@ LARGEST = 400_000
 _MOST_FRAMES = 16
 _LARGEST_SIDE = 16384
 _REFUSAL = "start tracking this object anew from a frame on which it is drawn"
-
-
-@dataclass(frozen=True)
-class RememberedFrame:
-    """One frame that an object is remembered in.
-
-    Attributes:
-        number: of the call, counted from 0 where the object was drawn.
-        image: the frame at the network's size, WebP or JPEG.
-        mask: logits of the object, packed.
-        others: logits of all other objects together, packed; empty where there were none.
-    """
-
-    number: int
-    image: bytes
-    mask: bytes
-    others: bytes
-
-    @property
-    def name(self) -> str:
-        """Digest of the image."""
-        return hashlib.sha256(self.image).hexdigest()
-
-    def prediction(self, rows: int, columns: int, others: bool = False) -> PackedPrediction:
-        """The packed logits of the object, or of the others, as ones of this size."""
-        return PackedPrediction(rows, columns, self.others if others else self.mask, Evidence())
 
 
 @dataclass(frozen=True)

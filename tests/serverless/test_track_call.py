@@ -208,3 +208,27 @@ def test_bad_calls_are_refused_with_a_reason(worker, images, body, code):
 def test_an_empty_get_says_who_is_there(worker):
     status, answer = worker.call(b"", "GET")
     assert status == 200 and answer["name"] == "perclip" and answer["ready"] and answer["clip_version"] == 1
+
+
+def test_memory_stays_flat_over_many_calls(squares, images):
+    worker = Worker(Worker.settings(short_side=64, cache_megabytes=8))
+    states = init(worker, images[0], [drawn(squares, "mask"), drawn(squares, "polygon", obj=2)])
+
+    def resident() -> float:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+    for i in range(500):
+        if i == 150:
+            before = resident()
+        _, states = go_on(worker, images[i % 24], states)
+    assert resident() - before < 20
+
+
+def test_a_fault_of_ours_is_a_500_with_a_trace_in_the_log_and_the_worker_lives_on(worker, squares, images, monkeypatch):
+    body = {"image": images[0], "shapes": [drawn(squares, "mask")], "states": []}
+    with monkeypatch.context() as patch:
+        patch.setattr("serverless.track_call.shape_to_mask", lambda *_: 1 / 0)
+        answer = worker.context.user_data.perclip.answer("POST", body)
+    assert answer.status == 500 and "ZeroDivisionError" in answer.log["trace"] and "ZeroDivision" not in answer.body
+    worker.answered(body)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from serverless.drawn_box import mask_in_box
+from plugin.shapes.drawn_box import mask_in_box
 
 
 def scene(height=120, width=160, centre=(60, 80), radii=(25, 40)):

@@ -1,0 +1,157 @@
+"""The tracker as a native function of CVAT Online and Enterprise, for an agent that cvat-cli runs.
+
+`cvat-cli function create-native` and `run-agent` take it as `--function-module plugin.aa_function`, or by the path of
+this file as `--function-file`; the arguments of `create` as `-p device=str:cuda`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from cvat_sdk.auto_annotation import (
+    BadFunctionError,
+    TrackableShape,
+    TrackingFunctionContext,
+    TrackingFunctionShapeContext,
+    TrackingFunctionSpec,
+)
+from PIL import Image
+
+from model.command_line import calm_threads
+
+calm_threads()  # before torch is loaded
+
+from model.bounded_cache import BoundedCache  # noqa: E402
+from model.checkpoint import load_network  # noqa: E402
+from model.errors import InputError  # noqa: E402
+from model.frame_recall import FrameRecall, drawn_logits  # noqa: E402
+from model.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
+from model.framing import Framing  # noqa: E402
+from model.options import PropagationOptions  # noqa: E402
+from model.pixel_formats import to_rgb  # noqa: E402
+from model.remembered_frames import RememberedFrame, remember  # noqa: E402
+from plugin.shapes.drawn_shape import SHAPE_TYPES, mask_to_points, points_to_mask  # noqa: E402
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image for any number of shapes.
+
+    Attributes:
+        pixels: uint8 (H, W, 3) RGB.
+        framing: geometry of images of this size.
+        small: the image as it is remembered.
+    """
+
+    pixels: np.ndarray
+    framing: Framing
+    small: bytes
+
+
+@dataclass
+class TrackingState:
+    """What is known of one object; it grows no further than a few remembered frames, about 220 kB.
+
+    Attributes:
+        kind: of its shapes: "mask", "polygon" or "rectangle".
+        polygon: points of the last polygon that was seen; None for other kinds.
+        images: looked at since the object was drawn.
+        memory: remembered frames, the drawn one first.
+    """
+
+    kind: str
+    polygon: list[float] | None
+    images: int
+    memory: tuple[RememberedFrame, ...]
+
+
+class PerclipTracker:
+    """Follows one shape at a time: a `cvat_sdk.auto_annotation.TrackingFunction`.
+
+    Answers as the Nuclio function does for this object alone, but for rectangles that are lost: they are None here.
+    Images may come in any order.
+
+    Limitations: CVAT asks for one image at a time and says nothing of the other objects: this cannot be as good or as
+    fast as a whole clip at once.
+
+    Attributes:
+        spec: says that masks, polygons and rectangles can be followed.
+    """
+
+    spec = TrackingFunctionSpec(supported_shape_types=SHAPE_TYPES)
+
+    def __init__(self, tracker: FrameTracker, cache_bytes: int):
+        """Takes a tracker and what may be kept to save time."""
+        self._tracker = tracker
+        self._recall = FrameRecall(tracker, BoundedCache(cache_bytes))
+
+    def preprocess_image(self, context: TrackingFunctionContext, image: Image.Image) -> PreparedImage:
+        """The image, prepared once for all shapes on it; of any mode that CVAT stores."""
+        pixels = to_rgb(image)
+        framing = self._tracker.framing(*pixels.shape[:2])
+        return PreparedImage(pixels, framing, self._recall.small_image(framing, pixels))
+
+    def init_tracking_state(
+        self, context: TrackingFunctionShapeContext, pp_image: PreparedImage, shape: TrackableShape
+    ) -> TrackingState:
+        """The state of a shape that was drawn on an image.
+
+        Raises:
+            BadFunctionError: the points make no shape on this image. It is the SDK's only error whose text reaches the
+                person who drew it.
+        """
+        height, width = pp_image.pixels.shape[:2]
+        if shape.type not in SHAPE_TYPES:
+            raise BadFunctionError(f"a {shape.type} cannot be followed: draw one of {', '.join(SHAPE_TYPES)}")
+        try:
+            mask = points_to_mask(shape.type, shape.points, height, width, lambda: pp_image.pixels)
+        except InputError as error:
+            raise BadFunctionError(f"the {shape.type} cannot be followed: {error}") from None
+        if not mask.any():
+            raise BadFunctionError(f"the {shape.type} has no pixel inside the {width}x{height} image: draw it there")
+        seen = RememberedFrame.of(0, pp_image.small, drawn_logits(pp_image.framing, mask))
+        polygon = list(shape.points) if shape.type == "polygon" else None
+        return TrackingState(shape.type, polygon, 0, remember((), seen))
+
+    def track(
+        self, context: TrackingFunctionShapeContext, pp_image: PreparedImage, state: TrackingState
+    ) -> TrackableShape | None:
+        """The shape on another image, of the type that was drawn; None where the object is not seen.
+
+        Changes the state. An object that is not seen is looked for again on the next image.
+        """
+        framing = pp_image.framing
+        frame = self._recall.encoded(framing, pp_image.small)
+        logits = self._tracker.segment(framing, frame, [self._recall.memory(framing, state.memory)])
+        points = mask_to_points(frame_label_map(framing, logits) == 1, state.kind, previous=state.polygon)
+        state.images += 1
+        if points is None:
+            return None
+        state.memory = remember(state.memory, RememberedFrame.of(state.images, pp_image.small, logits[0]))
+        if state.kind == "polygon":
+            state.polygon = points  # TrackableShape has copied them
+        return TrackableShape(type=state.kind, points=points)
+
+
+def create(
+    network: str = "perclip-lite",
+    weights: str | None = None,
+    device: str = "auto",
+    short_side: int = 480,
+    cache_megabytes: float = 256.0,
+) -> PerclipTracker:
+    """What cvat-cli calls, with the values of its `-p NAME=TYPE:VALUE` options.
+
+    Args:
+        network: its name.
+        weights: path of a checkpoint; None: those that ship.
+        device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:1".
+        short_side: shorter side of the network's input in pixels; smaller is faster and loses thin parts.
+        cache_megabytes: what may be kept between calls to save time; changes no answer.
+
+    Raises:
+        InputError: there is no such network or device.
+        CheckpointError: the weights cannot be used.
+    """
+    options = PropagationOptions(device=device, short_side=short_side)
+    tracker = FrameTracker(load_network(network, weights), options)
+    return PerclipTracker(tracker, int(cache_megabytes * 2**20))
