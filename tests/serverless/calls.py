@@ -15,6 +15,9 @@ from plugin.shapes import encode_mask
 from serverless import main
 from serverless.perclip_function import PerclipFunction, Settings
 
+HEIGHT, WIDTH = 96, 128
+"""Size of the squares' frames."""
+
 SMALL = Settings(device="cpu", short_side=96)
 """A network that sees 96 lines, quick on the CPU."""
 

@@ -9,19 +9,7 @@ from model import Keyframe, PropagationOptions, Propagator, load_network
 from model.metrics import region_similarity
 from model.run_record import RunRecord
 from plugin.shapes import decode_mask, polygons_to_mask
-from tests.serverless.calls import Worker, image_text, mask_shape
-
-HEIGHT, WIDTH = 96, 128
-
-
-@pytest.fixture(scope="module")
-def worker():
-    return Worker()
-
-
-@pytest.fixture(scope="module")
-def images(squares):
-    return [image_text(frame) for frame in squares.frames]
+from tests.serverless.calls import HEIGHT, WIDTH, Worker, mask_shape
 
 
 def keyframe(squares, index, kind=None, **named):

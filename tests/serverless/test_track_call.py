@@ -10,19 +10,7 @@ import pytest
 from model.metrics import region_similarity
 from plugin.shapes import decode_mask, mask_to_polygons, polygons_to_mask
 from serverless.track_state import LARGEST
-from tests.serverless.calls import Worker, image_text, mask_shape
-
-HEIGHT, WIDTH = 96, 128
-
-
-@pytest.fixture(scope="module")
-def worker():
-    return Worker()
-
-
-@pytest.fixture(scope="module")
-def images(squares):
-    return [image_text(frame) for frame in squares.frames]
+from tests.serverless.calls import HEIGHT, WIDTH, Worker, image_text, mask_shape
 
 
 def box_of(mask):
