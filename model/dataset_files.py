@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from model.errors import InputError
 
 # What zipfile raises: for a file that is gone from the archive, a foreign compression, a password, damage.
-_READ_ERRORS = (OSError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
+_READ_ERRORS = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
 
 
 class DatasetFiles:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ class FrameRecall:
 
     def small_image(self, framing: Framing, image: np.ndarray) -> bytes:
         """A frame, uint8 (H, W, 3), as it is remembered: JPEG at the network's size, of few bytes."""
-        small = _at_network_size(framing, image)
+        small = framing.at_network_size(image)
         for quality in _QUALITIES:
             data = encode_jpeg(small, quality)
             if len(data) <= _LARGEST_IMAGE:
@@ -79,12 +78,3 @@ def drawn_logits(framing: Framing, mask: np.ndarray) -> Tensor:
     """Logits (padded H / 4, padded W / 4) that say what was drawn, bool (H, W)."""
     covered = torch.nn.functional.avg_pool2d(framing.masks(mask.astype(np.uint8), (1,)), 4)[0]
     return torch.logit(covered, eps=1e-4).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-
-
-def _at_network_size(framing: Framing, image: np.ndarray) -> np.ndarray:
-    """The image as uint8 at the network's size."""
-    size = framing.net_width, framing.net_height
-    if image.shape[1::-1] == size:
-        return image
-    shrinks = framing.net_height < image.shape[0]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

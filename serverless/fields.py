@@ -34,9 +34,7 @@ def whole(fields: Mapping[str, Any], name: str, low: int, high: int, default: An
         value = int(value)
     if type(value) is not int:
         raise CallError(f"{name} must be a whole number, not {_kind(value)}")
-    if not low <= value <= high:
-        raise CallError(f"{name} must lie in {low}..{high}, not {_kind(value)}")
-    return value
+    return _within(value, name, low, high)
 
 
 def number(fields: Mapping[str, Any], name: str, low: float, high: float, default: Any = _REQUIRED) -> Any:
@@ -44,9 +42,9 @@ def number(fields: Mapping[str, Any], name: str, low: float, high: float, defaul
     value = _present(fields, name, default)
     if value is default:
         return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise CallError(f"{name} must be a number in {low:g}..{high:g}, not {_kind(value)}")
-    return float(value)
+    if type(value) not in (int, float):
+        raise CallError(f"{name} must be a number, not {_kind(value)}")
+    return float(_within(value, name, low, high))
 
 
 def one_of(fields: Mapping[str, Any], name: str, choices: Sequence[str], default: Any = _REQUIRED) -> Any:
@@ -64,6 +62,12 @@ def _present(fields: Mapping[str, Any], name: str, default: Any) -> Any:
     if default is _REQUIRED:
         raise CallError(f"{name} is missing")
     return default
+
+
+def _within(value: float, name: str, low: float, high: float) -> Any:
+    if not low <= value <= high:  # so is nan refused
+        raise CallError(f"{name} must lie in {low:g}..{high:g}, not {_kind(value)}")
+    return value
 
 
 def _kind(value: Any) -> str:
