@@ -1,7 +1,7 @@
 """Which network: the sizes of the three that Perclip knows."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from model.errors import InputError
 
@@ -38,6 +38,10 @@ class NetworkConfig:
     def to_json(self) -> str:
         """The config as one line of JSON, as checkpoints carry it."""
         return json.dumps(asdict(self))
+
+    def without_refinement(self) -> "NetworkConfig":
+        """The same sizes, but for the intra-clip refinement, which is left out."""
+        return replace(self, local_key_dim=None, refinement_blocks=0, refinement_mlp_dim=0)
 
     @classmethod
     def from_json(cls, text: str) -> "NetworkConfig":

@@ -112,8 +112,12 @@ def train(run: Run, recipe: Recipe) -> Path:
 def _network(run: Run, recipe: Recipe) -> PCVOS:
     """The network to start with: loaded, or with random weights."""
     if run.weights is not None:
+        if not recipe.refinement:
+            raise InputError("--refinement 0 is for a new network: leave --weights out")
         return load_network(recipe.network, run.weights)
     config = network_config(recipe.network)
+    if not recipe.refinement:
+        config = config.without_refinement()
     if config.trunk == "mobilenet_v2":
         if run.trunk is None:
             raise InputError(f"nothing to start {recipe.network} from: give --trunk or --weights")

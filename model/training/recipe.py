@@ -22,6 +22,7 @@ class Recipe:
         clip_frames: frames of a clip, N of PCVOS; a sample has 1 + 2 N frames. 1 is training frame by frame.
         objects: most objects of a sample.
         rate: learning rate of the parts that are trained from the start.
+        refinement: 0 leaves the intra-clip refinement out of a new compact network, to measure what it is worth.
         trunk_rate: of the image trunk, as a part of `rate`; 0 freezes the trunk.
         frozen_blocks: leading blocks of the compact trunk that are never trained.
         weight_decay: of AdamW.
@@ -40,6 +41,7 @@ class Recipe:
     crop: int = 256
     clip_frames: int = 3
     objects: int = 3
+    refinement: int = 1
     rate: float = 3e-4
     trunk_rate: float = 0.1
     frozen_blocks: int = 6
@@ -51,6 +53,10 @@ class Recipe:
 
     def __post_init__(self):
         network_config(self.network)
+        if self.refinement not in (0, 1):
+            raise InputError(f"refinement {self.refinement}: give 1, or 0 for a network without")
+        if not self.refinement and self.network == "pcvos":
+            raise InputError("pcvos without refinement is stcn: choose that network")
         if self.crop < 64 or self.crop % 16:
             raise InputError(f"crop {self.crop}: give a multiple of 16, 64 or more")
         for name, least in _LEAST.items():

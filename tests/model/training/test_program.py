@@ -189,6 +189,13 @@ def test_a_new_compact_network_starts_from_a_trunk(tmp_path):
     frozen = network.key_encoder.blocks[3].project.weight
     torch.testing.assert_close(frozen, folded["expanded_conv_3.project.weight"], atol=1e-3, rtol=1e-3)
     assert network.position_code is not None and (network.key_encoder.f16_std != 1).any()
+    assert network.refine_transformer is not None
+
+
+def test_a_compact_network_can_be_trained_without_refinement(tmp_path):
+    run = _run(tmp_path / "r", weights=None, trunk=_folded_trunk(tmp_path / "trunk.safetensors"))
+    network = load_network("perclip-lite", train(run, replace(_RECIPE, iterations=1, refinement=0)))
+    assert network.refine_transformer is None
 
 
 @pytest.mark.parametrize(
@@ -202,6 +209,9 @@ def test_a_new_compact_network_starts_from_a_trunk(tmp_path):
         (["--every", "0"], "every 0"),
         (["--save-every", "0"], "save_every 0"),
         (["--threads", "0"], "--threads 0"),
+        (["--refinement", "2"], "refinement 2: give 1, or 0"),
+        (["--refinement", "0"], "leave --weights out"),
+        (["--refinement", "0", "--network", "pcvos"], "pcvos without refinement is stcn"),
         (["--resume"], "nothing to resume"),
         (["--validation", "nowhere"], "nowhere does not exist"),
         (["--weights", "none.safetensors"], "no weights file at none.safetensors"),
