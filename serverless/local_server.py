@@ -2,11 +2,15 @@
 
 import json
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,7 +60,8 @@ class LocalServer(ThreadingHTTPServer):
         except BaseException:
             self.server_close()
             raise
-        self._worker = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._calls: Queue[tuple[SimpleNamespace, Future] | None] = Queue()
         self._places = threading.BoundedSemaphore(_WAITING + 1)
 
     def answer(self, method: str, body: bytes) -> SimpleNamespace | None:
@@ -64,14 +69,41 @@ class LocalServer(ThreadingHTTPServer):
         if not self._places.acquire(blocking=False):
             return None
         try:
-            if not self._worker.acquire(timeout=_PATIENCE):
-                return None
-            try:
-                return main.handler(self.context, SimpleNamespace(method=method, body=body))
-            finally:
-                self._worker.release()
+            response: Future = Future()
+            self._calls.put((SimpleNamespace(method=method, body=body), response))
+            wait([response], _PATIENCE)
+            return None if response.cancel() else response.result()
         finally:
             self._places.release()
+
+    def work(self) -> None:
+        """Answers the calls until `listen` ends, in this thread: torch is at its fastest where it was warmed up."""
+        while (call := self._calls.get()) is not None:
+            event, response = call
+            if response.set_running_or_notify_cancel():
+                try:
+                    response.set_result(main.handler(self.context, event))
+                except Exception as error:  # the handler answers everything: a fault of ours, for one caller to see
+                    response.set_exception(error)
+
+    def listen(self) -> None:
+        """Takes calls until `shutdown`; those that came whole are still answered."""
+        self.serve_forever()
+        for connection in list(self._connections):  # nobody waits for a caller that holds an idle one
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        self.server_close()
+        self._calls.put(None)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remembers the connection."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forgets the connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
 
 
 class _Requests(BaseHTTPRequestHandler):
@@ -131,9 +163,11 @@ def serve(server: LocalServer) -> None:
         threading.Thread(target=server.shutdown).start()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    listener = threading.Thread(target=server.listen)
     try:
-        server.serve_forever()
+        listener.start()
+        server.work()
+        listener.join()
     finally:
-        server.server_close()
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -92,6 +93,23 @@ def test_a_stop_finishes_the_call_and_leaves_quietly(body):
     _, errors = process.communicate(timeout=60)
     assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"}")
     assert process.returncode == 0 and "Traceback" not in errors
+
+
+def test_a_stop_does_not_wait_for_idle_connections():
+    process, address = start()
+    with requests.Session() as session:
+        assert session.get(address, timeout=60).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=15)
+    assert process.returncode == 0
+
+
+def test_too_many_calls_at_once_are_told_to_come_again(address, body):
+    with ThreadPoolExecutor(24) as callers:
+        answers = list(callers.map(lambda _: requests.post(address, json=body, timeout=120), range(24)))
+    statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 503}
+    assert {a.json()["error"]["code"] for a in answers if a.status_code == 503} == {"busy"}
 
 
 def test_a_port_in_use_and_wrong_settings_are_said_in_one_line(address):
