@@ -42,6 +42,7 @@ ROWS: dict[str, dict[str, object]] = {
     "L15 no progressive": {"clip_length": 15, "progressive_interval": None},
     "L25 no progressive": {"clip_length": 25, "progressive_interval": None},
     "L25 no refinement": {"clip_length": 25, "refinement": False},
+    "L5 spread": {"memory": "spread"},
     "L5 bounded": {"memory": "bounded"},
     "L5 bounded by half": {"memory": "bounded", "memory_tokens": _HALF_BUDGET},
     # With 5 frames and more "previous" is "every".

@@ -2,7 +2,8 @@
 
 Tracker calls: milliseconds of a call through the handler, for frame sizes and numbers of objects, with a warm cache and
 with none (a worker that has never seen the object). Clip calls: a chain over HTTP (`perclip serve` in a process of its
-own) against `Propagator.run` over the same decoded frames, in turns, in the same minutes. Writes function.json.
+own) against `Propagator.run` over the same decoded frames, in turns, in the same minutes. Memory: of that process, on
+Linux. Writes function.json.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """All measurements as the arguments say; raises PerclipError."""
-    found = {"tracker calls, ms": _tracker_calls(arguments), "clip calls": _clip_calls(arguments)}
+    found = {"tracker calls, ms": _tracker_calls(arguments)} | _clip_calls(arguments)
     text = json.dumps(found, indent=1)
     print(text)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def _answer(function: PerclipFunction, body: Any) -> dict[str, Any]:
     return json.loads(answer.body)
 
 
-def _clip_calls(arguments: argparse.Namespace) -> dict[str, float]:
+def _clip_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     sample = render_sample(Path("out/function-benchmark/clip"), frames=_FRAMES, height=480, width=854)
     with open_source(sample.video) as source:
         frames = list(source[:])
@@ -113,20 +114,34 @@ def _clip_calls(arguments: argparse.Namespace) -> dict[str, float]:
     )
     try:
         address = server.stdout.readline().strip()
+        memory = {"ready": _resident(server.pid)}
         bare, http, timings = [], [], []
         for _ in range(3):  # in turns, as the machine's speed changes
             bare.append(_seconds(lambda: list(propagator.run(frames, [keyframe], record=RunRecord()))))
             http.append(_seconds(lambda: timings.append(_chain(address, clip))))
+        memory["at most, clips of 5"] = _resident(server.pid, "VmHWM")
+        _chain(address, clip | {"clip_length": 25})
+        memory["at most, clips of 25"] = _resident(server.pid, "VmHWM")
     finally:
         server.kill()
     timing = timings[int(np.argmin(http))]
-    return {
+    compared = {
         "frames": _FRAMES,
         "bare engine, s": round(min(bare), 2),
         "over HTTP, s": round(min(http), 2),
         "HTTP over bare": round(min(http) / min(bare), 3),
         **{f"function: {name}, s": round(seconds, 2) for name, seconds in timing.items()},
     }
+    return {"clip calls": compared, "memory of a worker, MB": memory}
+
+
+def _resident(process: int, kind: str = "VmRSS") -> int:
+    """Megabytes of memory of a process, now or (VmHWM) at most so far; 0 where there is no /proc."""
+    status = Path(f"/proc/{process}/status")
+    if not status.is_file():
+        return 0
+    lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
+    return int(lines[kind].split()[0]) // 1000
 
 
 def _chain(address: str, clip: dict[str, Any]) -> dict[str, float]:
