@@ -12,7 +12,7 @@ from model.inference import EncodedClip, InferenceNetwork
 from model.label_map import most_likely
 from model.memory_bank import MemoryBank
 from model.options import PropagationOptions
-from model.pcvos import PCVOS, aggregate
+from model.pcvos import aggregate
 from model.prediction import rounded
 from model.sweep import object_probabilities
 
@@ -47,16 +47,12 @@ class FrameTracker:
     """The network, for one frame at a time.
 
     Args:
-        network: is copied and prepared.
-        options: device, number format, short side, top-k and refinement count; the rest is the caller's.
-
-    Raises:
-        InputError: the options name a device that does not exist.
+        network: prepared with these options.
+        options: short side and top-k count; the rest is the caller's or the network's.
     """
 
-    def __init__(self, network: PCVOS, options: PropagationOptions | None = None):
-        self._options = options or PropagationOptions()
-        self._network = InferenceNetwork(network, self._options)
+    def __init__(self, network: InferenceNetwork, options: PropagationOptions):
+        self._network, self._options = network, options
 
     def framing(self, height: int, width: int) -> Framing:
         """The geometry of frames of a size in pixels; images may come in the network's size instead."""
@@ -103,5 +99,5 @@ class FrameTracker:
 
 def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
     """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
-    probabilities = framing.restore(framing.crop(aggregate(object_probabilities(logits[None])[0])))
-    return most_likely(probabilities, range(1, len(logits) + 1))
+    probabilities = framing.crop(aggregate(object_probabilities(logits[None])[0]))
+    return most_likely(framing, probabilities, range(1, len(logits) + 1))

@@ -13,6 +13,10 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB in 0..1
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
+_LARGEST_ASPECT = 6  # of frames that get their whole short side; thinner ones get its square times this as area
+_LONGEST_SIDE = 16384  # of the network's input
+
+
 class Framing:
     """The geometry of one run: frame size (H, W), network size (h, w), padded size (multiples of 16)."""
 
@@ -25,6 +29,11 @@ class Framing:
             # The long side is rounded down, as in the public code.
             self.net_height = short_side * height // min(height, width)
             self.net_width = short_side * width // min(height, width)
+            # Of frames like threads, a few kilobytes would become gigabytes.
+            excess = self.net_height * self.net_width / (_LARGEST_ASPECT * short_side**2)
+            if excess > 1:
+                self.net_height = min(_LONGEST_SIDE, max(1, int(self.net_height / excess**0.5)))
+                self.net_width = min(_LONGEST_SIDE, max(1, int(self.net_width / excess**0.5)))
         self.padded_height = -(-self.net_height // STRIDE) * STRIDE
         self.padded_width = -(-self.net_width // STRIDE) * STRIDE
         self._top = (self.padded_height - self.net_height) // 2

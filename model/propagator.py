@@ -48,6 +48,11 @@ class Propagator:
         self._calibration = network.calibration
 
     @property
+    def network(self) -> InferenceNetwork:
+        """The prepared network, to be shared."""
+        return self._network
+
+    @property
     def device(self) -> torch.device:
         """Where the network runs."""
         return self._network.device
@@ -299,17 +304,16 @@ class _Run:
         label_map = np.zeros((framing.height, framing.width), np.uint8)
         probabilities = None
         if predicted:
-            p = framing.crop(object_probabilities(logits[None])[0])
-            p = framing.restore(aggregate(p))
-            label_map = most_likely(p, predicted)
+            p = aggregate(framing.crop(object_probabilities(logits[None])[0]))
+            label_map = most_likely(framing, p, predicted)
         if keyframe is not None:
             # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
             np.copyto(label_map, keyframe.label_map, where=keyframe.label_map > 0)
         remove_specks(label_map, {o: self._least_area[o] for o in predicted})
         if self._options.keep_probabilities:
             each = torch.zeros(len(objects), framing.height, framing.width)
-            for i, obj in enumerate(predicted, 1):
-                each[objects.index(obj)] = p[i]
+            if predicted:
+                each[[objects.index(obj) for obj in predicted]] = framing.restore(p[1:]).cpu()
             if keyframe is not None:
                 drawn = torch.from_numpy(keyframe.label_map)
                 each *= drawn == 0

@@ -26,6 +26,7 @@ from model.errors import InputError  # noqa: E402
 from model.frame_recall import FrameRecall, drawn_logits  # noqa: E402
 from model.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
 from model.framing import Framing  # noqa: E402
+from model.inference import InferenceNetwork  # noqa: E402
 from model.options import PropagationOptions  # noqa: E402
 from model.pixel_formats import to_rgb  # noqa: E402
 from model.remembered_frames import RememberedFrame, remember  # noqa: E402
@@ -52,12 +53,14 @@ class TrackingState:
     """What is known of one object; it grows no further than a few remembered frames, about 220 kB.
 
     Attributes:
+        size: height and width of its images.
         kind: of its shapes: "mask", "polygon" or "rectangle".
         polygon: points of the last polygon that was seen; None for other kinds.
         images: looked at since the object was drawn.
         memory: remembered frames, the drawn one first.
     """
 
+    size: tuple[int, int]
     kind: str
     polygon: list[float] | None
     images: int
@@ -85,8 +88,15 @@ class PerclipTracker:
         self._recall = FrameRecall(tracker, BoundedCache(cache_bytes))
 
     def preprocess_image(self, context: TrackingFunctionContext, image: Image.Image) -> PreparedImage:
-        """The image, prepared once for all shapes on it; of any mode that CVAT stores."""
-        pixels = to_rgb(image)
+        """The image, prepared once for all shapes on it; of any mode that CVAT stores.
+
+        Raises:
+            BadFunctionError: it is of another mode.
+        """
+        try:
+            pixels = to_rgb(image)
+        except InputError as error:
+            raise BadFunctionError(f"the image cannot be read: {error}") from None
         framing = self._tracker.framing(*pixels.shape[:2])
         return PreparedImage(pixels, framing, self._recall.small_image(framing, pixels))
 
@@ -110,7 +120,7 @@ class PerclipTracker:
             raise BadFunctionError(f"the {shape.type} has no pixel inside the {width}x{height} image: draw it there")
         seen = RememberedFrame.of(0, pp_image.small, drawn_logits(pp_image.framing, mask))
         polygon = list(shape.points) if shape.type == "polygon" else None
-        return TrackingState(shape.type, polygon, 0, remember((), seen))
+        return TrackingState((height, width), shape.type, polygon, 0, remember((), seen))
 
     def track(
         self, context: TrackingFunctionShapeContext, pp_image: PreparedImage, state: TrackingState
@@ -118,7 +128,16 @@ class PerclipTracker:
         """The shape on another image, of the type that was drawn; None where the object is not seen.
 
         Changes the state. An object that is not seen is looked for again on the next image.
+
+        Raises:
+            BadFunctionError: the image has another size than the one that the shape was drawn on.
         """
+        size = pp_image.pixels.shape[:2]
+        if size != state.size:
+            raise BadFunctionError(
+                f"the shape was drawn on an image of {state.size[1]}x{state.size[0]} pixels and cannot be followed to "
+                f"one of {size[1]}x{size[0]}: draw it anew there"
+            )
         framing = pp_image.framing
         frame = self._recall.encoded(framing, pp_image.small)
         logits = self._tracker.segment(framing, frame, [self._recall.memory(framing, state.memory)])
@@ -153,5 +172,5 @@ def create(
         CheckpointError: the weights cannot be used.
     """
     options = PropagationOptions(device=device, short_side=short_side)
-    tracker = FrameTracker(load_network(network, weights), options)
+    tracker = FrameTracker(InferenceNetwork(load_network(network, weights), options), options)
     return PerclipTracker(tracker, int(cache_megabytes * 2**20))

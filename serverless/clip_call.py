@@ -18,19 +18,20 @@ from serverless.drawn_shapes import mask_to_shape, shape_points
 _LONGEST_NEXT = 2000  # frames that an answer names as next
 
 
-def answer_clip(propagator: Propagator, clip: Any, budget: float) -> dict[str, Any]:
+def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, began: float) -> dict[str, Any]:
     """The answer to the object `clip`; `serverless/README.md` has both.
 
     Args:
         propagator: prepared; its clip length and memory are replaced by the call's.
         clip: as it came.
+        network: names the propagator's network.
         budget: seconds; one clip of frames is segmented even if it takes longer.
+        began: when the call came, of `time.perf_counter`.
 
     Raises:
         CallError: the call cannot be answered; nothing was done.
     """
-    began = time.perf_counter()
-    request = ClipRequest.parse(clip)
+    request = ClipRequest.parse(clip, network)
     parsed = time.perf_counter() - began - request.frames.decoding
     propagator = propagator.with_options(clip_length=request.clip_length, memory="spread")
     size = request.height, request.width
@@ -42,7 +43,7 @@ def answer_clip(propagator: Propagator, clip: Any, budget: float) -> dict[str, A
             request.continuation, request.chain, len(request.frames), tuple(request.names), (4 * grid[0], 4 * grid[1])
         )
         answer.followed = _checked_polygons(followed)
-    seconds = min(budget, request.max_seconds or budget)
+    seconds = budget if request.max_seconds is None else min(budget, request.max_seconds)
     clock = _Clock(request, began + seconds)
     try:
         for result in propagator.run(

@@ -48,7 +48,7 @@ class ClipFrames(Sequence):
     def _decode(self, index: int) -> np.ndarray:
         if index not in self._images:
             raise CallError(
-                f"frame {self.numbers[index]} is needed: send its image, as `needed` of the answer before says",
+                f"frame {self.numbers[index]} is needed: send its image, as that of every keyframe and all of `needed`",
                 "image_missing",
             )
         began = time.perf_counter()

@@ -20,6 +20,7 @@ _LARGEST_SIDE = 16384
 _LARGEST_FRAME = 8192 * 8192
 _MOST_FRAMES = 10_000
 _MOST_KEYFRAME_PIXELS = 400_000_000  # label maps of all keyframes, a byte each
+_MOST_TOGETHER = 500  # objects times frames of a clip, which the network holds at once
 _HIGHEST_NUMBER = 10**9
 
 
@@ -62,8 +63,12 @@ class ClipRequest:
     warnings: list[str]
 
     @classmethod
-    def parse(cls, clip: Any) -> "ClipRequest":
+    def parse(cls, clip: Any, network: str) -> "ClipRequest":
         """Reads the object `clip`.
+
+        Args:
+            clip: as it came.
+            network: names the network that answers: a chain goes on with none but its own.
 
         Raises:
             CallError: names the first field that is wrong.
@@ -95,7 +100,13 @@ class ClipRequest:
             "clip_length": whole(fields, "clip_length", 1, 50, 5),
             "direction": one_of(fields, "direction", DIRECTIONS, "both"),
         }
-        shapes = [[k["frame"], k["shapes"]] for k in drawn_keyframes]
+        longest = max(1, _MOST_TOGETHER // len(reader.names))
+        if options["clip_length"] > longest:
+            reader.warnings.append(f"{len(reader.names)} objects: {longest} frames instead of clip_length at once")
+            options["clip_length"] = longest
+        shapes = [
+            [k["frame"], [[s["object"], s["type"], s.get("points")] for s in k["shapes"]]] for k in drawn_keyframes
+        ]
         return cls(
             height,
             width,
@@ -106,7 +117,7 @@ class ClipRequest:
             reader.drawn,
             warnings=reader.warnings,
             max_seconds=number(fields, "max_seconds", 0.0, 3600.0, None),
-            chain=digest([VERSION, width, height, numbers, shapes, options]),
+            chain=digest([VERSION, network, width, height, numbers, shapes, options]),
             continuation=fields.get("continue"),
             **options,
         )

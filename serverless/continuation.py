@@ -73,8 +73,8 @@ def read_continuation(
             raise CallError("continue is of another version of Perclip: start the range again", "bad_continue")
         if fields["call"] != call:
             raise CallError(
-                "continue belongs to a chain with other frames, keyframes or options: send the same ones, "
-                "or start again without it",
+                "continue belongs to a chain with other frames, keyframes or options, or of another network: send the "
+                "same ones, or start again without it",
                 "bad_continue",
             )
         record = RunRecord(done={_index(i, frames) for i in fields["done"]})

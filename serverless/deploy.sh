@@ -13,6 +13,7 @@ usage='usage: serverless/deploy.sh gpu|cpu [--dry-run] [--network NAME] [--base-
 
 function=pth-perclip
 project=cvat
+oldest_nuctl=1.12.8 # knows Python 3.11
 packages=(torch numpy pillow opencv-python-headless safetensors)
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 twin='' dry_run='' network=cvat_cvat base_image='' stage=''
@@ -62,8 +63,15 @@ missing() {
       echo 'docker has no NVIDIA runtime: install the NVIDIA Container Toolkit, configure docker for it and restart docker; or deploy cpu'
     fi
   fi
-  command -v nuctl >/dev/null ||
+  if ! command -v nuctl >/dev/null; then
     echo "nuctl is not installed: take the release with the version of CVAT's Nuclio (docker ps shows it)"
+  else
+    local version
+    version="$(nuctl version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1 || true)"
+    if [[ -n "$version" && "$(printf '%s\n' "$oldest_nuctl" "$version" | sort -V | head -n 1)" != "$oldest_nuctl" ]]; then
+      echo "nuctl is $version: Python 3.11 needs $oldest_nuctl or newer, in nuctl and in CVAT's Nuclio"
+    fi
+  fi
 }
 
 # What the function needs and no more: Nuclio copies the whole folder into the image.

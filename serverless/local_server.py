@@ -6,9 +6,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from types import SimpleNamespace
@@ -22,6 +22,9 @@ LARGEST_BODY = 64 * 2**20
 _WAITING = 8  # calls that may wait for the worker; more are told to come again
 _PATIENCE = 30  # seconds to wait, as `workerAvailabilityTimeoutMilliseconds` of function.yaml
 _IDLE = 30  # seconds without a byte after which a connection is closed
+_SLOWEST_BODY = 60  # seconds for a whole body
+_PIECE = 2**20  # bytes of a body read at a time
+_MOST_CONNECTIONS = 100
 
 
 class _Logger:
@@ -64,17 +67,26 @@ class LocalServer(ThreadingHTTPServer):
         self._calls: Queue[tuple[SimpleNamespace, Future] | None] = Queue()
         self._places = threading.BoundedSemaphore(_WAITING + 1)
 
-    def answer(self, method: str, body: bytes) -> SimpleNamespace | None:
-        """The handler's response, or None where the worker is not to be had."""
-        if not self._places.acquire(blocking=False):
-            return None
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """A place in the queue, taken before a body is read, so that few bodies are in memory; False: there is none."""
+        has_place = self._places.acquire(blocking=False)
         try:
-            response: Future = Future()
-            self._calls.put((SimpleNamespace(method=method, body=body), response))
-            wait([response], _PATIENCE)
-            return None if response.cancel() else response.result()
+            yield has_place
         finally:
-            self._places.release()
+            if has_place:
+                self._places.release()
+
+    def answer(self, method: str, body: bytes) -> SimpleNamespace | None:
+        """The handler's response, or None where the worker is not to be had in time."""
+        response: Future = Future()
+        event = SimpleNamespace(method=method, body=body)
+        self._calls.put((event, response))
+        wait([response], _PATIENCE)
+        if response.cancel():
+            event.body = b""  # it stays in the queue until the worker comes by
+            return None
+        return response.result()
 
     def work(self) -> None:
         """Answers the calls until `listen` ends, in this thread: torch is at its fastest where it was warmed up."""
@@ -96,7 +108,10 @@ class LocalServer(ThreadingHTTPServer):
         self._calls.put(None)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remembers the connection."""
+        """Remembers the connection, or closes it where there are too many."""
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            super().shutdown_request(request)
+            return
         self._connections.add(request)
         super().process_request(request, client_address)
 
@@ -116,23 +131,41 @@ class _Requests(BaseHTTPRequestHandler):
         function = self.server.context.user_data.perclip
         self._send(200, json.dumps(function.status()))
 
+    do_HEAD = do_GET  # noqa: N815
+
     def do_POST(self) -> None:
         """One call."""
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit():
+        if not length.isascii() or not length.isdigit() or len(length) > 15:
             self._refuse(411, "no_length", "send a Content-Length")
         elif int(length) > LARGEST_BODY:
             self._refuse(413, "too_large", f"send at most {LARGEST_BODY} bytes, for example fewer frames at once")
         else:
-            body = self.rfile.read(int(length))
-            if len(body) < int(length):
-                self.close_connection = True
-                return
-            response = self.server.answer("POST", body)
+            with self.server.place() as has_place:
+                body = self._body(int(length)) if has_place else None
+                if has_place and body is None:
+                    self.close_connection = True
+                    return
+                response = None if body is None else self.server.answer("POST", body)
             if response is None:
                 self._refuse(503, "busy", "all workers are busy: try again in a few seconds")
             else:
                 self._send(response.status_code, response.body)
+
+    def _body(self, length: int) -> bytes | None:
+        """The whole body; None where it does not come, or too slowly."""
+        body, deadline = bytearray(), time.monotonic() + _SLOWEST_BODY
+        while len(body) < length:
+            piece = self.rfile.read1(min(_PIECE, length - len(body)))
+            if not piece or time.monotonic() > deadline:
+                return None
+            body += piece
+        return bytes(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class refuses, as JSON."""
+        status = 405 if code == 501 else code
+        self._refuse(status, "bad_http", f"{message or 'the request cannot be read'}: send GET or POST")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the handler logs what matters."""
@@ -151,7 +184,8 @@ class _Requests(BaseHTTPRequestHandler):
             if self.close_connection:
                 self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 

@@ -1,5 +1,6 @@
 """Perclip as a function: one network, and an answer to every call."""
 
+import base64
 import hashlib
 import json
 import math
@@ -19,9 +20,12 @@ from model.checkpoint import load_network
 from model.checkpoint_files import SHIPPED
 from model.errors import InputError
 from model.frame_tracker import FrameTracker
+from model.image_file import encode_jpeg
 from model.keyframe import Keyframe
 from model.options import PropagationOptions
 from model.propagator import Propagator
+from model.run_record import RunRecord
+from plugin.shapes import encode_mask
 from serverless.call_error import CallError
 from serverless.clip_call import answer_clip
 from serverless.clip_request import VERSION
@@ -55,14 +59,14 @@ class Settings:
     def of(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """The settings of an environment; raises InputError for a number that is none."""
 
-        def number(name: str, default: float) -> float:
+        def number(name: str, default: float, least: float = 1e-9) -> float:
             text = environment.get(name) or str(default)
             try:
                 value = float(text)
             except ValueError:
                 value = math.nan
-            if not 0 < value < math.inf:
-                raise InputError(f"{name}={text!r} must be a number above 0")
+            if not least <= value < math.inf:
+                raise InputError(f"{name}={text!r} must be a number {'above 0' if least else 'of 0 or more'}")
             return value
 
         weights = environment.get("PERCLIP_WEIGHTS")
@@ -72,7 +76,7 @@ class Settings:
             environment.get("PERCLIP_DEVICE") or cls.device,
             int(number("PERCLIP_SHORT_SIDE", cls.short_side)),
             number("PERCLIP_MAX_SECONDS", cls.max_seconds),
-            number("PERCLIP_CACHE_MB", cls.cache_megabytes),
+            number("PERCLIP_CACHE_MB", cls.cache_megabytes, least=0),
         )
 
 
@@ -105,16 +109,23 @@ class PerclipFunction:
         network = load_network(settings.network, settings.weights)
         weights = settings.weights or Path(SHIPPED[settings.network])
         self._digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+        # What a state or a continued chain must come from.
+        self._identity = f"{self._digest} {settings.network} {settings.short_side}"
         self._propagator = Propagator(network, options)
         cache = BoundedCache(int(settings.cache_megabytes * 2**20))
-        self._tracks = TrackCalls(FrameTracker(network, options), self._digest, cache)
+        self._tracks = TrackCalls(FrameTracker(self._propagator.network, options), self._identity, cache)
 
     def warm_up(self) -> float:
         """Segments a few empty frames, so that the first caller does not wait longer; gives the seconds it took."""
         began = time.perf_counter()
         label_map = np.zeros((480, 854), np.uint8)
         label_map[200:300, 300:500] = 1
-        list(self._propagator.run(np.zeros((6, 480, 854, 3), np.uint8), [Keyframe(0, label_map)]))
+        frames = np.zeros((7, 480, 854, 3), np.uint8)
+        list(self._propagator.with_options(memory="spread").run(frames, [Keyframe(0, label_map)], record=RunRecord()))
+        image = base64.b64encode(encode_jpeg(frames[0], 85)).decode()
+        shape = {"type": "mask", "points": encode_mask(label_map)}
+        states = self._tracks.answer({"image": image, "shapes": [shape]})["states"]
+        self._tracks.answer({"image": image, "states": states})
         return time.perf_counter() - began
 
     def status(self) -> dict[str, Any]:
@@ -146,7 +157,7 @@ class PerclipFunction:
                 fields = an_object(_parsed(body), "the body")
                 clip, through_cvat = _clip_of(fields)
                 kind = "track" if clip is None else "clip"
-                reply = self._tracks.answer(fields) if clip is None else self._clip(clip)
+                reply = self._tracks.answer(fields) if clip is None else self._clip(clip, began)
             status, error = 200, None
         except CallError as refused:
             reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
@@ -168,8 +179,8 @@ class PerclipFunction:
             facts |= {"frames": len(reply["frames"]), "more": reply["continue"] is not None, "timing": reply["timing"]}
         return Answer(status, json.dumps(reply, separators=(",", ":"), allow_nan=False), facts)
 
-    def _clip(self, clip: Any) -> dict[str, Any]:
-        return answer_clip(self._propagator, clip, self._settings.max_seconds)
+    def _clip(self, clip: Any, began: float) -> dict[str, Any]:
+        return answer_clip(self._propagator, clip, self._identity, self._settings.max_seconds, began)
 
 
 def _parsed(body: Any) -> Any:

@@ -18,7 +18,7 @@ from plugin.shapes.polygon_track import DEFAULT_TOLERANCE
 from serverless.call_error import CallError
 from serverless.drawn_shapes import mask_to_shape, shape_points, shape_to_mask, shape_type
 from serverless.images import decode_base64_image
-from serverless.track_state import LARGEST, TrackState
+from serverless.track_state import LARGEST, TrackState, kept_points
 
 _MOST_OBJECTS = 255
 
@@ -27,27 +27,33 @@ class TrackCalls:
     """Answers tracker calls. Keeps nothing between calls but a cache, which changes no answer."""
 
     def __init__(self, tracker: FrameTracker, network: str, cache: BoundedCache):
-        """Takes a tracker, the digest of its network, and a cache."""
+        """Takes a tracker, a name of its network that no other has, and a cache."""
         self._tracker, self._network = tracker, network
         self._recall = FrameRecall(tracker, cache)
 
     def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a call with `image` and `shapes` or `states`.
+        """The answer to a call with `image` and `shapes` or `states`; where both come, a shape without a state begins.
 
         Raises:
             CallError: it cannot be answered.
         """
-        states, shapes = body.get("states"), body.get("shapes")
-        for name, items in (("states", states), ("shapes", shapes)):
+        for name in ("states", "shapes"):
+            items = body.get(name)
             if items is not None and (not isinstance(items, list) or len(items) > _MOST_OBJECTS):
                 raise CallError(f"{name} must be a list of at most {_MOST_OBJECTS} items")
+        states, shapes = body.get("states") or [], body.get("shapes") or []
         try:
             image = decode_base64_image(body.get("image"))
         except InputError as error:
             raise CallError(str(error), "bad_image") from None
-        if states:
-            return self._go_on(image, states)
-        return self._begin(image, shapes or [])
+        states = [*states, *[None] * (len(shapes) - len(states))]
+        new = [shape if state is None else None for shape, state in zip(shapes, states, strict=False)]
+        new += [None] * (len(states) - len(new))
+        begun, further = self._begin(image, new), self._go_on(image, states)
+        return {
+            name: [b if f is None else f for b, f in zip(begun[name], further[name], strict=True)]
+            for name in ("shapes", "states")
+        }
 
     def _begin(self, image: np.ndarray, shapes: Sequence[Any]) -> dict[str, Any]:
         """States of shapes that were drawn on the image; null where no shape came."""
@@ -62,12 +68,14 @@ class TrackCalls:
             if not mask.any():
                 raise CallError(f"shape {i} has no pixel inside the {width}x{height} image: draw it there", "bad_shape")
         logits = {i: drawn_logits(framing, mask) for i, mask in masks.items()}
-        small = self._recall.small_image(framing, image)
         states: list[Any] = [None] * len(shapes)
+        if not masks:
+            return {"shapes": list(shapes), "states": states}
+        small = self._recall.small_image(framing, image)
         for i in masks:
             kind, points = drawn[i]
             bare = isinstance(shapes[i], list)
-            state = TrackState(kind, height, width, 0, [] if kind == "mask" else points, (), self._network, bare)
+            state = TrackState(kind, height, width, 0, kept_points(kind, points), (), self._network, bare)
             others = _together([x for j, x in logits.items() if j != i])
             states[i] = _after(state, RememberedFrame.of(0, small, logits[i], others)).to_json()
         return {"shapes": list(shapes), "states": states}
@@ -97,7 +105,7 @@ class TrackCalls:
             previous = state.shape if state.kind == "polygon" and len(state.shape) >= 6 else None
             shape = mask_to_shape(label_map == place + 1, state.kind, DEFAULT_TOLERANCE, previous)
             if shape is not None:
-                last = [] if state.kind == "mask" else shape["points"]
+                last = kept_points(state.kind, shape["points"])
                 others = _together([x for j, x in enumerate(logits) if j != place])
                 seen = RememberedFrame.of(state.calls + 1, small, logits[place], others)
                 state = _after(replace(state, shape=last), seen)

@@ -18,6 +18,8 @@ LARGEST = 400_000
 """Characters of a state as JSON at most."""
 
 _MOST_FRAMES = 16
+_MOST_VERTICES = 500  # of a polygon to go on from
+_LARGEST_COORDINATE = 1e6
 _LARGEST_SIDE = 16384
 _REFUSAL = "start tracking this object anew from a frame on which it is drawn"
 
@@ -31,9 +33,10 @@ class TrackState:
         height: of the frames in pixels.
         width: of the frames in pixels.
         calls: answered since the object was drawn.
-        shape: points of the last shape that was seen, for what must go on from it; empty for masks.
+        shape: points of the last shape that was seen, for what must go on from it; empty for masks, and for polygons
+            with too many vertices to travel.
         memory: remembered frames, the drawn one first.
-        network: digest of the network that the logits come from.
+        network: names the network that the logits come from.
         bare: shapes travel as bare points of rectangles, as servers before 2.40 have it.
     """
 
@@ -71,7 +74,7 @@ class TrackState:
             value: JSON.
             height: of the frame that it came with.
             width: of that frame.
-            network: digest of the network of this worker.
+            network: names the network of this worker.
 
         Raises:
             CallError: it is none of ours, damaged, of another version or network, or of frames of another size.
@@ -106,10 +109,31 @@ class TrackState:
             RememberedFrame(_whole(number, 0, 2**31), *(_bytes(text) for text in (image, mask, others)))
             for number, image, mask, others in items
         )
-        shape = shape_points({"points": fields["shape"]})
+        shape = _points_of(kind, fields["shape"])
         network = str(fields["network"])[:64]
         calls = _whole(fields["calls"], 0, 2**31)
-        return cls(kind, height, width, calls, shape, memory, network, fields["bare"] is True)
+        bare = fields["bare"] is True
+        if bare and kind != "rectangle":
+            raise ValueError
+        return cls(kind, height, width, calls, shape, memory, network, bare)
+
+
+def kept_points(kind: str, points: list[float]) -> list[float]:
+    """The points of a seen shape as a state keeps them."""
+    return points if kind == "rectangle" or (kind == "polygon" and len(points) <= 2 * _MOST_VERTICES) else []
+
+
+def _points_of(kind: str, value: Any) -> list[float]:
+    """Points as `kept_points` gives them; ValueError for others."""
+    points = shape_points({"points": value})
+    fits = {
+        "mask": not points,
+        "rectangle": len(points) == 4,
+        "polygon": len(points) % 2 == 0 and len(points) not in (2, 4),
+    }
+    if not fits[kind] or kept_points(kind, points) != points or any(abs(p) > _LARGEST_COORDINATE for p in points):
+        raise ValueError
+    return points
 
 
 def _whole(value: Any, low: int, high: int) -> int:

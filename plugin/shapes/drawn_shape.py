@@ -67,6 +67,6 @@ def mask_to_points(
         return encode_mask(mask)
     if kind == "rectangle":
         return mask_to_box(mask)
-    if previous is not None:
+    if previous is not None and tolerance > 0:
         return follow_polygon(previous, mask, tolerance)
     return mask_to_polygons(mask, tolerance, holes="fill")[0]

@@ -25,6 +25,8 @@ from plugin.shapes.vertex_fit import match, refit
 
 DEFAULT_TOLERANCE = 2.0
 _STILL = 0.25  # pixels; a smaller motion of the whole polygon is not worth moving every vertex
+_MOST_VERTICES = 500  # of a polygon that is followed: time and memory grow with their square
+_MOST_CORNERS = 20_000  # of an outline that is followed; noise has more
 _SLACK = 1.05  # of the tolerance: a polygon that fits on one call fits on the next, for all rounding
 
 
@@ -47,7 +49,8 @@ def follow_polygon(
 
     Returns:
         The polygon of the mask's largest component with its holes filled, inside 0..W and 0..H; None for an empty mask.
-        When the object has changed beyond recognition, it is that of `mask_to_polygons`.
+        When the object has changed beyond recognition, or one of the two has too many vertices to be compared, it is
+        that of `mask_to_polygons`.
 
     Raises:
         InputError: the mask is not a bool or uint8 (H, W), the polygon is none, or an option is out of its range.
@@ -69,8 +72,10 @@ def follow_polygon(
 
     crop, corner = mask[top : top + height, left : left + width], (left, top)
     exact = mask_to_polygons(crop, 0, holes="fill", min_area=crop.size + 1)[0]
-    outline = Outline(oriented(np.reshape(exact, (-1, 2)) + corner, signed_area(ring)))
-    found = _follow(ring, outline, size, tolerance, min_iou)
+    found = None
+    if len(ring) <= _MOST_VERTICES and len(exact) <= 2 * _MOST_CORNERS:
+        outline = Outline(oriented(np.reshape(exact, (-1, 2)) + corner, signed_area(ring)))
+        found = _follow(ring, outline, size, tolerance, min_iou)
     if found is None:
         simple = mask_to_polygons(crop, tolerance, holes="fill", min_area=crop.size + 1, min_iou=min_iou)[0]
         found = oriented(np.reshape(simple, (-1, 2)) + corner, signed_area(ring))

@@ -1,7 +1,5 @@
 """Clip calls through the real handler."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -198,5 +196,22 @@ def test_a_continuation_of_another_chain_or_a_damaged_one_is_refused(worker, squ
     for text, code in ((state[:-2], "bad_continue"), (state.replace("reached", "reacted"), "bad_continue")):
         status, answer = worker.call(clip(squares, images, keyframes, **{"continue": text}))
         assert (status, answer["error"]["code"]) == (400, code)
-    status, answer = worker.call(clip(squares, images, [keyframe(squares, 0, a=2)], **{"continue": state}))
-    assert (status == 400 and "another" in json.dumps(answer)) or "other" in answer["error"]["message"]
+    other = Worker(Worker.settings(short_side=64))
+    for answering, drawn in ((worker, [keyframe(squares, 0, a=2)]), (other, keyframes)):
+        status, answer = answering.call(clip(squares, images, drawn, **{"continue": state}))
+        assert (status, answer["error"]["code"]) == (400, "bad_continue")
+        assert "another network" in answer["error"]["message"]
+
+
+def test_a_polygon_without_tolerance_and_a_call_without_time(worker, squares, images):
+    drawn = [keyframe(squares, 0, a=1)]
+    answer = worker.answered(clip(squares, images, drawn, output="polygon", polygon_tolerance=0, max_seconds=0))
+    assert 0 < len(answer["frames"]) < len(images) and answer["continue"]
+    assert all(shape["type"] == "polygon" for frame in answer["frames"] for shape in frame["shapes"])
+
+
+def test_many_objects_are_segmented_in_shorter_clips(worker, images):
+    shapes = [{"object": i, "type": "rectangle", "points": [i, 2, i + 20, 60]} for i in range(100)]
+    body = {"version": 1, "width": 128, "height": 96, "frames": [{"frame": 0, "image": images[0]}, {"frame": 1}]}
+    answer = worker.answered({"clip": body | {"keyframes": [{"frame": 0, "shapes": shapes}], "clip_length": 50}})
+    assert any("5 frames instead" in warning for warning in answer["warnings"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.serverless.calls import Worker, image_text, mask_shape
+from tests.serverless.calls import Worker, image_text, mask_shape, sealed, sealed_continuation
 
 _EXAMPLES = int(os.environ.get("PERCLIP_HOSTILE_BODIES", "400"))
 _SETTINGS = settings(
@@ -85,6 +85,12 @@ def paths(value, here=()):
 @given(data=st.data())
 def test_good_bodies_with_something_changed(worker, good_bodies, data):
     body = copy.deepcopy(good_bodies[data.draw(st.integers(0, len(good_bodies) - 1))])
+    changed(body, data)
+    answers(worker, json.dumps(body).encode())
+
+
+def changed(body, data):
+    """Changes a JSON document in up to three places."""
     for _ in range(data.draw(st.integers(1, 3))):
         places = [p for p in paths(body) if p]
         if not places:
@@ -100,7 +106,25 @@ def test_good_bodies_with_something_changed(worker, good_bodies, data):
             del inner[last]
         else:
             inner[last] = data.draw(_JSON)
-    answers(worker, json.dumps(body).encode())
+
+
+@_SETTINGS
+@given(data=st.data())
+def test_states_with_something_changed_and_a_right_checksum(worker, good_bodies, data):
+    body = copy.deepcopy(good_bodies[-1])
+    state = body["states"][data.draw(st.integers(0, 1))]
+    changed(state, data)
+    body["states"] = [sealed(state)]
+    answers(worker, body)
+
+
+@_SETTINGS
+@given(data=st.data())
+def test_continuations_with_something_changed_and_a_right_checksum(worker, good_bodies, data):
+    clip = good_bodies[1]["clip"]
+    content = json.loads(clip["continue"][32:])
+    changed(content, data)
+    answers(worker, {"clip": clip | {"continue": sealed_continuation(content)}})
 
 
 def test_the_worker_lives_on(worker, good_bodies):

@@ -74,11 +74,19 @@ def test_direct_callers_get_proper_statuses(address):
     answer = requests.post(address, data=b"{", headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "not_json"
     host, port = address.removeprefix("http://").split(":")
-    for header, status in (("Content-Length: 99999999999", 413), ("Content-Length: -4", 411), ("X: 1", 411)):
+    for header, status in (
+        ("Content-Length: 99999999999", 413),
+        (f"Content-Length: {'9' * 5000}", 411),
+        ("Content-Length: -4", 411),
+        ("X: 1", 411),
+    ):
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
             assert f" {status} ".encode() in connection.recv(4096)
     assert requests.get(address, timeout=60).status_code == 200
+    assert requests.head(address, timeout=60).status_code == 200
+    answer = requests.put(address, data=b"{}", timeout=60)
+    assert answer.status_code == 405 and answer.json()["error"]["code"] == "bad_http"
 
 
 def test_a_stop_finishes_the_call_and_leaves_quietly(body):

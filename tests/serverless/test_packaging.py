@@ -33,9 +33,11 @@ echo "nuctl $*" >>"$RECORD"
 if [ "$1" = get ]; then
   echo " NAMESPACE | NAME | DISPLAY NAME "
   echo "$PROJECT_ROW"
+elif [ "$1" = version ]; then
+  printf 'Client version:\nLabel: %s, OS: linux\n' "${NUCTL_VERSION:-1.13.0}"
 fi
 """
-TOOLS = ("bash", "cat", "chmod", "cp", "dirname", "env", "find", "grep", "ls", "mkdir", "mktemp", "rm")
+TOOLS = ("bash", "cat", "chmod", "cp", "dirname", "env", "find", "grep", "head", "ls", "mkdir", "mktemp", "rm", "sort")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -191,7 +193,7 @@ class Bench:
     def changes(self) -> list[str]:
         """The calls of nuctl and docker that change something."""
         calls = self.record.read_text(encoding="utf-8").splitlines()
-        return [c for c in calls if not re.match(r"docker (info|network inspect)|nuctl get ", c)]
+        return [c for c in calls if not re.match(r"docker (info|network inspect)|nuctl (get|version)", c)]
 
 
 @pytest.fixture
@@ -326,6 +328,7 @@ def with_settings(**settings: str) -> Callable[[Bench], None]:
         (("gpu",), with_settings(RUNTIMES="runc"), ["NVIDIA Container Toolkit"]),
         (("cpu", "--network", "other"), without(), ["no docker network other"]),
         (("gpu", "--network", "other"), with_settings(RUNTIMES=""), ["no docker network other", "NVIDIA Container"]),
+        (("cpu",), with_settings(NUCTL_VERSION="1.11.24"), ["nuctl is 1.11.24: Python 3.11 needs 1.12.8"]),
         ((), without(), ["say which twin"]),
         (("tpu",), without(), ["no such argument: tpu"]),
         (("gpu", "--network"), without(), ["--network needs a value"]),

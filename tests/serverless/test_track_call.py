@@ -10,7 +10,7 @@ import pytest
 from model.metrics import region_similarity
 from plugin.shapes import decode_mask, mask_to_polygons, polygons_to_mask
 from serverless.track_state import LARGEST
-from tests.serverless.calls import HEIGHT, WIDTH, Worker, image_text, mask_shape
+from tests.serverless.calls import HEIGHT, WIDTH, Worker, image_text, mask_shape, sealed
 
 
 def box_of(mask):
@@ -35,6 +35,12 @@ def go_on(worker, image, states):
     answer = worker.answered({"image": image, "shapes": [None] * len(states), "states": states})
     assert len(answer["shapes"]) == len(answer["states"]) == len(states)
     return answer["shapes"], answer["states"]
+
+
+def sides(polygon):
+    """Start and end of each side of a polygon."""
+    corners = np.reshape(polygon, (-1, 2))
+    return zip(corners, np.roll(corners, -1, axis=0), strict=True)
 
 
 def as_mask(shape):
@@ -108,7 +114,7 @@ def test_servers_before_2_40_send_and_get_bare_points(worker, squares, images):
     assert isinstance(points, list) and len(points) == 4 and np.abs(np.array(points) - box).max() < 12
 
 
-@pytest.mark.parametrize("size", [(1, 1), (7, 3), (31, 400), (1080, 1919)])
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (31, 400), (1, 700), (16384, 1), (1080, 1919)])
 def test_odd_sizes(worker, size):
     height, width = size
     random = np.random.default_rng(0)
@@ -154,14 +160,11 @@ def test_a_tampered_truncated_or_foreign_state_is_refused(worker, squares, image
 
 
 def test_a_state_with_a_right_checksum_and_wrong_content_is_refused(worker, squares, images):
-    from serverless.track_state import _checksum
-
     (state,) = init(worker, images[0], [drawn(squares, "mask")])
     for place, content in ((1, b"no image"), (2, b"no logits"), (2, base64.b64decode(state["memory"][0][2])[:20])):
         memory = copy.deepcopy(state["memory"])
         memory[0][place] = base64.b64encode(content).decode()
-        forged = {k: v for k, v in (state | {"memory": memory}).items() if k != "sum"}
-        forged["sum"] = _checksum(forged)
+        forged = sealed(state | {"memory": memory})
         status, answer = worker.call({"image": images[1], "shapes": [None], "states": [forged]})
         assert status == 400 and answer["error"]["code"] == "bad_state"
 
@@ -170,6 +173,49 @@ def test_a_state_of_another_size_or_network_is_refused(worker, squares, images):
     states = init(worker, images[0], [drawn(squares, "mask")])
     status, answer = worker.call({"image": image_text(squares.frames[1][:90]), "states": states})
     assert status == 400 and "128x96" in answer["error"]["message"]
+    status, answer = Worker(Worker.settings(short_side=64)).call({"image": images[1], "states": states})
+    assert status == 400 and "another network" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("polygon", {"shape": [1.0, 2.0, 3.0]}),
+        ("polygon", {"shape": [1.0, 2.0, 3.0, 4.0]}),
+        ("polygon", {"shape": [0, 0, 5e6, 0, 5, 5]}),
+        ("polygon", {"shape": [0, 0, 9, 0, 5, 5] * 500}),
+        ("polygon", {"bare": True}),
+        ("mask", {"bare": True}),
+        ("mask", {"shape": [1, 2]}),
+        ("mask", {"kind": "rectangle"}),
+        ("rectangle", {"shape": []}),
+        ("rectangle", {"kind": "polygon"}),
+    ],
+)
+def test_a_forged_state_of_the_wrong_form_is_refused(worker, squares, images, kind, fields):
+    (state,) = init(worker, images[0], [drawn(squares, kind)])
+    status, answer = worker.call({"image": images[1], "shapes": [None], "states": [sealed(state | fields)]})
+    assert status == 400 and answer["error"]["code"] == "bad_state"
+
+
+def test_where_both_lists_come_a_shape_without_a_state_begins(worker, squares, images):
+    (state,) = init(worker, images[0], [drawn(squares, "mask")])
+    new = drawn(squares, "polygon", 1, 2)
+    answer = worker.answered({"image": images[1], "shapes": [None, new, None], "states": [state, None]})
+    assert answer["shapes"][1:] == [new, None] and answer["states"][2] is None
+    alone, _ = go_on(worker, images[1], [state])
+    assert answer["shapes"][0] == alone[0]
+    shapes, _ = go_on(worker, images[2], answer["states"])
+    assert region_similarity(as_mask(shapes[1]), squares.labels[2] == 2) > 0.7
+
+
+def test_a_polygon_of_very_many_vertices_is_followed_in_a_small_state(worker, squares, images):
+    polygon = drawn(squares, "polygon")["points"]
+    dense = np.concatenate([np.linspace(a, b, 5000, endpoint=False) for a, b in sides(polygon)]).ravel().tolist()
+    (state,) = init(worker, images[0], [{"type": "polygon", "points": dense}])
+    assert len(json.dumps(state)) <= LARGEST
+    (shape,), _ = go_on(worker, images[1], [state])
+    assert len(shape["points"]) < 200 and region_similarity(as_mask(shape), squares.labels[1] == 1) > 0.7
 
 
 @pytest.mark.parametrize(
