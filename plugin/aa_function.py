@@ -95,7 +95,7 @@ class PerclipTracker:
         """
         try:
             pixels = to_rgb(image)
-        except InputError as error:
+        except (ValueError, OSError) as error:
             raise BadFunctionError(f"the image cannot be read: {error}") from None
         framing = self._tracker.framing(*pixels.shape[:2])
         return PreparedImage(pixels, framing, self._recall.small_image(framing, pixels))

@@ -223,3 +223,14 @@ def test_other_types_are_refused(agent, squares):
     shape = agent_driver_tracking.cvataa.TrackableShape(type="ellipse", points=box_of(squares.labels[0] == 1))
     with pytest.raises(BadFunctionError, match="ellipse"):
         function.init_tracking_state(None, function.preprocess_image(None, agent.images[0]), shape)
+
+
+def test_an_image_of_another_size_or_of_no_known_kind_is_refused_with_a_reason(agent, squares):
+    function = agent_driver_tracking.worker_current_function()
+    shape = agent_driver_tracking.cvataa.TrackableShape(type="rectangle", points=box_of(squares.labels[0] == 1))
+    state = function.init_tracking_state(None, function.preprocess_image(None, agent.images[0]), shape)
+    for size in ((128, 95), (256, 192)):
+        with pytest.raises(BadFunctionError, match="128x96 pixels and cannot be followed"):
+            function.track(None, function.preprocess_image(None, agent.images[1].resize(size)), state)
+    with pytest.raises(BadFunctionError, match="cannot be read"):
+        function.preprocess_image(None, Image.new("F", (128, 96)))
