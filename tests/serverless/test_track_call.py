@@ -211,7 +211,7 @@ def test_where_both_lists_come_a_shape_without_a_state_begins(worker, squares, i
 
 def test_a_polygon_of_very_many_vertices_is_followed_in_a_small_state(worker, squares, images):
     polygon = drawn(squares, "polygon")["points"]
-    dense = np.concatenate([np.linspace(a, b, 5000, endpoint=False) for a, b in sides(polygon)]).ravel().tolist()
+    dense = np.concatenate([np.linspace(a, b, 15_000, endpoint=False) for a, b in sides(polygon)]).ravel().tolist()
     (state,) = init(worker, images[0], [{"type": "polygon", "points": dense}])
     assert len(json.dumps(state)) <= LARGEST
     (shape,), _ = go_on(worker, images[1], [state])
