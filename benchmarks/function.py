@@ -7,8 +7,6 @@ Linux. Writes function.json.
 """
 
 import argparse
-import base64
-import io
 import json
 import os
 import subprocess
@@ -24,6 +22,7 @@ import numpy as np
 import requests
 from PIL import Image
 
+from benchmarks.function_calls import answer, image_text
 from model.checkpoint import load_network
 from model.command_line import Parser, run_program
 from model.keyframe import Keyframe
@@ -65,7 +64,7 @@ def _tracker_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]
     for size, (height, width) in _SIZES.items():
         sample = render_sample(Path("out/function-benchmark") / size, frames=8, height=height, width=width)
         with open_source(sample.video) as source:
-            images = [_image_text(frame, "PNG") for frame in source[:]]
+            images = [image_text(frame, "PNG") for frame in source[:]]
         mask = np.array(Image.open(sample.masks[0])) == 1
         for objects in (1, 5):
             shapes = [{"type": "mask", "points": encode_mask(np.roll(mask, 7 * i, 1))} for i in range(objects)]
@@ -79,20 +78,14 @@ def _tracker_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]
 
 def _track(function: PerclipFunction, images: list[str], shapes: list[dict[str, Any]], calls: int) -> float:
     """Median milliseconds of a continuing call."""
-    states = _answer(function, {"image": images[0], "shapes": shapes, "states": []})["states"]
+    states = answer(function, {"image": images[0], "shapes": shapes, "states": []})["states"]
     times = []
     for i in range(calls + 3):
         body = json.dumps({"image": images[1 + i % 7], "shapes": [None] * len(states), "states": states}).encode()
         began = time.perf_counter()
-        states = _answer(function, body)["states"]
+        states = answer(function, body)["states"]
         times.append(time.perf_counter() - began)
     return round(1000 * median(times[3:]), 1)  # memory has filled up by then
-
-
-def _answer(function: PerclipFunction, body: Any) -> dict[str, Any]:
-    answer = function.answer("POST", body)
-    assert answer.status == 200, answer.body
-    return json.loads(answer.body)
 
 
 def _clip_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -102,7 +95,7 @@ def _clip_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     label_map = np.array(Image.open(sample.masks[0]))
     keyframe = Keyframe(0, label_map)
     shapes = [{"object": o, "type": "mask", "points": p} for o, p in encode_label_map(label_map).items()]
-    sent = [{"frame": i, "image": _image_text(frame, "JPEG")} for i, frame in enumerate(frames)]
+    sent = [{"frame": i, "image": image_text(frame, "JPEG")} for i, frame in enumerate(frames)]
     clip = {"version": 1, "width": 854, "height": 480, "frames": sent, "keyframes": [{"frame": 0, "shapes": shapes}]}
     propagator = Propagator(load_network("perclip-lite"), PropagationOptions(device=arguments.device, memory="spread"))
     server = subprocess.Popen(
@@ -149,24 +142,18 @@ def _chain(address: str, clip: dict[str, Any]) -> dict[str, float]:
     timing: dict[str, float] = {}
     body = {"clip": clip}
     while True:
-        answer = requests.post(address, json=body, timeout=120).json()
-        for name, seconds in answer["timing"].items():
+        reply = requests.post(address, json=body, timeout=120).json()
+        for name, seconds in reply["timing"].items():
             timing[name] = timing.get(name, 0.0) + seconds
-        if answer["continue"] is None:
+        if reply["continue"] is None:
             return timing
-        body = {"clip": clip | {"continue": answer["continue"]["state"]}}
+        body = {"clip": clip | {"continue": reply["continue"]["state"]}}
 
 
 def _seconds(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def _image_text(frame: np.ndarray, format: str) -> str:
-    file = io.BytesIO()
-    Image.fromarray(frame).save(file, format)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 if __name__ == "__main__":

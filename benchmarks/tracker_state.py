@@ -6,16 +6,14 @@ Writes tracker_state.csv (J&F per sequence, resumed where it ended) and tracker_
 """
 
 import argparse
-import base64
-import io
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.function_calls import answer, image_text
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
 from model.command_line import Parser, run_program
@@ -86,19 +84,19 @@ def tracked(function: PerclipFunction, task: Task) -> tuple[SequenceScore, int]:
     scores, largest = [], 0
     keyframes = {k.index: k for k in task.keyframes}
     for index, frame in enumerate(sequence.frames):
-        image = _png(frame)
+        image = image_text(frame)
         label_map = np.zeros(frame.shape[:2], np.uint8)
         if states:
-            answer = _answer(function, {"image": image, "shapes": [None] * len(states), "states": states})
-            states = answer["states"]
-            for obj, shape in zip(objects, answer["shapes"], strict=True):
+            reply = answer(function, {"image": image, "shapes": [None] * len(states), "states": states})
+            states = reply["states"]
+            for obj, shape in zip(objects, reply["shapes"], strict=True):
                 if shape is not None:
                     label_map[decode_mask(shape["points"], *label_map.shape)] = obj
         scores += score_frame(sequence, FrameResult(index, label_map, {}, False), task.scored.get(index, ()))
         if index in keyframes:
             drawn = keyframes[index]
             shapes = [{"type": "mask", "points": encode_mask(drawn.label_map == obj)} for obj in drawn.objects]
-            states = states + _answer(function, {"image": image, "shapes": shapes, "states": []})["states"]
+            states = states + answer(function, {"image": image, "shapes": shapes, "states": []})["states"]
             objects += drawn.objects
         largest = max([largest, *(len(json.dumps(state)) for state in states)])
     return SequenceScore(sequence.name, tuple(scores), len(sequence.frames), 0.0, 0.0), largest
@@ -124,20 +122,6 @@ def markdown(rows: Sequence[dict[str, str]]) -> str:
     means = [f"**{np.mean([float(found[name, way]['J&F']) for name in names]):.4f}**" for way in ways]
     lines += [f"| mean | {' | '.join(means)} | |", "", f"Weights: {rows[0]['weights']}."]
     return "\n".join(lines) + "\n"
-
-
-def _answer(function: PerclipFunction, body: dict[str, object]) -> dict[str, list]:
-    answer = function.answer("POST", body)
-    reply = json.loads(answer.body)
-    if answer.status != 200:
-        raise RuntimeError(reply["error"]["message"])
-    return reply
-
-
-def _png(frame: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(frame).save(file, "PNG", compress_level=1)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 if __name__ == "__main__":

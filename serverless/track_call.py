@@ -102,7 +102,7 @@ class TrackCalls:
         logits = self._tracker.segment(framing, frame, memories)
         label_map = frame_label_map(framing, logits)
         for place, (i, state) in enumerate(known.items()):
-            previous = state.shape if state.kind == "polygon" and len(state.shape) >= 6 else None
+            previous = (state.shape or None) if state.kind == "polygon" else None
             shape = mask_to_shape(label_map == place + 1, state.kind, DEFAULT_TOLERANCE, previous)
             if shape is not None:
                 last = kept_points(state.kind, shape["points"])

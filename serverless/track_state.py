@@ -10,6 +10,8 @@ from typing import Any
 from model.errors import InputError
 from model.remembered_frames import RememberedFrame
 from plugin.shapes.drawn_shape import SHAPE_TYPES
+from plugin.shapes.polygon import polygons_to_mask
+from plugin.shapes.polygon_track import MOST_VERTICES
 from serverless.call_error import CallError
 from serverless.drawn_shapes import shape_points
 
@@ -18,8 +20,6 @@ LARGEST = 400_000
 """Characters of a state as JSON at most."""
 
 _MOST_FRAMES = 16
-_MOST_VERTICES = 500  # of a polygon to go on from
-_LARGEST_COORDINATE = 1e6
 _LARGEST_SIDE = 16384
 _REFUSAL = "start tracking this object anew from a frame on which it is drawn"
 
@@ -120,19 +120,16 @@ class TrackState:
 
 def kept_points(kind: str, points: list[float]) -> list[float]:
     """The points of a seen shape as a state keeps them."""
-    return points if kind == "rectangle" or (kind == "polygon" and len(points) <= 2 * _MOST_VERTICES) else []
+    return points if kind == "rectangle" or (kind == "polygon" and len(points) <= 2 * MOST_VERTICES) else []
 
 
 def _points_of(kind: str, value: Any) -> list[float]:
-    """Points as `kept_points` gives them; ValueError for others."""
+    """Points as `kept_points` gives them; ValueError or InputError for others."""
     points = shape_points({"points": value})
-    fits = {
-        "mask": not points,
-        "rectangle": len(points) == 4,
-        "polygon": len(points) % 2 == 0 and len(points) not in (2, 4),
-    }
-    if not fits[kind] or kept_points(kind, points) != points or any(abs(p) > _LARGEST_COORDINATE for p in points):
+    if kept_points(kind, points) != points or (kind == "rectangle" and len(points) != 4):
         raise ValueError
+    if kind == "polygon" and points:
+        polygons_to_mask([points], 0, 0)  # refuses what is no polygon
     return points
 
 

@@ -24,8 +24,10 @@ from plugin.shapes.ring import nearest_edges, oriented, signed_area
 from plugin.shapes.vertex_fit import match, refit
 
 DEFAULT_TOLERANCE = 2.0
+MOST_VERTICES = 500
+"""Of a polygon that is followed: time and memory grow with their square."""
+
 _STILL = 0.25  # pixels; a smaller motion of the whole polygon is not worth moving every vertex
-_MOST_VERTICES = 500  # of a polygon that is followed: time and memory grow with their square
 _MOST_CORNERS = 20_000  # of an outline that is followed; noise has more
 _SLACK = 1.05  # of the tolerance: a polygon that fits on one call fits on the next, for all rounding
 
@@ -73,7 +75,7 @@ def follow_polygon(
     crop, corner = mask[top : top + height, left : left + width], (left, top)
     exact = mask_to_polygons(crop, 0, holes="fill", min_area=crop.size + 1)[0]
     found = None
-    if len(ring) <= _MOST_VERTICES and len(exact) <= 2 * _MOST_CORNERS:
+    if len(ring) <= MOST_VERTICES and len(exact) <= 2 * _MOST_CORNERS:
         outline = Outline(oriented(np.reshape(exact, (-1, 2)) + corner, signed_area(ring)))
         found = _follow(ring, outline, size, tolerance, min_iou)
     if found is None:
