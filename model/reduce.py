@@ -5,14 +5,16 @@ sequences overlap: the IoU over all frames between them, taken together, is at l
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from model.errors import InputError
 from model.keyframe import Keyframe
-from model.propagator import Propagator
+
+if TYPE_CHECKING:
+    from model.propagator import Propagator
 
 LEAST_IOU = 0.5
 """Of two sequences that are one object (Propose-Reduce, ICCV 2021)."""
@@ -51,7 +53,7 @@ class Reduction(NamedTuple):
 
 
 def reduce(
-    propagator: Propagator,
+    propagator: "Propagator",
     frames: Sequence[np.ndarray],
     keyframes: Sequence[Keyframe],
     kinds: Mapping[Mask, Hashable] | None = None,
@@ -120,7 +122,7 @@ def _together(label_map: np.ndarray, masks: Mapping[int, np.ndarray]) -> tuple[l
 
 
 def _compare(
-    propagator: Propagator, frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
+    propagator: "Propagator", frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
 ) -> tuple[np.ndarray, np.ndarray]:
     """Propagates two keyframes to one another.
 

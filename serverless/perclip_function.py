@@ -139,6 +139,7 @@ class PerclipFunction:
             "device": str(self._propagator.device),
             "dtype": str(self._propagator.dtype).removeprefix("torch."),
             "max_seconds": self._settings.max_seconds,
+            "short_side": self._settings.short_side,
         }
 
     def answer(self, method: str, body: Any) -> Answer:

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from model.command_line import Parser, run_program
 
-_COMMANDS = ("propagate", "train", "serve", "models", "sample")
+_COMMANDS = ("propagate", "cvat", "train", "serve", "models", "sample")
 
 
 class _Parser(Parser):

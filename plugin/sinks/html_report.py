@@ -1,6 +1,5 @@
 """One self-contained web page about a run."""
 
-import base64
 import io
 import os
 from collections.abc import Iterable, Mapping
@@ -12,8 +11,8 @@ from PIL import Image
 
 from model.errors import InputError
 from model.result import FrameResult
-from plugin.sinks.atomic_write import atomic_write
 from plugin.sinks.doubt import Doubt, most_doubtful
+from plugin.sinks.html_page import data_uri, facts_table, write_page
 from plugin.sinks.overlay import draw_overlay
 from plugin.sinks.palette import PALETTE
 from plugin.sources.frame_source import FrameSource
@@ -21,17 +20,6 @@ from plugin.sources.frame_source import FrameSource
 _DOUBTFUL = 20
 _THUMBNAIL = (240, 240)  # box in pixels
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-img { max-width: 100%; height: auto; border-radius: 6px; vertical-align: middle; }
-table { border-collapse: collapse; }
-th, td { text-align: left; padding: .35rem 1.2rem .35rem .4rem; border-bottom: 1px solid var(--line); }
-thead th { background: var(--soft); }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-"""
 
 
 def write_html_report(
@@ -66,26 +54,12 @@ def write_html_report(
     doubts = most_doubtful(records, _DOUBTFUL)
     thumbnails = _thumbnails(records, {doubt.index for doubt in doubts}, source)
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        _facts_table(facts),
+        facts_table(facts),
         *(_picture(caption, Path(file)) for caption, file in pictures.items()),
         _doubt_table(doubts, thumbnails, object_names),
         _links(files, path.parent),
     ]
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body>\n</html>\n"
-    )
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _facts_table(facts: Mapping[str, str]) -> str:
-    rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>\n" for k, v in facts.items())
-    return f"<table>\n{rows}</table>" if rows else ""
+    write_page(path, title, parts)
 
 
 def _picture(caption: str, file: Path) -> str:
@@ -96,7 +70,7 @@ def _picture(caption: str, file: Path) -> str:
     kind = _TYPES.get(file.suffix.lower())
     if kind is None:
         raise InputError(f"{file}: the report shows PNG, JPEG and WebP pictures only")
-    return f'<h2>{escape(caption)}</h2>\n<img src="{_data_uri(content, kind)}" alt="{escape(caption)}">'
+    return f'<h2>{escape(caption)}</h2>\n<img src="{data_uri(content, kind)}" alt="{escape(caption)}">'
 
 
 def _doubt_table(doubts: list[Doubt], thumbnails: Mapping[int, bytes], object_names: Mapping[int, str]) -> str:
@@ -104,7 +78,7 @@ def _doubt_table(doubts: list[Doubt], thumbnails: Mapping[int, bytes], object_na
         return ""
     rows = []
     for doubt in doubts:
-        uri = _data_uri(thumbnails[doubt.index], "image/jpeg")
+        uri = data_uri(thumbnails[doubt.index], "image/jpeg")
         name = object_names.get(doubt.object_id, f"object {doubt.object_id}")
         rows.append(
             f'<tr><td><img src="{uri}" alt="frame {doubt.index}"></td><td class="number">{doubt.index}</td>'
@@ -133,7 +107,3 @@ def _thumbnails(records: Iterable[FrameResult], wanted: set[int], source: FrameS
             picture.save(content, "JPEG", quality=85)
             thumbnails[record.index] = content.getvalue()
     return thumbnails
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

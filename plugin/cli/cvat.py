@@ -1,0 +1,369 @@
+"""Propagates keyframes in whole tasks, jobs and projects on a CVAT server.
+
+What people have drawn are the keyframes; every other frame is filled. Nothing that Perclip did not write itself is
+changed or deleted. After corrections the same command computes the stretches beside them anew, and nothing else.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.config import NETWORKS
+from model.errors import InputError, PerclipError
+from model.options import DIRECTIONS, DTYPES, PropagationOptions
+from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
+
+if TYPE_CHECKING:
+    from plugin.cvat.engine import Engine
+    from plugin.cvat.server import Server
+    from plugin.cvat.task_run import TaskOutcome
+
+HELP = "propagate whole tasks and projects on a CVAT server"
+EXAMPLES = """\
+`perclip cvat COMMAND --help` explains a command with examples.
+"""
+_EXAMPLES = {
+    "propagate": """\
+examples:
+  export CVAT_ACCESS_TOKEN=...
+  perclip cvat propagate --url https://cvat.example.org --task 12
+  perclip cvat propagate --url https://cvat.example.org --task 12 --dry-run
+  perclip cvat propagate --url https://cvat.example.org --job 7,8 --label horse --frames 0-199
+  perclip cvat propagate --url https://cvat.example.org --project 3 --subset train --report night.html
+  perclip cvat propagate --url https://cvat.example.org --project 3 --function-url http://gpu1:8070,http://gpu2:8070
+  perclip cvat propagate --url https://cvat.example.org --project 3 --propose detector
+
+Run it again after a crash, or after people have corrected frames: it goes on, or repairs what lies beside the
+corrections. Exit codes: 0 done, 2 bad input or a task failed, 130 interrupted.
+""",
+    "review": """\
+examples:
+  perclip cvat review --url https://cvat.example.org --task 12 --report review.html
+""",
+    "undo": """\
+examples:
+  perclip cvat undo --url https://cvat.example.org --task 12 --dry-run
+  perclip cvat undo --url https://cvat.example.org --task 12
+""",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The commands behind `perclip cvat`."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, what, add, run in (
+        ("propagate", "fill tasks from their keyframes", _add_propagate, _propagate),
+        ("review", "list the doubtful frames of a task", _add_review, _review),
+        ("undo", "take back what was written and not touched since", _add_undo, _undo),
+    ):
+        sub = commands.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}.",
+            epilog=_EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_server(sub)
+        add(sub)
+        sub.set_defaults(run_cvat=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run one of the commands; raises PerclipError."""
+    arguments.run_cvat(arguments)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    server = parser.add_argument_group("server")
+    server.add_argument("--url", required=True, help="address of the CVAT server")
+    server.add_argument(
+        "--access-token", metavar="@FILE", help="file with an access token (default: environment CVAT_ACCESS_TOKEN)"
+    )
+    server.add_argument("--user", metavar="NAME", help="log in by password, from CVAT_PASSWORD or asked for")
+    server.add_argument("--organization", metavar="SLUG", help="short name of the organisation")
+    server.add_argument("--insecure", action="store_true", help="accept any certificate")
+    server.add_argument("--journal", type=Path, metavar="DIR", help="where journals are kept (default: user state)")
+    server.add_argument("--cache", type=Path, metavar="DIR", help="where images are kept (default: user cache)")
+    server.add_argument("--cache-gb", type=float, default=10.0, metavar="N", help="size of that (default 10)")
+
+
+def _add_propagate(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to propagate")
+    what.add_argument("--task", type=_ids, default=[], metavar="ID,...", help="tasks")
+    what.add_argument("--job", type=_ids, default=[], metavar="ID,...", help="jobs: only these of their tasks")
+    what.add_argument("--project", type=_ids, default=[], metavar="ID,...", help="all tasks of projects")
+    what.add_argument("--subset", metavar="NAME", help="of a project: only tasks of this subset")
+    what.add_argument("--name", metavar="TEXT", help="of a project: only tasks with this in their name")
+    what.add_argument("--state", type=_words, default=[], metavar="STATE,...", help="only jobs in these states")
+    what.add_argument("--stage", type=_words, default=[], metavar="STAGE,...", help="only jobs at these stages")
+    what.add_argument("--limit", type=int, metavar="N", help="at most so many tasks")
+    what.add_argument("--label", type=_words, default=[], metavar="NAME,...", help="only objects of these labels")
+    what.add_argument("--frames", type=_ranges, default=[], metavar="A-B,...", help="write only to these frames")
+    what.add_argument("--rectangles", action="store_true", help="rectangles are keyframes too (found by GrabCut)")
+    what.add_argument(
+        "--propose", choices=("detector",), help="shapes that a detector wrote are keyframes too, on a few frames"
+    )
+    what.add_argument("--proposals", type=int, default=5, metavar="K", help="on how many frames (default 5)")
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--direction", choices=DIRECTIONS, default="both", help="from the keyframes (default both)")
+    how.add_argument("--max-gap", type=int, metavar="N", help="only frames this near to a keyframe")
+    how.add_argument("--min-confidence", type=float, default=0.0, metavar="C", help="leave out masks below it, 0..1")
+    how.add_argument("--clip-length", type=int, default=5, metavar="L", help="5 is accurate, 25 is fast (default 5)")
+    how.add_argument("--short-side", type=int, default=480, metavar="PIXELS", help="of the network's input")
+    how.add_argument(
+        "--memory",
+        choices=("every", "spread"),
+        default="every",
+        help="spread: constant memory and time per frame, for long videos (default every)",
+    )
+    how.add_argument("--model", choices=sorted(NETWORKS), default="perclip-lite", help="default perclip-lite")
+    how.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
+    how.add_argument("--dtype", choices=DTYPES, default="auto", help="number format of the network")
+    how.add_argument(
+        "--function-url", type=_words, default=[], metavar="URL,...", help="compute there instead of here, side by side"
+    )
+
+    output = parser.add_argument_group("what to write")
+    output.add_argument("--dry-run", action="store_true", help="write nothing to the server; make the report")
+    output.add_argument(
+        "--output", choices=OUTPUTS, default="as-drawn", help="shapes of each frame, or polygon tracks (track)"
+    )
+    output.add_argument("--tolerance", type=float, default=2.0, metavar="PIXELS", help="of polygons (default 2)")
+    output.add_argument("--review", choices=REVIEWS, default="none", help="mark doubtful frames in CVAT")
+    output.add_argument("--review-label", metavar="NAME", help="label of the tags (default: the first for tags)")
+    output.add_argument("--doubt", type=float, default=0.5, metavar="C", help="confidence below which (default 0.5)")
+    output.add_argument("--report", type=Path, metavar="FILE", help="HTML page (default perclip-report-DATE.html)")
+
+
+def _add_review(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", type=_ids, required=True, metavar="ID,...", help="tasks")
+    parser.add_argument("--doubt", type=float, default=0.5, metavar="C", help="confidence below which (default 0.5)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page with pictures too")
+
+
+def _add_undo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", type=_ids, required=True, metavar="ID,...", help="tasks")
+    parser.add_argument("--dry-run", action="store_true", help="only count")
+
+
+def _propagate(arguments: argparse.Namespace) -> None:
+    settings = _settings(arguments)
+    options = PropagationOptions(
+        clip_length=arguments.clip_length,
+        short_side=arguments.short_side or None,
+        memory=arguments.memory,
+        device=arguments.device,
+        dtype=arguments.dtype,
+    )
+    if not arguments.task and not arguments.job and not arguments.project:
+        raise InputError("what is to be propagated? Give --task, --job or --project")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise InputError(f"--limit {arguments.limit}: give 1 or more")
+    report = arguments.report or Path(time.strftime("perclip-report-%Y%m%d-%H%M%S.html"))
+
+    from plugin.cvat.bulk import BulkRun, TargetFilter, find_targets
+    from plugin.cvat.bulk_report import write_bulk_report
+    from plugin.cvat.chunk_store import prune
+
+    chosen = TargetFilter(arguments.subset, arguments.name, arguments.state, arguments.stage, arguments.limit)
+    began = time.perf_counter()
+    cache, journals = _folders(arguments)
+    with _server(arguments) as server:
+        targets = find_targets(server, arguments.task, arguments.job, arguments.project, chosen)
+        prune(cache, int(arguments.cache_gb * 2**30))
+        parallel = max(1, len(arguments.function_url))
+        engine = _engine(arguments, options)
+        bulk = BulkRun(server, engine, parallel, settings, chosen, cache, journals, arguments.dry_run)
+        outcomes = bulk.run(targets)
+        facts = {
+            "server": server.url,
+            "tasks": str(len(outcomes)),
+            "frames": str(sum(o.frames for o in outcomes)),
+            "seconds": f"{time.perf_counter() - began:.1f}",
+            **({"dry run": "nothing was written to the server"} if arguments.dry_run else {}),
+        }
+        write_bulk_report(report, "Perclip: propagated tasks", outcomes, _link(server), facts)
+        _print(outcomes, _link(server), arguments.doubt, arguments.dry_run)
+    print(f"report: {report}")
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        raise PerclipError(
+            failed[0].error if len(outcomes) == 1 else f"{len(failed)} of {len(outcomes)} tasks failed, see above"
+        )
+
+
+def _review(arguments: argparse.Namespace) -> None:
+    from plugin.cvat.bulk_report import write_bulk_report
+    from plugin.cvat.review import review_task
+    from plugin.cvat.task_layout import read_task
+
+    cache, journals = _folders(arguments)
+    outcomes = []
+    with _server(arguments) as server:
+        for task in arguments.task:
+            layout = read_task(server, task)
+            with _journal(journals, server, task, read_only=True) as journal:
+                outcomes.append(review_task(server, journal, layout, cache, arguments.doubt))
+        for outcome in outcomes:
+            if not outcome.pictures:
+                print(f"task {outcome.task}: nothing below {arguments.doubt:g} that nobody has touched")
+            for picture in outcome.pictures:
+                doubt = picture.doubt
+                name = outcome.names[doubt.group]
+                print(f"{doubt.confidence:.2f}  {name:24} {_link(server)(outcome, doubt.frame)}")
+        if arguments.report is not None:
+            write_bulk_report(arguments.report, "Perclip: frames to look at", outcomes, _link(server), {})
+            print(f"report: {arguments.report}")
+
+
+def _undo(arguments: argparse.Namespace) -> None:
+    from plugin.cvat.errors import CvatError
+    from plugin.cvat.task_layout import read_task
+    from plugin.cvat.undo import undo_task
+
+    _, journals = _folders(arguments)
+    with _server(arguments) as server:
+        for task in arguments.task:
+            deleted = kept = 0
+            with _journal(journals, server, task, read_only=arguments.dry_run) as journal:
+                for job in sorted({item.job for item in journal.items()}):
+                    try:
+                        layout = read_task(server, task, [job])
+                    except CvatError as error:
+                        if error.status != 404:
+                            raise
+                        print(f"task {task}: job {job} is no more")
+                        continue
+                    undone = undo_task(server, journal, layout, arguments.dry_run)
+                    deleted, kept = deleted + undone.deleted, kept + undone.kept
+            verb = "would be deleted" if arguments.dry_run else "deleted"
+            print(f"task {task}: {deleted} of Perclip's own {verb}, {kept} kept that people have touched")
+
+
+def _server(arguments: argparse.Namespace) -> "Server":
+    from plugin.cvat.login import read_login
+    from plugin.cvat.server import Server
+
+    login = read_login(
+        arguments.url, arguments.access_token, arguments.user, arguments.organization, not arguments.insecure
+    )
+    return Server(login)
+
+
+def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Callable[[], Engine]":
+    """Makes the engine once, when it is first asked for."""
+    from functools import cache
+    from threading import Lock
+
+    from plugin.cvat.engine import LocalEngine
+
+    lock = Lock()
+
+    @cache
+    def made() -> "Engine":
+        if not arguments.function_url:
+            return LocalEngine(arguments.model, arguments.weights, options)
+        from plugin.cvat.function_engine import FunctionEngine
+
+        return FunctionEngine(arguments.function_url, options.clip_length)
+
+    def engine() -> "Engine":
+        with lock:
+            return made()
+
+    return engine
+
+
+def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
+    from plugin.cvat.chunk_store import cache_folder
+    from plugin.cvat.journal import journal_folder
+
+    return arguments.cache or cache_folder(), arguments.journal or journal_folder()
+
+
+def _journal(folder: Path, server: "Server", task: int, read_only: bool):
+    from plugin.cvat.journal import Journal, journal_path
+
+    path = journal_path(folder, server.url, task)
+    if not path.exists():
+        raise InputError(f"task {task}: Perclip has written nothing here, as far as {path} tells; check --journal")
+    return Journal(path, read_only=read_only)
+
+
+def _link(server: "Server") -> "Callable[[TaskOutcome, int], str]":
+    def link(outcome: "TaskOutcome", frame: int) -> str:
+        jobs = outcome.layout.jobs_with(frame) if outcome.layout else []
+        return server.frame_link(outcome.task, jobs[0].id if jobs else 0, frame)
+
+    return link
+
+
+def _print(
+    outcomes: "Sequence[TaskOutcome]", link: "Callable[[TaskOutcome, int], str]", below: float, dry: bool
+) -> None:
+    for outcome in outcomes:
+        written = outcome.written
+        verb = "would be written" if dry else "written"
+        print(
+            f"task {outcome.task}: {outcome.frames} frames propagated, {written.created} annotations {verb}, "
+            f"{written.kept} as before, {written.deleted} replaced"
+        )
+        for warning in outcome.warnings[:10]:
+            print(f"  {warning}")
+        doubts = [p.doubt for p in outcome.pictures if p.doubt.confidence < below]
+        for doubt in doubts[:5]:
+            print(f"  look at {doubt.confidence:.2f} {outcome.names[doubt.group]}: {link(outcome, doubt.frame)}")
+
+
+def _settings(arguments: argparse.Namespace) -> BulkSettings:
+    for name, value in (("--min-confidence", arguments.min_confidence), ("--doubt", arguments.doubt)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} {value:g}: give a number from 0 to 1")
+    if not 0 <= arguments.tolerance <= 100:
+        raise InputError(f"--tolerance {arguments.tolerance:g}: give 0 to 100 pixels")
+    if arguments.max_gap is not None and arguments.max_gap < 1:
+        raise InputError(f"--max-gap {arguments.max_gap}: give 1 or more frames")
+    if arguments.proposals < 1:
+        raise InputError(f"--proposals {arguments.proposals}: give 1 or more frames")
+    return BulkSettings(
+        output=arguments.output,
+        tolerance=arguments.tolerance,
+        direction=arguments.direction,
+        max_gap=arguments.max_gap,
+        min_confidence=arguments.min_confidence,
+        labels=tuple(arguments.label),
+        frames=tuple(arguments.frames),
+        rectangles=arguments.rectangles,
+        proposals=arguments.proposals if arguments.propose else 0,
+        review=arguments.review,
+        review_label=arguments.review_label,
+        doubt_below=arguments.doubt,
+    )
+
+
+def _ids(text: str) -> list[int]:
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text.replace(" ", "")):
+        raise argparse.ArgumentTypeError(f"{text!r} are no numbers like 7,8")
+    return [int(part) for part in text.split(",")]
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise argparse.ArgumentTypeError("nothing is named")
+    return words
+
+
+def _ranges(text: str) -> list[range]:
+    found = []
+    for part in text.replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise argparse.ArgumentTypeError(f"{part!r} are no frames like 0-99 or 12")
+        found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return found

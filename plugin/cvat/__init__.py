@@ -1,0 +1,1 @@
+"""Whole tasks and projects on a CVAT server: keyframes from there, masks back to there, human work left alone."""

@@ -1,0 +1,180 @@
+"""A run over many tasks: one after the other, or side by side where several functions answer."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from model.errors import InputError, PerclipError
+from plugin.cvat.engine import Engine
+from plugin.cvat.errors import ConnectionLostError
+from plugin.cvat.journal import Journal, journal_path
+from plugin.cvat.server import Server
+from plugin.cvat.settings import BulkSettings
+from plugin.cvat.task_layout import read_task
+from plugin.cvat.task_run import TaskOutcome, TaskRun
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task to be worked on.
+
+    Attributes:
+        task: its id.
+        jobs: only these; None: all its annotation jobs.
+        frames: how many there are, about.
+    """
+
+    task: int
+    jobs: tuple[int, ...] | None = None
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class TargetFilter:
+    """Which tasks of a project, and jobs of tasks.
+
+    Attributes:
+        subset: only tasks of this subset.
+        name: only tasks whose name contains this.
+        states: only jobs in one of these states; none: all.
+        stages: only jobs at one of these stages; none: all.
+        limit: at most so many tasks; None: all.
+    """
+
+    subset: str | None = None
+    name: str | None = None
+    states: Sequence[str] = ()
+    stages: Sequence[str] = ()
+    limit: int | None = None
+
+
+def find_targets(
+    server: Server, tasks: Iterable[int], jobs: Iterable[int], projects: Iterable[int], chosen: TargetFilter
+) -> list[Target]:
+    """The tasks that are meant, without doubles.
+
+    Raises:
+        InputError: nothing is left.
+        CvatError: one of them is not there, or may not be seen.
+    """
+    found = [Target(task) for task in tasks]
+    by_task: dict[int, list[tuple[int, int]]] = {}
+    for number in jobs:
+        job = server.get(f"/api/jobs/{number}")
+        by_task.setdefault(job["task_id"], []).append((number, job.get("frame_count") or 0))
+    found += [Target(t, tuple(j for j, _ in js), sum(n for _, n in js)) for t, js in by_task.items()]
+    for project in projects:
+        server.get(f"/api/projects/{project}")  # says so where there is none
+        for task in sorted(server.get_all("/api/tasks", project_id=project), key=lambda task: task["id"]):
+            if chosen.subset not in (None, task.get("subset")) or (chosen.name or "") not in task["name"]:
+                continue
+            if task.get("size") and task.get("dimension", "2d") == "2d":
+                found.append(Target(task["id"], None, task["size"]))
+    unique = list({target.task: target for target in found}.values())
+    if not unique:
+        raise InputError("no task is left: check the project and the filters")
+    return unique[: chosen.limit]
+
+
+class BulkRun:
+    """Propagates tasks.
+
+    Args:
+        server: logged in.
+        engine: makes what propagates, when it is first needed.
+        parallel: how many tasks at a time.
+        settings: what is asked for.
+        chosen: which jobs.
+        cache: folder for downloaded chunks.
+        journals: folder of the journals.
+        dry: write nothing.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        engine: Callable[[], Engine],
+        parallel: int,
+        settings: BulkSettings,
+        chosen: TargetFilter,
+        cache: Path,
+        journals: Path,
+        dry: bool,
+    ):
+        self._server, self._engine, self._parallel, self._settings = server, engine, parallel, settings
+        self._chosen, self._cache, self._journals, self._dry = chosen, cache, journals, dry
+        self._stop = threading.Event()
+
+    def run(self, targets: Sequence[Target]) -> list[TaskOutcome]:
+        """Works on all tasks; one that fails does not stop the others.
+
+        Raises:
+            KeyboardInterrupt: interrupted; what is written stays.
+        """
+        outcomes = [TaskOutcome(target.task) for target in targets]
+        total = sum(target.frames for target in targets)
+        with tqdm(total=total or None, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1) as bar:
+            if self._parallel == 1 or len(targets) == 1:
+                for target, outcome in zip(targets, outcomes):
+                    self._one(target, outcome, bar)
+            else:
+                self._side_by_side(targets, outcomes, bar)
+        return outcomes
+
+    def _side_by_side(self, targets: Sequence[Target], outcomes: Sequence[TaskOutcome], bar: tqdm) -> None:
+        pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="task")
+        futures = [pool.submit(self._one, target, outcome, bar) for target, outcome in zip(targets, outcomes)]
+        try:
+            while wait(futures, 0.5, FIRST_EXCEPTION).not_done and not any(f.done() and f.exception() for f in futures):
+                pass  # in short turns, so that Ctrl-C is heard
+            for future in futures:
+                if future.done():
+                    future.result()
+        finally:
+            self._stop.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _one(self, target: Target, outcome: TaskOutcome, bar: tqdm) -> None:
+        """Works on a task; what is wrong with it stands in its outcome."""
+        if self._stop.is_set():
+            outcome.error = outcome.error or "not begun"
+            return
+        expected = target.frames
+
+        def planned(frames: int) -> None:
+            nonlocal expected
+            bar.total = (bar.total or 0) - expected + frames
+            expected = frames
+            bar.refresh()
+
+        def advanced() -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            bar.update()
+
+        bar.set_postfix_str(f"task {target.task}")
+        try:
+            layout = read_task(self._server, target.task, target.jobs, self._chosen.states, self._chosen.stages)
+            outcome.layout = layout
+            if not layout.jobs:
+                outcome.warnings = [*layout.left_out, "no job is left"]
+                planned(0)
+                return
+            path = journal_path(self._journals, self._server.url, target.task)
+            with Journal(path, read_only=self._dry) as journal:
+                run = TaskRun(self._server, self._engine, self._settings, self._cache, self._dry, planned, advanced)
+                run.run(layout, journal, outcome)
+            for job, why in outcome.failed.items():
+                tqdm.write(f"task {target.task}, job {job}: {why}")
+            if outcome.failed:
+                outcome.error = "; ".join(f"job {job}: {why}" for job, why in outcome.failed.items())
+        except PerclipError as error:
+            outcome.error = str(error)
+            planned(outcome.frames)
+            tqdm.write(f"task {target.task}: {error}")
+            if isinstance(error, ConnectionLostError):
+                self._stop.set()  # the others would wait for the same server

@@ -1,0 +1,173 @@
+"""Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import InputError
+from plugin.cvat.annotations import KINDS, Tag
+from plugin.cvat.job_writer import Creation, JobWriter
+from plugin.cvat.journal import Item, Journal
+from plugin.cvat.server import Server
+from plugin.cvat.settings import BulkSettings
+from plugin.cvat.task_layout import Job, TaskLayout
+
+ISSUES = "issues"
+"""Kind of the journal's items that are issues in CVAT."""
+
+_APART = 10  # frames between two marks of an object
+_MOST_MARKS = 50  # in a job
+
+
+@dataclass(frozen=True)
+class DoubtfulFrame:
+    """A frame on which an object may be wrong.
+
+    Attributes:
+        frame: task-relative number.
+        group: of the object.
+        confidence: 0..1.
+    """
+
+    frame: int
+    group: int
+    confidence: float
+
+
+def doubtful_frames(
+    rows: Iterable[tuple[int, int, float, bool]], below: float, apart: int = 1, most: int | None = None
+) -> list[DoubtfulFrame]:
+    """The frames with the lowest confidence, most doubtful first.
+
+    Args:
+        rows: (frame, object, confidence, whether it is seen).
+        below: only lower confidences are doubtful, 0..1.
+        apart: frames of one object are at least this far from each other.
+        most: how many at most.
+    """
+    found: list[DoubtfulFrame] = []
+    near: dict[int, list[int]] = {}
+    for confidence, frame, group in sorted((c, f, g) for f, g, c, _ in rows if c < below):
+        if most is not None and len(found) >= most:
+            break
+        if all(abs(frame - other) >= apart for other in near.get(group, ())):
+            near.setdefault(group, []).append(frame)
+            found.append(DoubtfulFrame(frame, group, confidence))
+    return found
+
+
+class Marker:
+    """Leaves tags or issues on doubtful frames of a task.
+
+    Args:
+        server: logged in.
+        journal: of the task.
+        layout: of the task.
+        settings: what is asked for.
+
+    Raises:
+        InputError: the label of tags is missing or takes no tags.
+    """
+
+    def __init__(self, server: Server, journal: Journal, layout: TaskLayout, settings: BulkSettings):
+        self._server, self._journal, self._layout, self._settings = server, journal, layout, settings
+        if settings.review == "tag":
+            self._label = self._tag_label()
+
+    def mark(self, rows: Sequence[tuple[int, int, float, bool]], names: dict[int, str]) -> int:
+        """Marks the doubtful ones among the frames that were propagated; earlier marks on these give way.
+
+        Args:
+            rows: (frame, object, confidence, whether it is seen) of the frames that were propagated.
+            names: of the objects.
+
+        Returns:
+            How many marks there are now.
+
+        Raises:
+            CvatError: the server refuses.
+        """
+        if self._settings.review == "none":
+            return 0
+        fresh = {frame for frame, *_ in rows}
+        total = 0
+        for job in self._layout.jobs:
+            here = [row for row in rows if row[0] in job.frames]
+            doubts = doubtful_frames(here, self._settings.doubt_below, _APART, _MOST_MARKS)
+            place = self._tag if self._settings.review == "tag" else self._raise_issues
+            total += place(job, doubts, names, fresh)
+        return total
+
+    def _tag(self, job: Job, doubts: Sequence[DoubtfulFrame], names: dict[int, str], fresh: set[int]) -> int:
+        writer = JobWriter(self._server, self._journal, self._layout, job)
+        tags = [Creation(Tag(frame, self._label)) for frame in sorted({d.frame for d in doubts})]
+        writer.write(lambda owned: tags, lambda item: item.kind == KINDS[Tag] and item.first in fresh)
+        return len(tags)
+
+    def _raise_issues(self, job: Job, doubts: Sequence[DoubtfulFrame], names: dict[int, str], fresh: set[int]) -> int:
+        existing = {issue["id"]: issue for issue in self._server.get_all("/api/issues", job_id=job.id)}
+        adopt_issues(self._server, self._journal, job.id, existing)
+        wanted = {d.frame: d for d in reversed(doubts)}
+        noted = {item.first: item for item in self._journal.items(job.id) if item.kind == ISSUES}
+        for frame, item in noted.items():
+            if frame in fresh and frame not in wanted:
+                remove_issue(self._server, self._journal, item, existing)
+        for frame, doubt in sorted(wanted.items()):
+            if frame not in noted:
+                height, width = self._layout.sizes[frame]
+                name = names.get(doubt.group, "an object")
+                message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"
+                item = self._journal.intend([Item(job.id, ISSUES, _digest(message), frame, frame, 0, 0, "")])[0]
+                body = {"job": job.id, "frame": frame, "position": [width / 2, height / 2], "message": message}
+                made = self._server.post("/api/issues", body)
+                self._journal.confirm(item.id, made["id"])
+        return len(wanted)
+
+    def _tag_label(self) -> int:
+        name = self._settings.review_label
+        labels = {label.name: label for label in self._layout.labels.values()}
+        fitting = [n for n, label in labels.items() if label.kind in ("tag", "any")]
+        if name is None and (tags := [n for n in fitting if labels[n].kind == "tag"]):
+            name = tags[0]
+        if name not in fitting:
+            raise InputError(
+                f"--review tag: task {self._layout.id} has no label {name!r} of type tag: make one in CVAT, or name "
+                f"one with --review-label (there are {', '.join(fitting) or 'none'})"
+            )
+        return labels[name].id
+
+
+def adopt_issues(server: Server, journal: Journal, job: int, existing: dict[int, dict[str, Any]]) -> None:
+    """After a kill: finds the issues that were about to be made, and forgets those that were not."""
+    known = {item.server_id for item in journal.items(job) if item.kind == ISSUES}
+    for item in journal.items(job):
+        if item.kind != ISSUES or item.is_written:
+            continue
+        found = None
+        for number, issue in existing.items():
+            if number not in known and issue["frame"] == item.first and found is None:
+                comments = list(server.get_all("/api/comments", issue_id=number))
+                if any(_digest(comment["message"]) == item.digest for comment in comments):
+                    found = number
+        if found is None:
+            journal.forget(item.id)
+        else:
+            journal.confirm(item.id, found)
+
+
+def remove_issue(server: Server, journal: Journal, item: Item, existing: dict[int, dict[str, Any]]) -> bool:
+    """Removes an issue that nobody has answered or resolved; says whether it is gone."""
+    issue = existing.get(item.server_id)
+    if issue is not None:
+        comments = issue.get("comments")
+        count = comments.get("count", 1) if isinstance(comments, dict) else len(comments or [0])
+        if issue.get("resolved") or count > 1:
+            return False
+        server.delete(f"/api/issues/{item.server_id}")
+    journal.gone(item.id)
+    return True
+
+
+def _digest(message: str) -> str:
+    return hashlib.sha256(message.encode()).hexdigest()[:32]

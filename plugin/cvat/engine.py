@@ -1,0 +1,89 @@
+"""What propagates masks: the network in this process, or a deployed function."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from model.checkpoint_files import SHIPPED
+from model.errors import InputError
+from model.keyframe import Keyframe
+from model.options import PropagationOptions
+from model.result import FrameResult
+
+if TYPE_CHECKING:
+    from model import Propagator
+
+
+class Engine(Protocol):
+    """Propagates keyframes.
+
+    Attributes:
+        identity: of all that decides its results besides frames and keyframes.
+        clip_length: frames that it reads at once.
+        parallel: how many runs it serves at a time.
+    """
+
+    identity: str
+    clip_length: int
+    parallel: int
+
+    def run(
+        self,
+        frames: Sequence[np.ndarray],
+        keyframes: Sequence[Keyframe],
+        start: int = 0,
+        stop: int | None = None,
+        direction: str = "both",
+    ) -> Iterator[FrameResult]:
+        """As `model.Propagator.run`: the results do not depend on start and stop."""
+        ...
+
+
+class LocalEngine:
+    """The network in this process.
+
+    Args:
+        network: name.
+        weights: checkpoint; None: the shipped one.
+        options: of the engine.
+
+    Raises:
+        InputError: the weights cannot be read. Whatever else is wrong with them, or with the device, `run` raises.
+    """
+
+    parallel = 1
+
+    def __init__(self, network: str, weights: Path | None, options: PropagationOptions):
+        file = weights or SHIPPED.get(network)
+        if file is None:
+            raise InputError(f"{network} ships without weights: give --weights FILE")
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise InputError(f"the weights {file} cannot be read ({error.strerror}): check --weights") from None
+        names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
+        chosen = [getattr(options, name) for name in names]
+        self.identity = f"{network} {hashlib.sha256(content).hexdigest()[:16]} {chosen}"
+        self.clip_length = options.clip_length
+        self._network, self._weights, self._options = network, weights, options
+
+    def run(
+        self,
+        frames: Sequence[np.ndarray],
+        keyframes: Sequence[Keyframe],
+        start: int = 0,
+        stop: int | None = None,
+        direction: str = "both",
+    ) -> Iterator[FrameResult]:
+        """As `Propagator.run`."""
+        return self._propagator.run(frames, keyframes, start, stop, direction)
+
+    @cached_property
+    def _propagator(self) -> "Propagator":
+        from model import Propagator, load_network  # loads torch, where there is something to do
+
+        return Propagator(load_network(self._network, self._weights), self._options)

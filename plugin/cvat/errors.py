@@ -1,0 +1,19 @@
+"""What can go wrong with a CVAT server."""
+
+from model.errors import PerclipError
+
+
+class CvatError(PerclipError):
+    """The server refused something, or answered what it should not.
+
+    Attributes:
+        status: of HTTP; 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, status: int = 0):
+        super().__init__(message)
+        self.status = status
+
+
+class ConnectionLostError(CvatError):
+    """No answer came: what was asked for may have been done or not."""

@@ -1,0 +1,215 @@
+"""A deployed function as the engine: clip calls with images, patient with busy replicas."""
+
+import base64
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+import requests
+
+from model.errors import InputError
+from model.image_file import encode_jpeg
+from model.keyframe import Keyframe
+from model.result import FrameResult
+from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.shapes.rle import decode_mask, encode_label_map
+
+_TIMEOUT = (10, 120)  # seconds
+_FIRST_WAIT = 1.0  # seconds, doubled at each further try
+_LONGEST_WAIT = 20.0
+_QUALITY = 92  # of JPEGs
+_MOST_IMAGES = 60  # in one call
+_MOST_BYTES = 40 * 2**20  # of images in one call; the function takes bodies of 64 MiB
+_PASSING = (429, 502, 503, 504)
+_SHORT_SIDE = 480  # of functions that do not say
+
+
+class FunctionEngine:
+    """One or more addresses of the function. May be used by several threads; each run keeps one address busy.
+
+    Args:
+        urls: of the function; one call at a time is sent to each.
+        clip_length: frames segmented at once.
+        patience: seconds for which a busy or lost function is tried again.
+        pause: what waits.
+
+    Attributes:
+        parallel: number of addresses.
+
+    Raises:
+        InputError: no function of a fitting version answers there, or they have different networks.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        clip_length: int,
+        patience: float = 120.0,
+        pause: Callable[[float], None] = time.sleep,
+    ):
+        self.clip_length, self.parallel = clip_length, len(urls)
+        self._patience, self._pause = patience, pause
+        self._session = requests.Session()
+        self._free: queue.Queue[str] = queue.Queue()
+        identities = set()
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise InputError(f"--function-url {url}: give an address like http://127.0.0.1:8070")
+            status = self._status(url)
+            self._short_side = status.get("short_side", _SHORT_SIDE)
+            identities.add(f"{status.get('network')} {status.get('weights')} {self._short_side}")
+            self._free.put(url)
+        if len(identities) > 1:
+            raise InputError(f"the functions have different networks ({', '.join(sorted(identities))}): deploy one")
+        self.identity = f"function {identities.pop()} {clip_length}"
+
+    def run(
+        self,
+        frames: Sequence[np.ndarray],
+        keyframes: Sequence[Keyframe],
+        start: int = 0,
+        stop: int | None = None,
+        direction: str = "both",
+    ) -> Iterator[FrameResult]:
+        """As `Propagator.run`, by a chain of clip calls.
+
+        Raises:
+            CvatError: the function refused, or is gone for longer than patience lasts.
+        """
+        stop = len(frames) if stop is None else stop
+        size = keyframes[0].label_map.shape
+        clip = {
+            "version": 1,
+            "height": size[0],
+            "width": size[1],
+            "output": "mask",
+            "clip_length": self.clip_length,
+            "direction": direction,
+            "keyframes": [{"frame": k.index, "shapes": _shapes(k)} for k in keyframes],
+        }
+        drawn = {k.index: k for k in keyframes}
+        given: set[int] = set()
+        needed, ahead, state = sorted(drawn), [], None  # the function says what comes next
+        if len(drawn) == 1 and (direction == "forward" or 0 in drawn):
+            ahead = [i for i in range(min(drawn), len(frames)) if i not in drawn]
+        with self._address() as url:
+            while True:
+                images = self._images(frames, needed, ahead)
+                clip["frames"] = [
+                    {"frame": i, "image": images[i]} if i in images else {"frame": i} for i in range(len(frames))
+                ]
+                clip["continue"] = state
+                reply = self._call(url, {"clip": clip})
+                for item in reply["frames"]:
+                    index = item["frame"]
+                    if start <= index < stop and index not in given:
+                        given.add(index)
+                        yield _result(item, size, drawn.get(index))
+                going_on = reply["continue"]
+                if going_on is None or len(given) == stop - start:
+                    return
+                if going_on["state"] == state and not reply["frames"] and set(going_on["next"]) <= set(images):
+                    raise CvatError(f"{url}: the function makes no progress; its log says why")
+                state, needed, ahead = going_on["state"], going_on["needed"], going_on["next"]
+
+    @contextmanager
+    def _address(self) -> Iterator[str]:
+        url = self._free.get()
+        try:
+            yield url
+        finally:
+            self._free.put(url)
+
+    def _images(self, frames: Sequence[np.ndarray], needed: Sequence[int], ahead: Sequence[int]) -> dict[int, str]:
+        """The images for a call in base64: all that are needed, and as many of the next ones as a call carries."""
+        images, size = {}, 0
+        for index in [*needed, *ahead]:
+            if index not in needed and (len(images) >= len(needed) + _MOST_IMAGES or size > _MOST_BYTES):
+                break
+            images[index] = base64.b64encode(encode_jpeg(_small(frames[index], self._short_side), _QUALITY)).decode()
+            size += len(images[index])
+        return images
+
+    def _status(self, url: str) -> Mapping[str, Any]:
+        try:
+            status = self._answer(url, None)
+        except CvatError as error:
+            raise InputError(f"--function-url {url}: {error}") from None
+        if status.get("name") != "perclip" or status.get("clip_version") != 1:
+            raise InputError(f"--function-url {url}: no Perclip of this version answers there; deploy it anew")
+        return status
+
+    def _call(self, url: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        reply = self._answer(url, json.dumps(body))
+        if not isinstance(reply.get("frames"), list):
+            raise CvatError(f"{url} gives no clip answer: is it the function of Perclip?")
+        return reply
+
+    def _answer(self, url: str, body: str | None) -> Mapping[str, Any]:
+        """The JSON of an answer; calls may be repeated, as they change nothing."""
+        deadline, wait = time.monotonic() + self._patience, _FIRST_WAIT
+        while True:
+            try:
+                headers = {"Content-Type": "application/json"}
+                if body is None:
+                    response = self._session.get(url, timeout=_TIMEOUT)
+                else:
+                    response = self._session.post(url, data=body, headers=headers, timeout=_TIMEOUT)
+                status, content = response.status_code, response.content
+                error: CvatError = _refused(url, status, content)
+            except requests.RequestException as lost:
+                status, content = 0, b""
+                error = ConnectionLostError(f"no answer from {url} ({type(lost).__name__}): is the function running?")
+            if status == 200:
+                try:
+                    reply = json.loads(content)
+                except ValueError:
+                    raise CvatError(f"{url} answers no JSON: is it the function of Perclip?") from None
+                if not isinstance(reply, dict) or "error" in reply:
+                    raise _refused(url, status, content)
+                return reply
+            if (status and status not in _PASSING) or time.monotonic() + wait > deadline:
+                raise error
+            self._pause(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _refused(url: str, status: int, content: bytes) -> CvatError:
+    try:
+        message = json.loads(content)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"status {status}"
+    return CvatError(f"the function at {url} refuses: {message}", status)
+
+
+def _small(frame: np.ndarray, short_side: int) -> np.ndarray:
+    """The frame at the size that the network sees."""
+    scale = short_side / min(frame.shape[:2])
+    if scale >= 1:
+        return frame
+    width, height = (max(1, round(side * scale)) for side in frame.shape[1::-1])
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _shapes(keyframe: Keyframe) -> list[dict[str, Any]]:
+    """What a keyframe shows, and what it says is absent."""
+    encoded = encode_label_map(keyframe.label_map)
+    return [{"object": o, "type": "mask", "points": encoded.get(o, [])} for o in keyframe.objects]
+
+
+def _result(item: Mapping[str, Any], size: tuple[int, int], drawn: Keyframe | None) -> FrameResult:
+    """A frame of an answer as the engine would give it."""
+    label_map, confidence = np.zeros(size, np.uint8), {}
+    for shape in item["shapes"]:
+        label_map[decode_mask(shape["points"], *size)] = shape["object"]
+        confidence[shape["object"]] = shape["confidence"]
+    confidence |= {absent["object"]: absent["confidence"] for absent in item["absent"]}
+    if drawn is not None:
+        label_map[drawn.label_map > 0] = drawn.label_map[drawn.label_map > 0]
+        confidence |= dict.fromkeys(drawn.objects, 1.0)
+    return FrameResult(item["frame"], label_map, dict(sorted(confidence.items())), drawn is not None)

@@ -1,0 +1,215 @@
+"""Which drawn shapes are one object.
+
+In this order: the keyframes of a track; shapes of one group; what an earlier run found; copies in overlapping jobs; all
+shapes of a label that has one per frame; and else those whose masks, propagated to one another, overlap by a sequence
+IoU of 0.5 (Propose-Reduce, `model.reduce`).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from model.keyframe import Keyframe
+from model.reduce import LEAST_IOU, reduce
+from plugin.cvat.drawn import Drawn
+
+MaskOf = Callable[[Drawn], np.ndarray]
+"""Gives the mask of a drawn shape, bool (H, W)."""
+
+
+@dataclass(frozen=True)
+class Association:
+    """Two shapes that were taken for one object because their propagated masks overlap: for a person to check.
+
+    Attributes:
+        label: id.
+        first: frame of the earlier shape.
+        second: frame of the later one.
+        iou: of the two sequences, 0.5..1.
+    """
+
+    label: int
+    first: int
+    second: int
+    iou: float
+
+
+@dataclass
+class Identities:
+    """The objects of a sequence.
+
+    Attributes:
+        objects: each the shapes that show it, in the order of their frames; in the order in which they appear.
+        associations: those that rest on propagation.
+    """
+
+    objects: list[list[Drawn]]
+    associations: list[Association] = field(default_factory=list)
+
+
+def identify(
+    drawn: Sequence[Drawn],
+    members: Mapping[str, int],
+    written: set[int],
+    places: Mapping[int, int],
+    mask_of: MaskOf,
+    propagator: Callable[[], tuple[object, Sequence[np.ndarray]]],
+) -> Identities:
+    """Finds the objects of a sequence.
+
+    Args:
+        drawn: all of the sequence.
+        members: digest -> object, as earlier runs found.
+        written: group numbers that Perclip has given; they mean the same object in every job.
+        places: frame -> its place in the sequence.
+        mask_of: gives masks.
+        propagator: gives what propagates masks, and the frames of the sequence; asked only where nothing else decides.
+
+    Raises:
+        PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
+    """
+    sets = _Sets(drawn)
+    _join_named(sets, drawn, members, written)
+    _join_copies(sets, drawn, mask_of)
+    associations: list[Association] = []
+    by_label: dict[int, list[int]] = defaultdict(list)
+    for i, d in enumerate(drawn):
+        by_label[d.shape.label].append(i)
+    for label, indices in by_label.items():
+        roots = sorted(sets.roots(indices))
+        is_settled = all(drawn[i].digest in members for i in indices)
+        if is_settled or all(sets.are_apart(i, j) for i, j in combinations(roots, 2)):
+            continue
+        if not any(drawn[i].is_proposal for i in indices) and _one_per_frame(sets, drawn, indices):
+            for i in indices[1:]:
+                sets.join(indices[0], i)
+        else:
+            associations += _associate(sets, drawn, indices, label, places, mask_of, propagator)
+    grouped: dict[int, list[Drawn]] = defaultdict(list)
+    for i, d in enumerate(drawn):
+        grouped[sets.root(i)].append(d)
+    objects = [sorted(shapes, key=lambda d: d.frame) for shapes in grouped.values()]
+    return Identities(sorted(objects, key=lambda shapes: shapes[0].frame), associations)
+
+
+class _Sets:
+    """Disjoint sets of drawn shapes, each with the frames it has and the names that it has in each job."""
+
+    def __init__(self, drawn: Sequence[Drawn]):
+        self._parent = list(range(len(drawn)))
+        self.frames = [{d.frame} for d in drawn]
+        self.names: list[dict[int, set[Hashable]]] = [{} for _ in drawn]
+
+    def root(self, i: int) -> int:
+        while self._parent[i] != i:
+            self._parent[i] = self._parent[self._parent[i]]
+            i = self._parent[i]
+        return i
+
+    def roots(self, indices: Sequence[int]) -> set[int]:
+        return {self.root(i) for i in indices}
+
+    def join(self, i: int, j: int) -> None:
+        a, b = sorted((self.root(i), self.root(j)))
+        if a != b:
+            self._parent[b] = a
+            self.frames[a] |= self.frames[b]
+            for job, names in self.names[b].items():
+                self.names[a].setdefault(job, set()).update(names)
+
+    def are_apart(self, i: int, j: int, copies: bool = False) -> bool:
+        """True if people say that the two are different: other names in one job, or both on one frame."""
+        a, b = self.root(i), self.root(j)
+        named = any(self.names[a][job] != self.names[b][job] for job in self.names[a].keys() & self.names[b].keys())
+        return a != b and (named or (not copies and bool(self.frames[a] & self.frames[b])))
+
+
+def _join_named(sets: _Sets, drawn: Sequence[Drawn], members: Mapping[str, int], written: set[int]) -> None:
+    """Shapes with a common name. Names of tracks and groups hold inside their job, those of Perclip in the task."""
+    first: dict[Hashable, int] = {}
+    for i, d in enumerate(drawn):
+        label, group = d.shape.label, d.shape.group
+        names: list[Hashable] = []
+        if d.track is not None:
+            names.append((d.job, "track", d.track))
+        if group and group in written:
+            names.append((label, "object", group))
+        elif group:
+            names.append((label, d.job, "group", group))
+        if names:
+            sets.names[i] = {d.job: {names[0]}}
+        if d.digest in members:
+            names.append((label, "object", members[d.digest]))
+        for name in names:
+            sets.join(first.setdefault(name, i), i)
+
+
+def _join_copies(sets: _Sets, drawn: Sequence[Drawn], mask_of: MaskOf) -> None:
+    """Shapes of two overlapping jobs that show the same object on a frame that both have."""
+    by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, d in enumerate(drawn):
+        by_place[d.shape.label, d.frame].append(i)
+    for indices in by_place.values():
+        for i in indices:
+            for j in indices:
+                if (
+                    drawn[i].job < drawn[j].job
+                    and not drawn[i].shape.outside
+                    and not drawn[j].shape.outside
+                    and not sets.are_apart(i, j, copies=True)
+                    and _iou(mask_of(drawn[i]), mask_of(drawn[j])) >= LEAST_IOU
+                ):
+                    sets.join(i, j)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return np.count_nonzero(a & b) / max(1, np.count_nonzero(a | b))
+
+
+def _one_per_frame(sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int]) -> bool:
+    """True if no frame has two objects of the label, and no job two names for it."""
+    on_frame: dict[int, set[int]] = defaultdict(set)
+    names: dict[int, set[Hashable]] = defaultdict(set)
+    for i in indices:
+        root = sets.root(i)
+        on_frame[drawn[i].frame].add(root)
+        if sets.names[root].get(drawn[i].job):
+            names[drawn[i].job].add(root)
+    return all(len(roots) == 1 for roots in on_frame.values()) and all(len(roots) == 1 for roots in names.values())
+
+
+def _associate(
+    sets: _Sets,
+    drawn: Sequence[Drawn],
+    indices: Sequence[int],
+    label: int,
+    places: Mapping[int, int],
+    mask_of: MaskOf,
+    propagator: Callable[[], tuple[object, Sequence[np.ndarray]]],
+) -> list[Association]:
+    """Joins the sets of a label whose propagated masks overlap, but for those that people keep apart."""
+    keyframes, shown = [], {}
+    for frame in sorted({drawn[i].frame for i in indices}):
+        local: dict[int, int] = {}
+        label_map = None
+        here = [i for i in indices if drawn[i].frame == frame and not drawn[i].shape.outside]
+        for i in sorted(here, key=lambda i: drawn[i].shape.z_order):
+            mask = mask_of(drawn[i])
+            label_map = np.zeros(mask.shape, np.uint8) if label_map is None else label_map
+            number = local.setdefault(sets.root(i), min(255, len(local) + 1))
+            label_map[mask] = number
+            shown[places[frame], number] = i
+        if label_map is not None and label_map.any():
+            keyframes.append(Keyframe(places[frame], label_map))
+    if len(keyframes) < 2:
+        return []
+    found = []
+    for before, behind, iou in sorted(reduce(*propagator(), keyframes).links, key=lambda link: -link.iou):
+        i, j = shown[before], shown[behind]
+        if sets.root(i) != sets.root(j) and not sets.are_apart(i, j):
+            sets.join(i, j)
+            found.append(Association(label, drawn[i].frame, drawn[j].frame, round(iou, 3)))
+    return sorted(found, key=lambda a: (a.first, a.second))

@@ -1,0 +1,251 @@
+"""Writes into one job: reads it again, leaves out what people have done meanwhile, creates, counts, deletes its own."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from plugin.cvat.annotations import KINDS, Annotation, JobAnnotations, Track, parse_annotations
+from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.journal import Item, Journal
+from plugin.cvat.ownership import Ownership, reconcile, sort_by_owner
+from plugin.cvat.server import Server
+from plugin.cvat.task_layout import Job, TaskLayout
+from plugin.cvat.written_shapes import problem_of_annotation
+
+_TRIES = 5
+_FIRST_WAIT = 1.0  # seconds
+_MOST_AT_ONCE = 2000  # annotations in one request
+
+
+@dataclass(frozen=True)
+class Creation:
+    """Something to be created.
+
+    Attributes:
+        annotation: that it is.
+        stretch: digest of the stretch it belongs to; "" for tags.
+        group: of its object; 0 for tags.
+    """
+
+    annotation: Annotation
+    stretch: str = ""
+    group: int = 0
+
+
+@dataclass
+class Written:
+    """What came of writing.
+
+    Attributes:
+        created: annotations that were not there before.
+        kept: those that were there as they should be.
+        deleted: Perclip's own that gave way.
+        refused: one sentence for each that must not be sent.
+    """
+
+    created: int = 0
+    kept: int = 0
+    deleted: int = 0
+    refused: tuple[str, ...] = ()
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.created + other.created,
+            self.kept + other.kept,
+            self.deleted + other.deleted,
+            (*self.refused, *other.refused),
+        )
+
+
+class JobWriter:
+    """Writes into one job of a task. Serves one thread.
+
+    Args:
+        server: logged in.
+        journal: of the task.
+        layout: of the task.
+        job: to write into.
+        pause: what waits.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        journal: Journal,
+        layout: TaskLayout,
+        job: Job,
+        pause: Callable[[float], None] = time.sleep,
+    ):
+        self._server, self._journal, self._layout, self._job = server, journal, layout, job
+        self._path = f"/api/jobs/{job.id}/annotations/"
+        self._pause = pause
+
+    def read(self) -> Ownership:
+        """The job's annotations as they are now, by owner; raises CvatError."""
+        return sort_by_owner(self._job.id, self.annotations(), self._journal)
+
+    def annotations(self) -> JobAnnotations:
+        """The job's annotations as they are now; raises CvatError."""
+        try:
+            content = self._server.get(self._path)
+        except CvatError as error:
+            if error.status == 500:
+                raise CvatError(
+                    f"the server cannot read the annotations of job {self._job.id} (status 500): one of them may be "
+                    "damaged; open the job in CVAT, or restore a backup",
+                    500,
+                ) from None
+            raise
+        return parse_annotations(content, f"job {self._job.id}", self._layout.labels)
+
+    def write(
+        self, creations_for: Callable[[Ownership], Sequence[Creation]], is_obsolete: Callable[[Item], bool]
+    ) -> Written:
+        """Creates annotations and deletes those of Perclip that they replace.
+
+        Args:
+            creations_for: what to create, given what is in the job now.
+            is_obsolete: whether an item of Perclip's own, that is not created anew, is to be deleted.
+
+        Raises:
+            CvatError: the server refused, kept fewer than it was sent, or is gone. What was written is in the journal.
+        """
+        result = Written()
+        owned = self.read()
+        reconcile(owned, self._journal)
+        wanted = []
+        for creation in creations_for(owned):
+            problem = problem_of_annotation(creation.annotation, self._layout, self._job)
+            if problem is None:
+                wanted.append(creation)
+            else:
+                where = f"job {self._job.id}, frame {creation.annotation.frame}"
+                result.refused = (*result.refused, f"{where}: not written, {problem}")
+        present: dict[tuple[str, str], list[Item]] = {}
+        for item, _ in owned.own:
+            present.setdefault((item.kind, item.digest), []).append(item)
+        kept: set[int] = set()
+        new: list[Creation] = []
+        for creation in wanted:
+            same = present.get((KINDS[type(creation.annotation)], creation.annotation.digest))
+            if same:
+                item = same.pop()
+                kept.add(item.id)
+                if item.stretch != creation.stretch:
+                    self._journal.confirm(item.id, item.server_id, creation.stretch)
+            else:
+                new.append(creation)
+        result.kept = len(kept)
+        for start in range(0, len(new), _MOST_AT_ONCE):
+            part = new[start : start + _MOST_AT_ONCE]
+            kept |= self._create(part)
+            result.created += len(part)
+        result.deleted = self.delete(lambda item: item.id not in kept and is_obsolete(item))
+        return result
+
+    def delete(self, is_obsolete: Callable[[Item], bool]) -> int:
+        """Deletes those of Perclip's own annotations that nobody has touched; gives their number."""
+        if not any(is_obsolete(item) for item in self._journal.items(self._job.id) if item.kind in KINDS.values()):
+            return 0
+        owned = self.read()
+        reconcile(owned, self._journal)
+        found = [(item, annotation) for item, annotation in owned.own if is_obsolete(item)]
+        for start in range(0, len(found), _MOST_AT_ONCE):
+            part = found[start : start + _MOST_AT_ONCE]
+            body = _body([annotation.raw for _, annotation in part], [annotation for _, annotation in part])
+            self._server.patch(self._path, body, repeatable=True, action="delete")
+            with self._journal.together():
+                for item, _ in part:
+                    self._journal.gone(item.id)
+        return len(found)
+
+    def _create(self, creations: Sequence[Creation]) -> set[int]:
+        """Creates annotations; gives the numbers of their items in the journal."""
+        noted = self._journal.intend(self._item(c) for c in creations)
+        bodies = {item.id: c.annotation for item, c in zip(noted, creations)}
+        todo, wait = list(noted), _FIRST_WAIT
+        for tried in range(_TRIES):
+            annotations = [bodies[item.id] for item in todo]
+            try:
+                body = _body([a.to_json(self._layout.labels[a.label]) for a in annotations], annotations)
+                reply = self._server.patch(self._path, body, repeatable=False, action="create")
+                came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).all
+                todo = self._confirm(todo, came)
+                break
+            except ConnectionLostError:
+                if tried == _TRIES - 1:
+                    raise
+                self._pause(wait)
+                wait *= 2
+                todo = self._not_there(todo)
+                if not todo:
+                    break
+            except CvatError as error:
+                if 400 <= error.status < 500:
+                    with self._journal.together():
+                        for item in todo:
+                            self._journal.forget(item.id)
+                raise
+        if todo:
+            with self._journal.together():
+                for item in todo:
+                    self._journal.forget(item.id)
+            raise CvatError(
+                f"job {self._job.id}: the server kept {len(noted) - len(todo)} of {len(noted)} annotations that it was "
+                f"sent; the first one missing is on frame {todo[0].first}: was the job changed meanwhile?"
+            )
+        return {item.id for item in noted}
+
+    def _confirm(self, items: list[Item], came: Sequence[Annotation]) -> list[Item]:
+        """Notes what has come into being; gives the items that have not."""
+        by_digest: dict[tuple[str, str], list[Annotation]] = {}
+        for annotation in came:
+            by_digest.setdefault((KINDS[type(annotation)], annotation.digest), []).append(annotation)
+        rest = []
+        with self._journal.together():
+            for item in items:
+                same = by_digest.get((item.kind, item.digest))
+                if same:
+                    self._journal.confirm(item.id, same.pop(0).id)
+                else:
+                    rest.append(item)
+            others = [annotation for same in by_digest.values() for annotation in same]
+            if len(others) != len(rest):
+                return rest
+            # The server has changed something about them, a rounding perhaps: what it has is what we wrote.
+            for item, annotation in zip(rest, others):
+                self._journal.confirm(item.id, annotation.id, digest=annotation.digest)
+        return []
+
+    def _not_there(self, items: list[Item]) -> list[Item]:
+        """After a lost connection: which of the items the server does not have; the others are noted."""
+        there = {item.id: annotation for item, annotation in self.read().own}
+        with self._journal.together():
+            for item in items:
+                if item.id in there:
+                    self._journal.confirm(item.id, there[item.id].id)
+        return [item for item in items if item.id not in there]
+
+    def _item(self, creation: Creation) -> Item:
+        annotation = creation.annotation
+        last = annotation.frame
+        if isinstance(annotation, Track):
+            last = max(k.frame for k in annotation.keyframes if not k.outside)
+        return Item(
+            job=self._job.id,
+            kind=KINDS[type(annotation)],
+            digest=annotation.digest,
+            first=annotation.frame,
+            last=last,
+            label=annotation.label,
+            object=creation.group,
+            stretch=creation.stretch,
+        )
+
+
+def _body(contents: Sequence[object], annotations: Sequence[Annotation]) -> dict[str, object]:
+    """The body of a PATCH with some annotations."""
+    body: dict[str, list] = {"shapes": [], "tracks": [], "tags": []}
+    for content, annotation in zip(contents, annotations):
+        body[KINDS[type(annotation)]].append(content)
+    return {"version": 0, **body}

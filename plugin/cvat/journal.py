@@ -1,0 +1,281 @@
+"""What Perclip has written into a task and how far it has come: an SQLite file per server and task.
+
+Whatever is to be created is noted before it is sent, and confirmed after the server has answered. So at any moment the
+journal together with the server's annotations tells what is Perclip's own.
+"""
+
+import fcntl
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.errors import InputError
+
+_FORMAT = "1"
+_TABLES = """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE item (
+    id INTEGER PRIMARY KEY, job INTEGER NOT NULL, kind TEXT NOT NULL, server_id INTEGER NOT NULL, digest TEXT NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, label INTEGER NOT NULL, object INTEGER NOT NULL,
+    stretch TEXT NOT NULL, state TEXT NOT NULL);
+CREATE INDEX item_of_job ON item (job, state);
+CREATE TABLE done (
+    stretch TEXT NOT NULL, frame INTEGER NOT NULL, object INTEGER NOT NULL, confidence REAL NOT NULL,
+    PRIMARY KEY (stretch, frame)) WITHOUT ROWID;
+CREATE INDEX done_of_object ON done (object, frame);
+CREATE TABLE member (digest TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE plan (digest TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that Perclip has created, or is about to.
+
+    Attributes:
+        job: where.
+        kind: "shapes", "tracks", "tags" or "issues".
+        digest: of its content.
+        first: its first frame.
+        last: its last frame; of a shape the same.
+        label: its id.
+        object: group number of the object it shows; 0 for tags and issues.
+        stretch: digest of the stretch it belongs to.
+        server_id: 0 while it is only intended.
+        is_written: the server has it, as far as is known.
+        id: in the journal.
+    """
+
+    job: int
+    kind: str
+    digest: str
+    first: int
+    last: int
+    label: int
+    object: int
+    stretch: str
+    server_id: int = 0
+    is_written: bool = False
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A frame of a stretch that is finished.
+
+    Attributes:
+        stretch: its digest.
+        frame: task-relative number.
+        object: group number.
+        confidence: 0..1.
+    """
+
+    stretch: str
+    frame: int
+    object: int
+    confidence: float
+
+
+def journal_folder() -> Path:
+    """Where journals are kept unless somebody says otherwise."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "perclip" / "journals"
+
+
+def journal_path(folder: Path, url: str, task: int) -> Path:
+    """The file of a task of a server."""
+    return folder / re.sub(r"[^A-Za-z0-9.-]+", "_", url.split("://")[-1]) / f"task-{task}.sqlite"
+
+
+class Journal:
+    """The journal of one task; one process at a time has it open. May be used by several threads, one after the other.
+
+    Args:
+        path: of the file; made where it is missing.
+        read_only: leave no trace: where there is no file yet, it is kept in memory. Writes are lost.
+
+    Raises:
+        InputError: another run has it open, it cannot be written, or it is none or of another version.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False):
+        self._path = path
+        self._lock = None
+        place = str(path)
+        try:
+            if read_only:
+                place = ":memory:"
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = path.with_suffix(".lock").open("w")
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise InputError(f"another run of Perclip works on this task ({path}): wait for its end") from None
+        except OSError as error:
+            raise InputError(f"the journal {path} cannot be written ({error.strerror}): choose --journal") from None
+        try:
+            self._base = sqlite3.connect(place, check_same_thread=False, isolation_level=None)
+            if read_only and path.exists():
+                with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as stored:
+                    stored.backup(self._base)
+                stored.close()
+            self._prepare()
+        except sqlite3.Error as error:
+            raise self._broken(error) from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._base.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All changes inside happen, or none."""
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._base.rollback()
+            raise
+        self._run("COMMIT")
+
+    def items(self, job: int | None = None) -> list[Item]:
+        """What is written or intended; of one job or of all, in the order in which it was created."""
+        where, values = ("", ()) if job is None else (" AND job = ?", (job,))
+        rows = self._run(f"SELECT {_ITEM} FROM item WHERE state != 'gone'{where} ORDER BY id", values)
+        return [_item(row) for row in rows]
+
+    def ids_ever(self, job: int, kind: str) -> set[int]:
+        """Ids on the server of everything that was ever written into a job and not undone."""
+        rows = self._run("SELECT server_id FROM item WHERE job = ? AND kind = ? AND server_id > 0", (job, kind))
+        return {row[0] for row in rows}
+
+    def objects_ever(self) -> set[int]:
+        """Group number of every object that anything was written for."""
+        return {row[0] for row in self._run("SELECT DISTINCT object FROM item WHERE object > 0")}
+
+    def intend(self, items: Iterable[Item]) -> list[Item]:
+        """Notes what is about to be created."""
+        noted = []
+        with self.together():
+            for item in items:
+                row = (item.job, item.kind, 0, item.digest, item.first, item.last, item.label, item.object)
+                made = self._run(
+                    "INSERT INTO item (job, kind, server_id, digest, first, last, label, object, stretch, state) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'intended')",
+                    (*row, item.stretch),
+                )
+                noted.append(Item(**{**item.__dict__, "id": made.lastrowid}))
+        return noted
+
+    def confirm(self, item: int, server_id: int, stretch: str | None = None, digest: str | None = None) -> None:
+        """The server has an item under this id; it may belong to another stretch or have another digest now."""
+        self._run(
+            "UPDATE item SET state = 'written', server_id = ?, stretch = coalesce(?, stretch), "
+            "digest = coalesce(?, digest) WHERE id = ?",
+            (server_id, stretch, digest, item),
+        )
+
+    def forget(self, item: int) -> None:
+        """An item that was never created."""
+        self._run("DELETE FROM item WHERE id = ?", (item,))
+
+    def gone(self, item: int) -> None:
+        """The server no longer has an item, or a person has made it theirs."""
+        self._run("UPDATE item SET state = 'gone' WHERE id = ?", (item,))
+
+    def finish(self, done: Iterable[Done]) -> None:
+        """Frames of stretches are finished; what other stretches of the object had there is no more."""
+        for d in done:
+            row = (d.object, d.frame, d.stretch)
+            self._run("DELETE FROM done WHERE object = ? AND frame = ? AND stretch != ?", row)
+            row = (d.stretch, d.frame, d.object, d.confidence)
+            self._run("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", row)
+
+    def stretches_ever(self) -> set[str]:
+        """Digests of the stretches that anything was written for."""
+        return {row[0] for row in self._run("SELECT DISTINCT stretch FROM item")}
+
+    def done(self) -> dict[str, dict[int, float]]:
+        """Stretch -> finished frame -> confidence."""
+        found: dict[str, dict[int, float]] = {}
+        for stretch, frame, confidence in self._run("SELECT stretch, frame, confidence FROM done"):
+            found.setdefault(stretch, {})[frame] = confidence
+        return found
+
+    def done_rows(self) -> list[tuple[str, int, int, float]]:
+        """Stretch, object, frame and confidence of all finished frames."""
+        return self._run("SELECT stretch, object, frame, confidence FROM done ORDER BY frame, object").fetchall()
+
+    def undo_stretch(self, stretch: str) -> None:
+        """A stretch is to be made anew."""
+        self._run("DELETE FROM done WHERE stretch = ?", (stretch,))
+
+    def undo_all(self) -> None:
+        """Nothing is done, and nothing planned; what is on the server stays known."""
+        for table in ("done", "plan", "member"):
+            self._run(f"DELETE FROM {table}")
+
+    def members(self) -> dict[str, int]:
+        """Digest of a drawn shape -> group number of its object, as earlier runs found."""
+        return dict(self._run("SELECT digest, object FROM member").fetchall())
+
+    def set_members(self, members: Mapping[str, int]) -> None:
+        """Remembers which object each drawn shape shows."""
+        for digest, obj in members.items():
+            self._run("INSERT OR REPLACE INTO member VALUES (?, ?)", (digest, obj))
+
+    def plan(self, digest: str) -> Any:
+        """What an unfinished run with the same input has planned; None: there is none."""
+        row = self._run("SELECT body FROM plan WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_plan(self, digest: str, body: Any) -> None:
+        """Replaces all plans by this one."""
+        self._run("DELETE FROM plan")
+        self._run("INSERT INTO plan VALUES (?, ?)", (digest, json.dumps(body)))
+
+    def _prepare(self) -> None:
+        tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not tables:
+            with self.together():
+                for statement in _TABLES.split(";\n"):
+                    self._base.execute(statement)
+                self._base.execute("INSERT INTO fact VALUES ('format', ?)", (_FORMAT,))
+        found = self._base.execute("SELECT value FROM fact WHERE name = 'format'").fetchone()
+        if found != (_FORMAT,):
+            raise InputError(
+                f"the journal {self._path} is of another version of Perclip: use that version for this task"
+            )
+
+    def _run(self, statement: str, values: tuple = ()) -> sqlite3.Cursor:
+        try:
+            return self._base.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: sqlite3.Error) -> InputError:
+        text = str(error)
+        advice = "free some space, then run again to go on" if "full" in text else "check the file and its folder"
+        return InputError(f"the journal {self._path} cannot be used ({text}): {advice}")
+
+
+_ITEM = "job, kind, digest, first, last, label, object, stretch, server_id, state, id"
+
+
+def _item(row: tuple) -> Item:
+    *fields, state, number = row
+    return Item(*fields, is_written=state == "written", id=number)

@@ -1,0 +1,86 @@
+"""Lists again where a person should look in a task, after some of it was corrected."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from plugin.cvat.annotations import Shape
+from plugin.cvat.chunk_store import ChunkStore
+from plugin.cvat.doubts import DoubtfulFrame, doubtful_frames
+from plugin.cvat.drawn import Drawn
+from plugin.cvat.job_writer import JobWriter
+from plugin.cvat.journal import Journal
+from plugin.cvat.pictures import picture_doubts
+from plugin.cvat.server import Server
+from plugin.cvat.task_frames import TaskFrames
+from plugin.cvat.task_layout import TaskLayout
+from plugin.cvat.task_run import TaskOutcome
+
+_APART = 5  # frames between two entries of an object
+_MOST = 30
+
+
+def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Path, below: float) -> TaskOutcome:
+    """What is in doubt in a task now: frames with Perclip's own annotations that nobody has touched.
+
+    Frames where the object was found absent count too, as long as nobody has drawn it there.
+
+    Args:
+        server: logged in.
+        journal: of the task.
+        layout: of the task.
+        cache: folder for downloaded chunks.
+        below: confidence below which a frame is doubtful, 0..1.
+
+    Returns:
+        Rows, doubtful frames with pictures, names; nothing is written.
+
+    Raises:
+        CvatError: the server refuses.
+    """
+    outcome = TaskOutcome(layout.id, layout)
+    own: dict[tuple[int, int], Shape] = {}
+    labels: dict[int, int] = {}
+    drawn: set[tuple[int, int]] = set()
+    removed: set[tuple[int, int]] = set()
+    alive = set()
+    for job in layout.jobs:
+        owned = JobWriter(server, journal, layout, job).read()
+        for item, annotation in owned.own:
+            labels[item.object] = item.label
+            alive.add(item.stretch)
+            keyframes = [annotation] if isinstance(annotation, Shape) else getattr(annotation, "keyframes", ())
+            own |= {(item.object, k.frame): k for k in keyframes if not k.outside}
+        for annotation in owned.human:
+            keyframes = [annotation] if isinstance(annotation, Shape) else getattr(annotation, "keyframes", ())
+            drawn |= {(k.group, k.frame) for k in keyframes}
+        removed |= {(item.object, item.first) for item in owned.missing if item.kind == "shapes"}
+    for stretch, group, frame, confidence in journal.done_rows():
+        place = group, frame
+        if stretch in alive and place not in drawn and place not in removed:
+            outcome.rows.append((frame, group, confidence, place in own))
+    outcome.rows.sort()
+    groups = sorted({group for _, group, *_ in outcome.rows})
+    outcome.names = {g: _name(layout, labels, g) for g in groups}
+    doubts = doubtful_frames(outcome.rows, below, _APART, _MOST)
+    stores = {m.path: ChunkStore(server, m, cache) for m in layout.media}
+    sources = [(numbers, TaskFrames(layout, numbers, stores)) for numbers in layout.sequences]
+
+    def mask_of(doubt: DoubtfulFrame) -> np.ndarray | None:
+        shape = own.get((doubt.group, doubt.frame))
+        if shape is None or shape.kind == "rectangle":
+            return None
+        return Drawn(0, shape).mask(*layout.sizes[doubt.frame], lambda: np.empty((0, 0, 3), np.uint8))
+
+    try:
+        outcome.pictures = picture_doubts(doubts, mask_of, sources)
+    finally:
+        for opened in (*(source for _, source in sources), *stores.values()):
+            opened.close()
+    return outcome
+
+
+def _name(layout: TaskLayout, labels: Mapping[int, int], group: int) -> str:
+    label = layout.labels.get(labels.get(group, 0))
+    return f"{label.name if label else 'object'} (group {group})"

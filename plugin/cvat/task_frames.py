@@ -1,0 +1,157 @@
+"""The frames of a CVAT task, image or video, as a source of frames."""
+
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from model.errors import InputError
+from model.natural_order import natural_key
+from model.pixel_formats import to_rgb
+from plugin.cvat.chunk_store import ChunkStore
+from plugin.cvat.errors import CvatError
+from plugin.cvat.task_layout import Media, TaskLayout
+from plugin.sources.frame_source import FrameReader
+from plugin.sources.image_folder import IMAGE_SUFFIXES
+from plugin.sources.video_file import VideoFile
+
+_OPEN_CHUNKS = 3
+_VIDEO_CACHE = 96 << 20  # bytes of decoded frames of a chunk; 36 frames of 1080p in the decoder's format
+
+
+class TaskFrames(FrameReader):
+    """Some frames of a task, all of one size, in original quality.
+
+    Args:
+        layout: of the task.
+        frames: task-relative numbers, ascending; the place in this list is the index here.
+        stores: of the layout's media, by path; they are not closed here.
+
+    Raises:
+        InputError: the frames are not of one size.
+    """
+
+    fps = None
+
+    def __init__(self, layout: TaskLayout, frames: Sequence[int], stores: Mapping[str, ChunkStore]):
+        sizes = {layout.sizes[frame] for frame in frames}
+        if len(sizes) != 1:
+            raise InputError(f"task {layout.id}: frames {frames[0]} to {frames[-1]} are not of one size")
+        self.height, self.width = sizes.pop()
+        self.numbers = tuple(frames)
+        self._task = layout.id
+        self._media = layout.media
+        self._stores = stores
+        self._open: OrderedDict[tuple[str, int], _Chunk] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def name(self, index: int) -> str:
+        """`frame 12`, as people find it in CVAT."""
+        return f"frame {self.numbers[index]}"
+
+    def close(self) -> None:
+        """Closes the files."""
+        for chunk in self._open.values():
+            chunk.close()
+        self._open.clear()
+
+    def _read(self, index: int) -> np.ndarray:
+        frame = self.numbers[index]
+        media = next(m for m in self._media if frame in m.frames)
+        number = media.chunk_of(frame)
+        key = media.path, number
+        try:
+            if key not in self._open:
+                self._open[key] = _open_chunk(self._stores[media.path].path(number), media, number)
+                if len(self._open) > _OPEN_CHUNKS:
+                    self._open.popitem(last=False)[1].close()
+            self._open.move_to_end(key)
+            picture = self._open[key].read(media.chunk_frames(number).index(frame))
+        except _DamagedError as error:
+            if key in self._open:
+                self._open.pop(key).close()
+            self._stores[media.path].forget(number)
+            raise CvatError(
+                f"task {self._task}, frame {frame}: the server's image cannot be read ({error}); open the frame in CVAT"
+            ) from None
+        height, width = picture.shape[:2]
+        # Video of odd sizes is served a pixel larger; smaller or much larger is another quality than asked for.
+        if not (self.height <= height <= self.height + 1 and self.width <= width <= self.width + 1):
+            raise CvatError(
+                f"task {self._task}, frame {frame}: the server gives {width}x{height} pixels but says "
+                f"{self.width}x{self.height}; upload the images again"
+            )
+        return np.ascontiguousarray(picture[: self.height, : self.width])
+
+
+class _DamagedError(Exception):
+    """A chunk is not what it should be."""
+
+
+class _Chunk:
+    """The frames of one chunk, by their place in it."""
+
+    def read(self, place: int) -> np.ndarray:
+        """uint8 (H, W, 3)."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Closes the file."""
+
+
+class _ZippedImages(_Chunk):
+    def __init__(self, path: Path, count: int):
+        try:
+            self._file = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise _DamagedError(str(error)) from None
+        names = [name for name in self._file.namelist() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        self._names = sorted(names, key=natural_key)
+        if len(self._names) < count:
+            self.close()
+            raise _DamagedError(f"{len(names)} of {count} images came")
+
+    def read(self, place: int) -> np.ndarray:
+        try:
+            with Image.open(BytesIO(self._file.read(self._names[place]))) as image:
+                return to_rgb(image)
+        except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+            raise _DamagedError(str(error)) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Video(_Chunk):
+    def __init__(self, path: Path, count: int):
+        try:
+            self._video = VideoFile(path, cache_bytes=_VIDEO_CACHE)
+        except InputError as error:
+            raise _DamagedError(str(error).removeprefix(f"{path}: ")) from None
+        if len(self._video) < count:
+            self.close()
+            raise _DamagedError(f"{len(self._video)} of {count} frames came")
+
+    def read(self, place: int) -> np.ndarray:
+        try:
+            return self._video[place]
+        except InputError as error:
+            raise _DamagedError(str(error)) from None
+
+    def close(self) -> None:
+        self._video.close()
+
+
+def _open_chunk(path: Path, media: Media, number: int) -> _Chunk:
+    try:
+        with path.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check --cache") from None
+    return (_ZippedImages if is_zip else _Video)(path, len(media.chunk_frames(number)))

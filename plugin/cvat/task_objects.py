@@ -1,0 +1,134 @@
+"""The objects of a sequence of frames, and the keyframes that people have drawn of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from model.errors import InputError
+from model.keyframe import Keyframe
+from plugin.cvat.drawn import Drawn, Origin
+from plugin.cvat.identity import MaskOf
+from plugin.cvat.task_layout import Label
+
+MOST_OBJECTS = 255
+
+
+@dataclass(frozen=True)
+class TaskObject:
+    """An object in a sequence.
+
+    Attributes:
+        group: the group number of what Perclip writes for it; tells objects of a task apart.
+        label: what it is.
+        drawn: the usable shapes that people have drawn of it, ascending by frame.
+    """
+
+    group: int
+    label: Label
+    drawn: tuple[Drawn, ...]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.label.name} (group {self.group})"
+
+    @cached_property
+    def frames(self) -> tuple[int, ...]:
+        """On which it is drawn or declared absent, ascending."""
+        return tuple(sorted({d.frame for d in self.drawn}))
+
+    def at(self, frame: int) -> list[Drawn]:
+        """What is drawn on a frame."""
+        return [d for d in self.drawn if d.frame == frame]
+
+    def nearest(self, frame: int) -> Drawn:
+        """The drawn shape whose attributes hold on a frame: that of the nearest keyframe, of two the earlier."""
+        shown = [d for d in self.drawn if not d.shape.outside]
+        return min(shown, key=lambda d: (abs(d.frame - frame), d.frame))
+
+    def digest_at(self, frame: int) -> list[str]:
+        """What is drawn on a frame, in a word."""
+        return sorted(d.digest for d in self.at(frame))
+
+
+def allot_groups(
+    objects: Sequence[Sequence[Drawn]],
+    members: Mapping[str, int],
+    written: Iterable[int],
+    used: Mapping[int, set[Origin]],
+) -> list[int]:
+    """Group numbers for objects: of earlier runs, else that which people gave, else fresh ones.
+
+    Args:
+        objects: each the shapes that show it.
+        members: digest -> group number, as earlier runs found.
+        written: group numbers that Perclip has given.
+        used: group number -> whatever of the task bears it.
+    """
+    written = set(written)
+    highest = max([0, *written, *used, *members.values()])
+    taken: set[int] = set()
+    groups = []
+    for shapes in objects:
+        known = [members[d.digest] for d in shapes if d.digest in members]
+        known += [d.shape.group for d in shapes if d.shape.group in written]
+        own = {d.origin for d in shapes}
+        drawn = sorted({d.shape.group for d in shapes} - {0} - written)
+        given = [g for g in drawn if used.get(g, set()) <= own]
+        group = next((g for g in [*sorted(known), *given] if g not in taken), None)
+        if group is None:
+            group = highest = highest + 1
+        taken.add(group)
+        groups.append(group)
+    return groups
+
+
+def keyframes_of(
+    objects: Sequence[TaskObject], places: Mapping[int, int], size: tuple[int, int], mask_of: MaskOf
+) -> tuple[list[Keyframe], list[str]]:
+    """The engine's keyframes of all that is drawn.
+
+    Objects are numbered 1, 2, ... in their order. Where shapes overlap, the higher z_order covers, among equals the
+    later object.
+
+    Args:
+        objects: at most 255.
+        places: frame -> its place in the sequence.
+        size: (H, W) of the frames.
+        mask_of: gives masks.
+
+    Returns:
+        Keyframes ascending by place; and one sentence for each shape that cannot be used.
+
+    Raises:
+        InputError: there are too many objects.
+    """
+    if len(objects) > MOST_OBJECTS:
+        raise InputError(
+            f"{len(objects)} objects in one sequence: at most {MOST_OBJECTS} can be carried; choose some with --label"
+        )
+    shown: dict[int, list[tuple[int, int, Drawn]]] = {}
+    for number, obj in enumerate(objects, 1):
+        for d in obj.drawn:
+            shown.setdefault(d.frame, []).append((d.shape.z_order, number, d))
+    keyframes, warnings = [], []
+    for frame in sorted(shown):
+        label_map, named = np.zeros(size, np.uint8), set()
+        for _, number, d in sorted(shown[frame], key=lambda item: item[:2]):
+            if d.shape.outside:
+                named.add(number)
+                continue
+            try:
+                mask = mask_of(d)
+            except InputError as error:
+                what = f"a {d.shape.kind} of {objects[number - 1].name} on frame {frame}"
+                warnings.append(f"{what} cannot be used: {error}")
+                continue
+            if mask.any():
+                label_map[mask] = number
+                named.add(number)
+        if named:
+            keyframes.append(Keyframe(places[frame], label_map, sorted(named)))
+    return keyframes, warnings

@@ -1,0 +1,332 @@
+"""One task from its keyframes to written annotations."""
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from model.keyframe import Keyframe
+from plugin.cvat.chunk_store import ChunkStore
+from plugin.cvat.doubts import Marker, doubtful_frames
+from plugin.cvat.engine import Engine
+from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.identity import Association
+from plugin.cvat.job_writer import JobWriter, Written
+from plugin.cvat.journal import Journal
+from plugin.cvat.ownership import Ownership, reconcile
+from plugin.cvat.pictures import DoubtfulPicture, picture_doubts
+from plugin.cvat.server import Server
+from plugin.cvat.settings import BulkSettings
+from plugin.cvat.stretches import Window
+from plugin.cvat.task_frames import TaskFrames
+from plugin.cvat.task_layout import TaskLayout
+from plugin.cvat.task_plan import SequencePlan, TaskPlan, TaskPlanner, places_of
+from plugin.cvat.task_writer import FinishedFrame, TaskWriter
+from plugin.sources.frame_source import FrameReader
+from plugin.sources.read_ahead import ReadAhead
+
+FramesOf = Callable[[Sequence[int]], TaskFrames]
+
+_APART = 5  # frames between two pictures of an object
+_PICTURES = 12  # of a task
+_DOUBTS_KEPT = 200  # label maps of the most doubtful frames of a task, compressed
+
+
+@dataclass
+class DoubtfulMask:
+    """A frame whose masks may be wrong, as it was computed.
+
+    Attributes:
+        frame: task-relative number.
+        group: of its least certain object.
+        confidence: of that object, 0..1.
+        mask: of that object, bool (H, W), packed.
+        size: (H, W).
+    """
+
+    frame: int
+    group: int
+    confidence: float
+    mask: bytes
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, frame: int, group: int, confidence: float, mask: np.ndarray) -> "DoubtfulMask":
+        """Packs a mask, bool (H, W)."""
+        return cls(frame, group, confidence, zlib.compress(np.packbits(mask).tobytes(), 1), mask.shape)
+
+    def unpacked(self) -> np.ndarray:
+        """The mask, bool (H, W)."""
+        height, width = self.size
+        bits = np.frombuffer(zlib.decompress(self.mask), np.uint8)
+        return np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)
+
+
+@dataclass
+class TaskOutcome:
+    """What came of a task.
+
+    Attributes:
+        task: its id.
+        layout: None where it could not even be read.
+        names: of the objects, by group.
+        drawn: frames on which each is drawn, by group.
+        rows: (frame, object, confidence, whether it was seen) of all frames that were propagated.
+        doubtful: the most doubtful frames, most doubtful first.
+        pictures: of some of them.
+        marks: tags or issues that point to doubtful frames.
+        written: what was written.
+        frames: how many were propagated.
+        seconds: by what they were spent on.
+        associations: identities that rest on propagation.
+        warnings: what a person should know.
+        failed: why jobs were left out or given up, by id.
+        error: why it ended early; None: it did not.
+    """
+
+    task: int
+    layout: TaskLayout | None = None
+    names: dict[int, str] = field(default_factory=dict)
+    drawn: dict[int, list[int]] = field(default_factory=dict)
+    rows: list[tuple[int, int, float, bool]] = field(default_factory=list)
+    doubtful: list[DoubtfulMask] = field(default_factory=list)
+    pictures: list[DoubtfulPicture] = field(default_factory=list)
+    marks: int = 0
+    written: Written = field(default_factory=Written)
+    frames: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    associations: list[Association] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    error: str | None = None
+
+
+class TaskRun:
+    """Propagates one task.
+
+    Args:
+        server: logged in.
+        engine: that propagates; made when it is first needed.
+        settings: what is asked for.
+        cache: folder for downloaded chunks.
+        dry: write nothing.
+        planned: called with the number of frames that are to be propagated, once it is known.
+        advanced: called at each frame.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        engine: Callable[[], Engine],
+        settings: BulkSettings,
+        cache: Path,
+        dry: bool = False,
+        planned: Callable[[int], None] = lambda frames: None,
+        advanced: Callable[[], None] = lambda: None,
+    ):
+        self._server, self._engine, self._settings, self._cache = server, engine, settings, cache
+        self._dry, self._planned, self._advanced = dry, planned, advanced
+
+    def run(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> None:
+        """Does all that is to be done.
+
+        Args:
+            layout: of the task.
+            journal: of the task.
+            outcome: filled in as things happen, so that it tells how far an interrupted task came.
+
+        Raises:
+            PerclipError: one line says what was wrong; what has been written stays, and a further run goes on.
+        """
+        outcome.layout = layout
+        began = time.perf_counter()
+        with _Clock(outcome.seconds, "reading annotations"):
+            owned = self._read(layout, journal, outcome)
+            layout = outcome.layout = replace(layout, jobs=tuple(job for job in layout.jobs if job.id in owned))
+        stores = {m.path: ChunkStore(self._server, m, self._cache) for m in layout.media}
+        sources: list[TaskFrames] = []
+
+        def frames_of(numbers: Sequence[int]) -> TaskFrames:
+            sources.append(TaskFrames(layout, numbers, stores))
+            return sources[-1]
+
+        try:
+            with _Clock(outcome.seconds, "planning"):
+                engine = self._engine()
+                planner = TaskPlanner(layout, journal, self._settings, engine.identity, frames_of, lambda: engine)
+                plan = planner.plan(owned)
+            outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
+            outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
+            outcome.associations, outcome.warnings = plan.associations, plan.warnings
+            self._planned(sum(sequence.to_do for sequence in plan.sequences))
+            marker = None if self._dry else Marker(self._server, journal, layout, self._settings)
+            self._propagate(plan, engine, journal, frames_of, outcome)
+            if marker is not None:
+                with _Clock(outcome.seconds, "marks"):
+                    outcome.marks = marker.mark(outcome.rows, outcome.names)
+            with _Clock(outcome.seconds, "pictures"):
+                masks = {(d.frame, d.group): d for d in outcome.doubtful}
+                rows = [(d.frame, d.group, d.confidence, True) for d in outcome.doubtful]
+                outcome.pictures = picture_doubts(
+                    doubtful_frames(rows, 1.0, _APART, _PICTURES),
+                    lambda doubt: masks[doubt.frame, doubt.group].unpacked(),
+                    [(sequence.numbers, frames_of(sequence.numbers)) for sequence in plan.sequences],
+                )
+        finally:
+            for opened in (*sources, *stores.values()):
+                opened.close()
+            outcome.seconds["total"] = time.perf_counter() - began
+
+    def _read(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> dict[int, Ownership]:
+        """The annotations of all jobs that can be read, by owner."""
+        owned = {}
+        for job in layout.jobs:
+            try:
+                owned[job.id] = JobWriter(self._server, journal, layout, job).read()
+            except ConnectionLostError:
+                raise
+            except CvatError as error:
+                outcome.failed[job.id] = str(error)
+                if len(outcome.failed) == len(layout.jobs):
+                    raise
+            else:
+                reconcile(owned[job.id], journal)
+        return owned
+
+    def _propagate(
+        self, plan: TaskPlan, engine: Engine, journal: Journal, frames_of: FramesOf, outcome: TaskOutcome
+    ) -> None:
+        if not any(sequence.to_do for sequence in plan.sequences):
+            return
+        writer = TaskWriter(self._server, journal, plan, self._settings, self._dry)
+        try:
+            for sequence in plan.sequences:
+                for window in sequence.windows:
+                    self._window(sequence, window, engine, frames_of, writer, outcome)
+            with _Clock(outcome.seconds, "waiting for the last writes"):
+                writer.close()
+        except BaseException:
+            writer.close(finish=False)
+            raise
+        finally:
+            outcome.failed |= writer.failed
+            outcome.written, outcome.rows = writer.written, sorted(writer.rows)
+            outcome.seconds |= writer.seconds
+            outcome.warnings = [*outcome.warnings, *writer.written.refused]
+
+    def _window(
+        self,
+        sequence: SequencePlan,
+        window: Window,
+        engine: Engine,
+        frames_of: FramesOf,
+        writer: TaskWriter,
+        outcome: TaskOutcome,
+    ) -> None:
+        wanted = places_of(sequence, window)
+        if not wanted:
+            return
+        numbers = sequence.numbers[window.first : window.last + 1]
+        keyframes, objects = keyframes_in(sequence, window)
+        waiting = {
+            place: {s.group: s for s in window.stretches if place in sequence.missing.get(s.digest, ())}
+            for place in wanted
+        }
+        group_of = {number: sequence.objects[obj - 1].group for number, obj in objects.items()}
+        source = frames_of(numbers)
+        # Two clips are decoded while the network works on one.
+        with ReadAhead(_Timed(source, outcome.seconds), 2 * engine.clip_length) as frames:
+            start, stop = wanted.start - window.first, wanted.stop - window.first
+            clock = time.perf_counter()
+            for result in engine.run(frames, keyframes, start, stop, self._settings.direction):
+                outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + time.perf_counter() - clock
+                place = result.index + window.first
+                label_map = np.zeros_like(result.label_map)
+                confidence, stretches = {}, {}
+                for number, obj in objects.items():
+                    stretch = waiting[place].get(group_of[number])
+                    if stretch is not None and number in result.confidence:
+                        mask = result.label_map == number
+                        label_map[mask] = obj
+                        confidence[obj], stretches[obj] = result.confidence[number], stretch
+                        _keep_doubt(outcome, sequence.numbers[place], group_of[number], confidence[obj], mask)
+                writer.put(FinishedFrame(sequence, place, label_map, confidence, stretches))
+                outcome.frames += 1
+                self._advanced()
+                clock = time.perf_counter()
+
+
+def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe], dict[int, int]]:
+    """The keyframes of a window, counted from its beginning, of the objects that are known there.
+
+    Returns:
+        The keyframes; and for the number that each object has in them, its number in the sequence.
+    """
+    inside = [k for k in sequence.keyframes if window.first <= k.index <= window.last]
+    context: dict[int, dict[int, np.ndarray]] = {}
+    for (place, obj), mask in sequence.context.items():
+        if place in (window.first, window.last):
+            context.setdefault(place, {})[obj] = mask
+    known = sorted({o for k in inside for o in k.objects} | {o for masks in context.values() for o in masks})
+    local = np.zeros(256, np.uint8)
+    for number, obj in enumerate(known, 1):
+        local[obj] = number
+    by_place = {k.index: (local[k.label_map], {int(local[o]) for o in k.objects}) for k in inside}
+    for place, masks in context.items():
+        size = next(iter(masks.values())).shape
+        label_map, named = by_place.get(place, (np.zeros(size, np.uint8), set()))
+        label_map = label_map.copy()
+        for obj, mask in masks.items():
+            free = mask & (label_map == 0)  # what people have drawn covers
+            if free.any():
+                label_map[free] = local[obj]
+                named = named | {int(local[obj])}
+        by_place[place] = label_map, named
+    keyframes = [Keyframe(p - window.first, label_map, named) for p, (label_map, named) in sorted(by_place.items())]
+    return keyframes, dict(enumerate(known, 1))
+
+
+def _keep_doubt(outcome: TaskOutcome, frame: int, group: int, confidence: float, mask: np.ndarray) -> None:
+    """Remembers a frame if it is among the most doubtful ones."""
+    kept = outcome.doubtful
+    if len(kept) < _DOUBTS_KEPT or confidence < kept[-1].confidence:
+        kept.append(DoubtfulMask.of(frame, group, confidence, mask))
+        kept.sort(key=lambda d: (d.confidence, d.frame))
+        del kept[_DOUBTS_KEPT:]
+
+
+class _Timed(FrameReader):
+    """A source of frames that notes how long reading takes."""
+
+    def __init__(self, source: TaskFrames, seconds: dict[str, float]):
+        self._source, self._seconds = source, seconds
+        self.height, self.width, self.fps = source.height, source.width, None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        return self._source.name(index)
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _read(self, index: int) -> np.ndarray:
+        with _Clock(self._seconds, "reading frames"):
+            return self._source[index]
+
+
+class _Clock:
+    """Adds the seconds of a block to a table."""
+
+    def __init__(self, seconds: dict[str, float], name: str):
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + time.perf_counter() - self._began

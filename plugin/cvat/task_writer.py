@@ -1,0 +1,286 @@
+"""Turns finished frames into annotations and writes them, in a thread of its own, while the network works on."""
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from plugin.cvat.annotations import KINDS, Annotation, Shape, Track
+from plugin.cvat.drawn import DRAWN_KINDS, collect_drawn
+from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.job_writer import Creation, JobWriter, Written
+from plugin.cvat.journal import Done, Item, Journal
+from plugin.cvat.ownership import Ownership
+from plugin.cvat.server import Server
+from plugin.cvat.settings import BulkSettings
+from plugin.cvat.stretches import Stretch
+from plugin.cvat.task_layout import Job
+from plugin.cvat.task_objects import TaskObject
+from plugin.cvat.task_plan import SequencePlan, TaskPlan, blocked_frames, overlap
+from plugin.cvat.written_shapes import problem_of, shape_of, tracks_of
+from plugin.shapes.drawn_shape import SHAPE_TYPES
+
+_WAITING_FRAMES = 48  # that the network may be ahead of writing
+_LEAST_SECONDS = 2.0  # between two requests of a job
+_PATIENCE = 8  # how many times longer than a request takes the network works before the next one
+
+
+@dataclass(frozen=True)
+class FinishedFrame:
+    """What the network says of a frame, for the stretches that wait for it.
+
+    Attributes:
+        sequence: of the plan.
+        place: in the sequence.
+        label_map: uint8 (H, W), the engine's object numbers.
+        confidence: by object number.
+        stretches: by object number.
+    """
+
+    sequence: SequencePlan
+    place: int
+    label_map: np.ndarray
+    confidence: Mapping[int, float]
+    stretches: Mapping[int, Stretch]
+
+
+@dataclass
+class _Filled:
+    """A stretch as far as it has been filled in."""
+
+    stretch: Stretch
+    obj: TaskObject
+    output: str
+    numbers: Sequence[int]
+    shapes: dict[int, Shape | None] = field(default_factory=dict)  # by frame, not yet written
+    confidence: dict[int, float] = field(default_factory=dict)  # by frame, not yet written
+    polygon: tuple[int, Sequence[float]] | None = None  # the last one and its place
+
+
+class TaskWriter:
+    """Writes the frames of one task. `put` is called by one thread.
+
+    Args:
+        server: logged in.
+        journal: of the task; the writer's alone until it is closed.
+        plan: of the task.
+        settings: what is asked for.
+        dry: write nothing, only count.
+
+    Attributes:
+        written: what has come of it so far.
+        seconds: spent on shapes and on requests so far.
+        failed: why nothing more is written to some jobs, by id.
+        rows: (frame, object, confidence, whether it is seen) of all frames so far.
+    """
+
+    def __init__(self, server: Server, journal: Journal, plan: TaskPlan, settings: BulkSettings, dry: bool = False):
+        self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
+        self._dry = dry
+        self._writers = {job.id: JobWriter(server, journal, plan.layout, job) for job in plan.layout.jobs}
+        self._filled: dict[str, _Filled] = {}
+        self._current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
+        self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]
+        self.written = Written()
+        self.seconds = {"shapes": 0.0, "writing": 0.0}
+        self.failed: dict[int, str] = {}
+        self.rows: list[tuple[int, int, float, bool]] = []
+        self._last_flush, self._flush_seconds = time.monotonic(), 0.0
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._queue: queue.Queue[FinishedFrame | None] = queue.Queue(_WAITING_FRAMES)
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: FinishedFrame) -> None:
+        """Hands a frame over; raises what went wrong with earlier ones."""
+        self._raise()
+        self._queue.put(frame)
+
+    def close(self, finish: bool = True) -> None:
+        """Waits until all is written; raises what went wrong.
+
+        Args:
+            finish: False drops what is not yet being written.
+        """
+        self._stopped = self._stopped or not finish
+        self._queue.put(None)
+        self._thread.join()
+        if finish:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        ended = False
+        while not ended:
+            frame = self._queue.get()
+            ended = frame is None
+            if self._error is not None or self._stopped:
+                continue
+            try:
+                if frame is not None:
+                    self._add(frame)
+                waited = time.monotonic() - self._last_flush
+                if ended or waited >= max(_LEAST_SECONDS, _PATIENCE * self._flush_seconds):
+                    self._flush(everything=ended)
+            except BaseException as error:  # handed to whoever puts the next frame
+                self._error = error
+
+    def _add(self, frame: FinishedFrame) -> None:
+        """The shapes of a frame."""
+        began = time.perf_counter()
+        sequence, settings = frame.sequence, self._settings
+        number = sequence.numbers[frame.place]
+        for obj_number, stretch in frame.stretches.items():
+            obj = sequence.objects[obj_number - 1]
+            if stretch.digest not in self._filled:
+                output = sequence.outputs[obj.group]
+                self._filled[stretch.digest] = _Filled(stretch, obj, output, sequence.numbers)
+            filled = self._filled[stretch.digest]
+            confidence = float(frame.confidence.get(obj_number, 1.0))
+            mask = frame.label_map == obj_number
+            shape = None
+            if confidence >= settings.min_confidence and not self._is_detected(obj, number, mask):
+                previous = self._polygon_beside(filled, frame.place)
+                score = confidence if self._server.stores_scores else None
+                shape = shape_of(mask, obj, number, filled.output, settings.tolerance, previous, score)
+            if shape is not None and shape.kind == "polygon":
+                filled.polygon = frame.place, shape.points
+            problem = self._problem(shape)
+            if problem is not None:
+                self.written.refused = (*self.written.refused, f"frame {number}, {obj.name}: not written, {problem}")
+                shape = None
+            filled.shapes[number], filled.confidence[number] = shape, confidence
+            self.rows.append((number, obj.group, confidence, shape is not None))
+        self.seconds["shapes"] += time.perf_counter() - began
+
+    def _problem(self, shape: Shape | None) -> str | None:
+        if shape is None:
+            return None
+        return problem_of(shape, self._plan.layout, self._plan.layout.jobs_with(shape.frame)[0])
+
+    def _is_detected(self, obj: TaskObject, frame: int, mask: np.ndarray) -> bool:
+        """Whether a detector's own shape of the object is there, which stays."""
+        for shape in self._plan.proposals.get((obj.label.id, frame), ()):
+            if shape.kind == "rectangle":
+                continue
+            theirs = next(iter(collect_drawn(0, [shape], {frame}, SHAPE_TYPES))).mask(*mask.shape, lambda: mask)
+            if overlap(mask, theirs) >= 0.5:
+                return True
+        return False
+
+    def _polygon_beside(self, filled: _Filled, place: int) -> Sequence[float] | None:
+        """The object's polygon in the frame before or behind: a drawn one, or the last that was made."""
+        if filled.output not in ("polygon", "track"):
+            return None
+        for beside in (place - 1, place + 1):
+            if 0 <= beside < len(filled.numbers):
+                drawn = filled.obj.at(filled.numbers[beside])
+                if len(drawn) == 1 and drawn[0].shape.kind == "polygon" and not drawn[0].shape.outside:
+                    return drawn[0].shape.points
+        if filled.polygon is not None and abs(filled.polygon[0] - place) == 1:
+            return filled.polygon[1]
+        return None
+
+    def _flush(self, everything: bool) -> None:
+        """Writes what is ready: shapes at once, tracks when their stretch is whole."""
+        ready = []
+        for filled in self._filled.values():
+            if filled.output != "track" or everything or self._is_whole(filled):
+                ready.append(filled)
+        if not any(filled.shapes for filled in ready):
+            return
+        began = time.perf_counter()
+        if self._dry:
+            count = sum(shape is not None for filled in ready for shape in filled.shapes.values())
+            self.written += Written(created=count)
+        else:
+            self._write(ready)
+        for filled in ready:
+            filled.shapes, filled.confidence = {}, {}
+        self._flush_seconds = time.perf_counter() - began
+        self.seconds["writing"] += self._flush_seconds
+        self._last_flush = time.monotonic()
+
+    def _is_whole(self, filled: _Filled) -> bool:
+        wanted = {p for p in filled.stretch.places if self._settings.wants(filled.numbers[p])}
+        sequence = next(s for s in self._plan.sequences if filled.stretch in s.stretches)
+        missing = sequence.missing[filled.stretch.digest]
+        return {filled.numbers[p] for p in wanted & missing} <= set(filled.shapes)
+
+    def _write(self, ready: Sequence[_Filled]) -> None:
+        blocked: set[tuple[int, int]] = set()  # frame and object, where a person has worked meanwhile
+        for job in self._plan.layout.jobs:
+            here = [filled for filled in ready if any(frame in job.frames for frame in filled.shapes)]
+            if not here or job.id in self.failed:
+                continue
+
+            def creations(owned: Ownership, job: Job = job, here: Sequence[_Filled] = here) -> list[Creation]:
+                for filled in here:
+                    blocked.update((frame, filled.obj.group) for frame in self._claimed(filled.obj, owned, job))
+                return [creation for filled in here for creation in self._creations(filled, job, blocked)]
+
+            replaced = _Replaced(here, self._current)
+            try:
+                self.written += self._writers[job.id].write(creations, replaced.includes)
+            except ConnectionLostError:
+                raise
+            except CvatError as error:  # the other jobs go on
+                self.failed[job.id] = str(error)
+        with self._journal.together():
+            self._journal.finish(
+                Done(filled.stretch.digest, frame, filled.obj.group, filled.confidence[frame])
+                for filled in ready
+                for frame in filled.shapes
+                if (frame, filled.obj.group) not in blocked
+                and not any(job.id in self.failed for job in self._plan.layout.jobs_with(frame))
+            )
+
+    def _creations(self, filled: _Filled, job: Job, blocked: Collection[tuple[int, int]]) -> list[Creation]:
+        shapes = {
+            frame: None if (frame, filled.obj.group) in blocked else shape
+            for frame, shape in filled.shapes.items()
+            if frame in job.frames
+        }
+        found: Sequence[Annotation] = [shape for shape in shapes.values() if shape is not None]
+        if filled.output == "track":
+            found = tracks_of(shapes, filled.obj, self._plan.layout, job)
+        return [Creation(annotation, filled.stretch.digest, filled.obj.group) for annotation in found]
+
+    def _claimed(self, obj: TaskObject, owned: Ownership, job: Job) -> set[int]:
+        """Frames on which a person has drawn the object since the plan was made, or may have."""
+        others = {o.group for o in self._objects if o.group != obj.group}
+        others |= {d.shape.group for o in self._objects if o.group != obj.group for d in o.drawn} - {0}
+        kinds = SHAPE_TYPES if self._settings.rectangles else DRAWN_KINDS
+        fresh = {
+            d.frame
+            for d in collect_drawn(job.id, owned.human, set(job.frames), kinds)
+            if d.digest not in self._plan.known and d.shape.label == obj.label.id and d.shape.group not in others
+        }
+        return fresh | blocked_frames(obj, {job.id: owned})
+
+
+class _Replaced:
+    """What of Perclip's own gives way to some stretches."""
+
+    def __init__(self, filled: Sequence[_Filled], current: Collection[str]):
+        self._current = set(current) - {f.stretch.digest for f in filled}
+        self._frames: dict[int, set[int]] = defaultdict(set)  # by object; with the keyframes that bound the stretches
+        for f in filled:
+            bounds = {f.numbers[f.stretch.first], f.numbers[f.stretch.last]} & set(f.obj.frames)
+            self._frames[f.obj.group] |= set(f.shapes) | bounds
+
+    def includes(self, item: Item) -> bool:
+        """Whether an item gives way."""
+        frames = self._frames.get(item.object, set())
+        if item.kind == KINDS[Shape]:
+            return item.first in frames
+        is_track = item.kind == KINDS[Track] and item.stretch not in self._current
+        return is_track and any(item.first <= frame <= item.last for frame in frames)

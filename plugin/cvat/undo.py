@@ -1,0 +1,57 @@
+"""Takes back what Perclip has written into a task, as far as nobody has touched it since."""
+
+from dataclasses import dataclass
+
+from plugin.cvat.doubts import ISSUES, adopt_issues, remove_issue
+from plugin.cvat.job_writer import JobWriter
+from plugin.cvat.journal import Journal
+from plugin.cvat.server import Server
+from plugin.cvat.task_layout import TaskLayout
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What was taken back.
+
+    Attributes:
+        deleted: annotations and issues.
+        kept: that people have edited, answered or resolved.
+    """
+
+    deleted: int
+    kept: int
+
+
+def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = False) -> Undone:
+    """Deletes all that is Perclip's own in the jobs of a layout.
+
+    Args:
+        server: logged in.
+        journal: of the task.
+        layout: of the task.
+        dry: only count.
+
+    Raises:
+        CvatError: the server refuses; what is deleted so far stays deleted, and a further call goes on.
+    """
+    deleted = kept = 0
+    for job in layout.jobs:
+        writer = JobWriter(server, journal, layout, job)
+        owned = writer.read()
+        own = {item.id for item, _ in owned.own}
+        touched = {annotation.id for annotation in owned.human}
+        kept += sum(item.server_id in touched for item in owned.missing if item.kind != ISSUES)
+        deleted += len(own) if dry else writer.delete(lambda item: True)
+        issues = [item for item in journal.items(job.id) if item.kind == ISSUES]
+        if issues:
+            existing = {issue["id"]: issue for issue in server.get_all("/api/issues", job_id=job.id)}
+            if not dry:
+                adopt_issues(server, journal, job.id, existing)
+                issues = [item for item in journal.items(job.id) if item.kind == ISSUES]
+            for item in issues:
+                gone = item.server_id in existing if dry else remove_issue(server, journal, item, existing)
+                deleted, kept = deleted + gone, kept + (not gone)
+    if not dry:
+        with journal.together():
+            journal.undo_all()
+    return Undone(deleted, kept)
