@@ -160,12 +160,13 @@ def _join_copies(sets: _Sets, drawn: Sequence[Drawn], mask_of: MaskOf) -> None:
                     and not drawn[i].shape.outside
                     and not drawn[j].shape.outside
                     and not sets.are_apart(i, j, copies=True)
-                    and _iou(mask_of(drawn[i]), mask_of(drawn[j])) >= LEAST_IOU
+                    and overlap(mask_of(drawn[i]), mask_of(drawn[j])) >= LEAST_IOU
                 ):
                     sets.join(i, j)
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks."""
     return np.count_nonzero(a & b) / max(1, np.count_nonzero(a | b))
 
 

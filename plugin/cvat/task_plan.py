@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import Annotation, Shape, Tag, Track
 from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn
-from plugin.cvat.identity import Association, MaskOf, identify
+from plugin.cvat.identity import Association, MaskOf, identify, overlap
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import Ownership
 from plugin.cvat.settings import BulkSettings
@@ -85,6 +87,12 @@ class TaskPlan:
     proposals: Mapping[tuple[int, int], list[Shape]]
     associations: list[Association]
     warnings: list[str]
+
+    def detected(self, label: int, frame: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+        """The masks that a detector has written of a label on a frame, bool of the size."""
+        for shape in self.proposals.get((label, frame), ()):
+            with suppress(InputError):  # a rectangle, or what is no shape
+                yield Drawn(0, shape).mask(*size, _no_image)
 
 
 class TaskPlanner:
@@ -202,7 +210,8 @@ class TaskPlanner:
         found: dict[tuple[int, int], list[Shape]] = defaultdict(list)
         for job, o in owned.items():
             for d in collect_drawn(job, o.foreign, set(self._layout.sizes), kinds, is_proposal=True):
-                found[d.shape.label, d.frame].append(d.shape)
+                if not d.shape.outside:
+                    found[d.shape.label, d.frame].append(d.shape)
         return dict(found)
 
     def _spread(
@@ -229,7 +238,7 @@ class TaskPlanner:
                     mask = mask_of(proposal)
                 except InputError:
                     continue
-                if mask.any() and not any(overlap(mask, other) >= 0.5 for other in theirs):
+                if mask.any() and not any(overlap(mask, other) >= LEAST_IOU for other in theirs):
                     theirs.append(mask)
                     found.append(proposal)
         return found
@@ -334,11 +343,6 @@ def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership]) -> set[int]:
         for shape in _shapes(annotation)
         if shape.group in groups
     } - set(obj.frames)
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two masks."""
-    return np.count_nonzero(a & b) / max(1, np.count_nonzero(a | b))
 
 
 def _shapes(annotation: Annotation) -> list[Shape]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import KINDS, Annotation, Shape, Track
 from plugin.cvat.drawn import DRAWN_KINDS, collect_drawn
 from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.identity import overlap
 from plugin.cvat.job_writer import Creation, JobWriter, Written
 from plugin.cvat.journal import Done, Item, Journal
 from plugin.cvat.ownership import Ownership
@@ -20,7 +22,7 @@ from plugin.cvat.settings import BulkSettings
 from plugin.cvat.stretches import Stretch
 from plugin.cvat.task_layout import Job
 from plugin.cvat.task_objects import TaskObject
-from plugin.cvat.task_plan import SequencePlan, TaskPlan, blocked_frames, overlap
+from plugin.cvat.task_plan import SequencePlan, TaskPlan, blocked_frames
 from plugin.cvat.written_shapes import problem_of, shape_of, tracks_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 
@@ -168,11 +170,8 @@ class TaskWriter:
 
     def _is_detected(self, obj: TaskObject, frame: int, mask: np.ndarray) -> bool:
         """Whether a detector's own shape of the object is there, which stays."""
-        for shape in self._plan.proposals.get((obj.label.id, frame), ()):
-            if shape.kind == "rectangle":
-                continue
-            theirs = next(iter(collect_drawn(0, [shape], {frame}, SHAPE_TYPES))).mask(*mask.shape, lambda: mask)
-            if overlap(mask, theirs) >= 0.5:
+        for theirs in self._plan.detected(obj.label.id, frame, mask.shape):
+            if overlap(mask, theirs) >= LEAST_IOU:
                 return True
         return False
 

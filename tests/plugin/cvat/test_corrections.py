@@ -1,0 +1,175 @@
+"""After people have corrected frames, a further run repairs what lies beside them and nothing else."""
+
+import pytest
+
+from plugin.cvat.settings import OUTPUTS
+from tests.cvat_server import FakeJob
+from tests.plugin.cvat.program import (
+    JOB,
+    NearestKeyframe,
+    blank_task,
+    draw,
+    edit,
+    mask_shape,
+    polygon_track,
+    remove,
+    square,
+    state_of,
+)
+
+
+def ids_by_frame(state, group=None):
+    return {s["frame"]: s["id"] for s in state.jobs[JOB][1].shapes if group is None or s["group"] == group}
+
+
+def test_a_second_run_does_nothing(program_for):
+    state = state_of(blank_task(20))
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(10, square(9, 9))])
+    program = program_for(state)
+    program.propagate()
+    before = [dict(s) for s in state.jobs[JOB][1].shapes]
+    program.engine = NearestKeyframe()
+    program.fake.log.clear()
+    outcome = program.propagate()
+    assert state.jobs[JOB][1].shapes == before
+    assert program.engine.runs == [] and outcome.frames == 0
+    assert not [m for m, _ in program.fake.log if m != "GET"]
+
+
+@pytest.mark.parametrize("output", ["as-drawn", "polygon", "track"])
+def test_only_the_stretches_beside_a_correction_are_computed_and_written(program_for, output):
+    state = state_of(blank_task(40))
+    draw(state, shapes=[mask_shape(f, square(2 + f // 4, 2)) for f in (0, 10, 20, 30)])
+    program = program_for(state)
+    program.propagate(output=output)
+    job = state.jobs[JOB][1]
+    before = {i["id"]: i for name in ("shapes", "tracks") for i in map(dict, getattr(job, name))}
+    program.engine = NearestKeyframe()
+    draw(state, shapes=[mask_shape(15, square(20, 12))])  # the person draws beside what is there
+    program.propagate(output=output)
+    assert [run[:2] for run in program.engine.runs] == [(1, 4), (1, 4)]  # in the windows 10..15 and 15..20
+    after = {i["id"]: i for name in ("shapes", "tracks") for i in map(dict, getattr(job, name))}
+    changed = [i for i in (*before, *after) if (i in before) != (i in after)]
+    frames = {(before.get(i) or after[i])["frame"] for i in changed}
+    assert frames and min(frames) >= 11 and max(frames) <= 19
+    on_fifteen = [s for s in job.shapes if s["frame"] == 15]
+    assert [s["source"] for s in on_fifteen] == ["manual"]
+    assert all(before[i] == after[i] for i in before.keys() & after.keys())
+
+
+def test_an_edited_shape_becomes_a_keyframe_whatever_its_new_id(program_for):
+    state = state_of(blank_task(40))
+    draw(state, shapes=[mask_shape(f, square(2, 2)) for f in (0, 20, 39)])
+    program = program_for(state)
+    program.propagate()
+    ours = next(dict(s) for s in state.jobs[JOB][1].shapes if s["frame"] == 30)
+    edit(state, ours, points=mask_shape(30, square(15, 15))["points"], source="semi-auto")
+    before = ids_by_frame(state)
+    program.propagate()
+    after = ids_by_frame(state)
+    # Those that are nearer to 30 than to 20 and 39; others come out as they were and stay.
+    assert {f for f in after if after[f] != before[f]} == set(range(26, 35)) - {30}
+    assert sorted(after) == list(range(40))
+
+
+def test_a_shape_that_a_person_deleted_stays_away(program_for):
+    state = state_of(blank_task(20))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    remove(state, next(s for s in job.shapes if s["frame"] == 7))
+    program.propagate()
+    assert sorted(s["frame"] for s in job.shapes) == [f for f in range(20) if f != 7]
+
+
+def test_when_a_person_deleted_all_of_a_stretch_it_is_filled_again(program_for):
+    state = state_of(blank_task(20))
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(10, square(9, 9))])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    for shape in [s for s in job.shapes if 0 < s["frame"] < 10]:
+        remove(state, shape)
+    kept = {s["id"] for s in job.shapes}
+    program.propagate()
+    assert sorted(s["frame"] for s in job.shapes) == list(range(20))
+    assert kept < {s["id"] for s in job.shapes}
+
+
+def test_a_new_keyframe_joins_the_object_that_earlier_runs_found(program_for):
+    """One car per frame, none grouped: the corrected one is the same car, and our group stays the same."""
+    state = state_of(blank_task(20))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    groups = {s["group"] for s in job.shapes if s["source"] == "auto"}
+    remove(state, next(s for s in job.shapes if s["frame"] == 10))
+    draw(state, shapes=[mask_shape(10, square(20, 10))])
+    outcome = program.propagate()
+    assert {s["group"] for s in job.shapes if s["source"] == "auto"} == groups
+    assert len(outcome.names) == 1 and sorted(s["frame"] for s in job.shapes) == list(range(20))
+
+
+def test_the_other_objects_come_from_what_was_written_of_them(program_for):
+    """Where one object is corrected, the network is told where the others are at both ends of the stretch."""
+    state = state_of(blank_task(40))
+    cars = [mask_shape(f, square(2, 2)) for f in (0, 10, 20, 39)]
+    draw(state, shapes=[*cars, mask_shape(0, square(20, 14), label=2)])
+    program = program_for(state)
+    program.propagate()
+    people = ids_by_frame(state, group=2)
+    program.engine = NearestKeyframe()
+    draw(state, shapes=[mask_shape(15, square(9, 9))])
+    program.propagate()
+    assert program.engine.runs == [(1, 4, (1, 2)), (1, 4, (1, 2))]
+    assert ids_by_frame(state, group=2) == people
+
+
+def test_changing_the_keyframe_of_a_persons_track_repairs_its_neighbourhood(program_for):
+    state = state_of(blank_task(30))
+    track = draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 2), 20: square(6, 2)})])[0]
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    before = {t["id"] for t in job.tracks}
+    with state.lock:
+        changed = {**track, "shapes": polygon_track({0: square(2, 2), 10: square(4, 9), 20: square(6, 2)})["shapes"]}
+        state.update(job, {"tracks": [changed]})
+    program.propagate()
+    ours = [t for t in job.tracks if t["source"] == "auto"]
+    assert sorted(t["frame"] for t in ours) == [1, 11, 21]
+    assert [t["frame"] for t in ours if t["id"] in before] == [21]
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_another_output_replaces_what_was_written(program_for, output):
+    state = state_of(blank_task(12))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate(output="mask")
+    program.propagate(output=output)
+    job = state.jobs[JOB][1]
+    ours = [s for s in job.shapes if s["source"] == "auto"]
+    if output == "track":
+        assert not ours and len(job.tracks) == 1
+    else:
+        kind = "mask" if output == "as-drawn" else output
+        assert {s["type"] for s in ours} == {kind} and sorted(s["frame"] for s in ours) == list(range(1, 12))
+
+
+def test_frames_are_filled_in_parts(program_for):
+    """A range today, the rest tomorrow; what was done is not done again."""
+    state = state_of(blank_task(30, [FakeJob(JOB, 0, 29)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    for output in ("mask", "track"):
+        program.propagate(frames=[range(5, 10)], output=output)
+        program.propagate(frames=[range(20, 30)], output=output)
+    job = state.jobs[JOB][1]
+    assert [s for s in job.shapes if s["source"] == "auto"] == []
+    frames = sorted(s["frame"] for t in job.tracks for s in t["shapes"])
+    assert frames == [5, 9, 10, 20, 29]  # equal polygons between are left out, 10 is outside
+    program.propagate(output="mask")
+    assert sorted(s["frame"] for s in job.shapes) == list(range(30)) and job.tracks == []
