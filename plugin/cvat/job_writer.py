@@ -12,8 +12,8 @@ from plugin.cvat.server import Server
 from plugin.cvat.task_layout import Job, TaskLayout
 from plugin.cvat.written_shapes import problem_of_annotation
 
-_TRIES = 5
-_FIRST_WAIT = 1.0  # seconds
+_FIRST_WAIT = 1.0  # seconds, doubled at each further try
+_LONGEST_WAIT = 30.0
 _MOST_AT_ONCE = 2000  # annotations in one request
 
 
@@ -65,20 +65,11 @@ class JobWriter:
         journal: of the task.
         layout: of the task.
         job: to write into.
-        pause: what waits.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        journal: Journal,
-        layout: TaskLayout,
-        job: Job,
-        pause: Callable[[float], None] = time.sleep,
-    ):
+    def __init__(self, server: Server, journal: Journal, layout: TaskLayout, job: Job):
         self._server, self._journal, self._layout, self._job = server, journal, layout, job
         self._path = f"/api/jobs/{job.id}/annotations/"
-        self._pause = pause
 
     def read(self) -> Ownership:
         """The job's annotations as they are now, by owner; raises CvatError."""
@@ -164,7 +155,8 @@ class JobWriter:
         noted = self._journal.intend(self._item(c) for c in creations)
         bodies = {item.id: c.annotation for item, c in zip(noted, creations)}
         todo, wait = list(noted), _FIRST_WAIT
-        for tried in range(_TRIES):
+        deadline = time.monotonic() + self._server.patience
+        while True:
             annotations = [bodies[item.id] for item in todo]
             try:
                 body = _body([a.to_json(self._layout.labels[a.label]) for a in annotations], annotations)
@@ -173,10 +165,10 @@ class JobWriter:
                 todo = self._confirm(todo, came)
                 break
             except ConnectionLostError:
-                if tried == _TRIES - 1:
+                if time.monotonic() + wait > deadline:
                     raise
-                self._pause(wait)
-                wait *= 2
+                self._server.pause(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
                 todo = self._not_there(todo)
                 if not todo:
                     break

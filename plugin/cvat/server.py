@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 from cvat_sdk.api_client import exceptions
+from cvat_sdk.api_client.rest import RESTClientObject
 from cvat_sdk.core.client import Client, Config
 from cvat_sdk.core.exceptions import CvatSdkException
 
@@ -37,6 +38,8 @@ class Server:
         pause: what waits, `time.sleep`.
 
     Attributes:
+        patience: as given.
+        pause: as given.
         url: of the server, without a slash at its end.
         version: of the server, as (2, 42); (0,) where it does not say.
 
@@ -46,12 +49,16 @@ class Server:
     """
 
     def __init__(self, login: Login, patience: float = 60.0, pause: Callable[[float], None] = time.sleep):
-        self._patience, self._pause = patience, pause
+        self.patience, self.pause = patience, pause
         try:
             config = Config(verify_ssl=login.check_certificate)
             self._client = Client(login.url, config=config, check_server_version=False)
         except CvatSdkException as error:
             raise InputError(f"--url {login.url}: {error}") from None
+        # The client's own repetitions know nothing of what may be repeated, and do not wait.
+        api = self._client.api_client
+        api.configuration.retries = urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5)
+        api.rest_client = RESTClientObject(api.configuration)
         self.url = self._client.api_map.host
         if not urlsplit(self.url).hostname:
             raise InputError(f"--url {login.url}: give the address of the server, like https://cvat.example.org")
@@ -131,7 +138,7 @@ class Server:
         if login.token is not None:
             self._client.api_client.configuration.access_token = login.token
         else:
-            deadline, wait = time.monotonic() + self._patience, _FIRST_WAIT
+            deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
             while True:
                 try:
                     self._client.login((login.user, login.password))
@@ -174,7 +181,7 @@ class Server:
         self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None, repeatable: bool = True
     ) -> urllib3.HTTPResponse:
         """A response with a status below 300."""
-        deadline, wait = time.monotonic() + self._patience, _FIRST_WAIT
+        deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
         while True:
             try:
                 _, response = self._client.api_client.call_api(
@@ -220,7 +227,7 @@ class Server:
             raise error
         if time.monotonic() + seconds > deadline:
             raise error
-        self._pause(seconds)
+        self.pause(seconds)
         return min(2 * wait, _LONGEST_WAIT)
 
 
