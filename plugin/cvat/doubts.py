@@ -1,7 +1,7 @@
 """Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from model.errors import InputError
 from plugin.cvat.annotations import KINDS, Tag
 from plugin.cvat.job_writer import Creation, JobWriter
 from plugin.cvat.journal import Item, Journal
+from plugin.cvat.ownership import Ownership
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task_layout import Job, TaskLayout
@@ -75,54 +76,66 @@ class Marker:
         if settings.review == "tag":
             self._label = self._tag_label()
 
-    def mark(self, rows: Sequence[tuple[int, int, float, bool]], names: dict[int, str]) -> int:
-        """Marks the doubtful ones among the frames that were propagated; earlier marks on these give way.
+    def mark(self, current: Collection[str], names: Mapping[int, str]) -> int:
+        """Marks the doubtful frames of some stretches; marks that no longer point to one of them give way.
+
+        A mark that a person has removed is not made again, until the stretch is propagated anew.
 
         Args:
-            rows: (frame, object, confidence, whether it is seen) of the frames that were propagated.
+            current: digests of the stretches.
             names: of the objects.
 
         Returns:
-            How many marks there are now.
+            How many marks were made.
 
         Raises:
             CvatError: the server refuses.
         """
         if self._settings.review == "none":
             return 0
-        fresh = {frame for frame, *_ in rows}
-        total = 0
+        stretches = {(frame, group): stretch for stretch, group, frame, _ in self._journal.done_rows()}
+        rows = [(f, g, c, True) for stretch, g, f, c in self._journal.done_rows() if stretch in current]
+        kind = KINDS[Tag] if self._settings.review == "tag" else ISSUES
+        made = 0
         for job in self._layout.jobs:
             here = [row for row in rows if row[0] in job.frames]
-            doubts = doubtful_frames(here, self._settings.doubt_below, _APART, _MOST_MARKS)
-            place = self._tag if self._settings.review == "tag" else self._raise_issues
-            total += place(job, doubts, names, fresh)
-        return total
+            doubts = {}
+            for doubt in doubtful_frames(here, self._settings.doubt_below, _APART, _MOST_MARKS):
+                doubts.setdefault(doubt.frame, doubt)
+            wanted = {frame: (doubt, stretches[frame, doubt.group]) for frame, doubt in sorted(doubts.items())}
+            removed = self._journal.removed(job.id, kind)
+            wanted = {f: (d, stretch) for f, (d, stretch) in wanted.items() if (f, stretch) not in removed}
+            made += (self._tag if kind == KINDS[Tag] else self._raise_issues)(job, wanted, names)
+        return made
 
-    def _tag(self, job: Job, doubts: Sequence[DoubtfulFrame], names: dict[int, str], fresh: set[int]) -> int:
+    def _tag(self, job: Job, wanted: Mapping[int, tuple[DoubtfulFrame, str]], names: Mapping[int, str]) -> int:
         writer = JobWriter(self._server, self._journal, self._layout, job)
-        tags = [Creation(Tag(frame, self._label)) for frame in sorted({d.frame for d in doubts})]
-        writer.write(lambda owned: tags, lambda item: item.kind == KINDS[Tag] and item.first in fresh)
-        return len(tags)
+        tags = [Creation(Tag(frame, self._label), stretch) for frame, (_, stretch) in wanted.items()]
 
-    def _raise_issues(self, job: Job, doubts: Sequence[DoubtfulFrame], names: dict[int, str], fresh: set[int]) -> int:
+        def missing(owned: Ownership) -> list[Creation]:
+            fresh = {item.first for item in owned.missing if item.kind == KINDS[Tag] and item.is_written}
+            return [tag for tag in tags if tag.annotation.frame not in fresh]  # a person has just removed these
+
+        return writer.write(missing, lambda item: item.kind == KINDS[Tag]).created
+
+    def _raise_issues(self, job: Job, wanted: Mapping[int, tuple[DoubtfulFrame, str]], names: Mapping[int, str]) -> int:
         existing = {issue["id"]: issue for issue in self._server.get_all("/api/issues", job_id=job.id)}
         adopt_issues(self._server, self._journal, job.id, existing)
-        wanted = {d.frame: d for d in reversed(doubts)}
         noted = {item.first: item for item in self._journal.items(job.id) if item.kind == ISSUES}
         for frame, item in noted.items():
-            if frame in fresh and frame not in wanted:
+            if item.server_id not in existing:
+                self._journal.gone(item.id)  # a person has removed it
+            elif frame not in wanted:
                 remove_issue(self._server, self._journal, item, existing)
-        for frame, doubt in sorted(wanted.items()):
-            if frame not in noted:
-                height, width = self._layout.sizes[frame]
-                name = names.get(doubt.group, "an object")
-                message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"
-                item = self._journal.intend([Item(job.id, ISSUES, _digest(message), frame, frame, 0, 0, "")])[0]
-                body = {"job": job.id, "frame": frame, "position": [width / 2, height / 2], "message": message}
-                made = self._server.post("/api/issues", body)
-                self._journal.confirm(item.id, made["id"])
-        return len(wanted)
+        new = {frame: found for frame, found in wanted.items() if frame not in noted}
+        for frame, (doubt, stretch) in new.items():
+            height, width = self._layout.sizes[frame]
+            name = names.get(doubt.group, "an object")
+            message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"
+            item = self._journal.intend([Item(job.id, ISSUES, _digest(message), frame, frame, 0, 0, stretch)])[0]
+            body = {"job": job.id, "frame": frame, "position": [width / 2, height / 2], "message": message}
+            self._journal.confirm(item.id, self._server.post("/api/issues", body)["id"])
+        return len(new)
 
     def _tag_label(self) -> int:
         name = self._settings.review_label

@@ -20,6 +20,7 @@ from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.shapes.rle import decode_mask, encode_label_map
 
 _TIMEOUT = (10, 120)  # seconds
+_PATIENCE = 120.0  # seconds
 _FIRST_WAIT = 1.0  # seconds, doubled at each further try
 _LONGEST_WAIT = 20.0
 _QUALITY = 92  # of JPEGs
@@ -35,7 +36,7 @@ class FunctionEngine:
     Args:
         urls: of the function; one call at a time is sent to each.
         clip_length: frames segmented at once.
-        patience: seconds for which a busy or lost function is tried again.
+        patience: seconds for which a busy or lost function is tried again; None: two minutes.
         pause: what waits.
 
     Attributes:
@@ -49,11 +50,11 @@ class FunctionEngine:
         self,
         urls: Sequence[str],
         clip_length: int,
-        patience: float = 120.0,
+        patience: float | None = None,
         pause: Callable[[float], None] = time.sleep,
     ):
         self.clip_length, self.parallel = clip_length, len(urls)
-        self._patience, self._pause = patience, pause
+        self._patience, self._pause = _PATIENCE if patience is None else patience, pause
         self._session = requests.Session()
         self._free: queue.Queue[str] = queue.Queue()
         identities = set()

@@ -163,6 +163,11 @@ class Journal:
         rows = self._run("SELECT server_id FROM item WHERE job = ? AND kind = ? AND server_id > 0", (job, kind))
         return {row[0] for row in rows}
 
+    def removed(self, job: int, kind: str) -> set[tuple[int, str]]:
+        """Frame and stretch of what was written into a job and is no more."""
+        rows = self._run("SELECT first, stretch FROM item WHERE job = ? AND kind = ? AND state = 'gone'", (job, kind))
+        return {tuple(row) for row in rows}
+
     def objects_ever(self) -> set[int]:
         """Group number of every object that anything was written for."""
         return {row[0] for row in self._run("SELECT DISTINCT object FROM item WHERE object > 0")}
@@ -228,6 +233,7 @@ class Journal:
         """Nothing is done, and nothing planned; what is on the server stays known."""
         for table in ("done", "plan", "member"):
             self._run(f"DELETE FROM {table}")
+        self._run("DELETE FROM item WHERE object = 0 AND state = 'gone'")  # marks may be made again
 
     def members(self) -> dict[str, int]:
         """Digest of a drawn shape -> group number of its object, as earlier runs found."""

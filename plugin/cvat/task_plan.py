@@ -118,6 +118,7 @@ class TaskPlanner:
     ):
         self._layout, self._journal, self._settings = layout, journal, settings
         self._engine, self._frames_of, self._propagate = engine, frames_of, propagate
+        self._unusable: set[tuple[int, int]] = set()  # label and frame of what people have drawn
 
     def plan(self, owned: Mapping[int, Ownership]) -> TaskPlan:
         """What is to be done, given the annotations of each job by owner.
@@ -200,10 +201,11 @@ class TaskPlanner:
             try:
                 if d.shape.outside or mask_of(d).any():
                     kept.append(d)
-                else:
-                    warnings.append(f"{what}: it has no pixel and was left out")
+                    continue
+                warnings.append(f"{what}: it has no pixel and was left out")
             except InputError as error:
                 warnings.append(f"{what}: it cannot be used ({error})")
+            self._unusable.add((d.shape.label, d.frame))
         return kept
 
     def _proposals(self, owned: Mapping[int, Ownership], kinds: Sequence[str]) -> dict[tuple[int, int], list[Shape]]:
@@ -277,7 +279,7 @@ class TaskPlanner:
                 "min_confidence": settings.min_confidence,
                 "size": size,
             }
-            blocked = blocked_frames(obj, owned)
+            blocked = blocked_frames(obj, owned) | {f for label, f in self._unusable if label == obj.label.id}
             for stretch in stretches_of(obj, numbers, settings.direction, settings.max_gap, options, self._layout.jobs):
                 plan.stretches.append(stretch)
                 if stretch.digest in ever and stretch.digest not in alive:

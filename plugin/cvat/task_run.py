@@ -77,7 +77,7 @@ class TaskOutcome:
         rows: (frame, object, confidence, whether it was seen) of all frames that were propagated.
         doubtful: the most doubtful frames, most doubtful first.
         pictures: of some of them.
-        marks: tags or issues that point to doubtful frames.
+        marks: tags or issues that were left on doubtful frames.
         written: what was written.
         frames: how many were propagated.
         seconds: by what they were spent on.
@@ -166,7 +166,8 @@ class TaskRun:
             self._propagate(plan, engine, journal, frames_of, outcome)
             if marker is not None:
                 with _Clock(outcome.seconds, "marks"):
-                    outcome.marks = marker.mark(outcome.rows, outcome.names)
+                    current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
+                    outcome.marks = marker.mark(current, outcome.names)
             with _Clock(outcome.seconds, "pictures"):
                 masks = {(d.frame, d.group): d for d in outcome.doubtful}
                 rows = [(d.frame, d.group, d.confidence, True) for d in outcome.doubtful]

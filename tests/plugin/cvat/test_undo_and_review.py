@@ -1,0 +1,119 @@
+"""Taking back, looking again, and the marks that are left on doubtful frames."""
+
+import re
+
+from plugin.cvat.review import review_task
+from plugin.cvat.task_layout import read_task
+from tests.cvat_server import FakeJob, FakeLabel
+from tests.plugin.cvat.program import (
+    JOB,
+    TASK,
+    blank_task,
+    draw,
+    edit,
+    mask_shape,
+    polygon_track,
+    remove,
+    square,
+    state_of,
+)
+
+
+def test_undo_removes_exactly_what_was_written_and_not_touched(program_for):
+    state = state_of(blank_task())
+    theirs = draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(4, square(9, 9), source="auto", label=2)])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    edited = edit(state, next(s for s in job.shapes if s["frame"] == 5), points=mask_shape(5, square(9, 3))["points"])
+    remove(state, next(s for s in job.shapes if s["frame"] == 6))
+    undone = program.undo(dry=True)
+    assert len(job.shapes) == 10 and undone.deleted == 7
+    assert program.undo() == undone
+    assert sorted(s["id"] for s in job.shapes) == sorted([*(t["id"] for t in theirs), edited["id"]])
+    assert program.undo().deleted == 0
+    program.propagate()  # and all can be made again
+    assert sorted(s["frame"] for s in job.shapes if s["label_id"] == 1) == list(range(10))
+
+
+def test_undo_takes_tracks_back_but_not_a_track_that_a_person_edited(program_for):
+    state = state_of(blank_task(20))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(8, 2)})])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    ours = [t for t in job.tracks if t["source"] == "auto"]
+    assert len(ours) == 2
+    changed = {**ours[0], "shapes": [{**s, "occluded": True} for s in ours[0]["shapes"]]}
+    with state.lock:
+        state.update(job, {"tracks": [changed]})
+    assert program.undo().deleted == 1
+    assert len(job.tracks) == 2
+    program.propagate()
+    assert len([t for t in job.tracks if t["shapes"][0]["occluded"]]) == 1
+
+
+def review(program, below=0.5):
+    with program.journal() as journal:
+        return review_task(program.server, journal, read_task(program.server, TASK), program.folder / "cache", below)
+
+
+def test_review_lists_what_is_still_in_doubt(program_for):
+    state = state_of(blank_task(30))
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(29, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    first = review(program)
+    assert next(p.doubt.frame for p in first.pictures) in (14, 15)
+    assert all(p.jpeg.startswith(b"\xff\xd8") for p in first.pictures)
+    frames = {f for f, *_ in first.rows}
+    job = state.jobs[JOB][1]
+    remove(state, next(s for s in job.shapes if s["frame"] == 14))
+    edit(state, next(s for s in job.shapes if s["frame"] == 15), points=mask_shape(0, square(9, 9))["points"])
+    assert frames - {f for f, *_ in review(program).rows} == {14, 15}
+    program.propagate()
+    assert not {14, 15} & {p.doubt.frame for p in review(program).pictures}
+    assert review(program, below=0.0).pictures == []
+
+
+def test_doubtful_frames_get_tags(program_for):
+    labels = [FakeLabel(1, "car"), FakeLabel(9, "look here", kind="tag")]
+    state = state_of(blank_task(40, labels=labels))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    outcome = program.propagate(review="tag")
+    job = state.jobs[JOB][1]
+    assert outcome.marks == len(job.tags) == 4 and {t["label_id"] for t in job.tags} == {9}
+    frames = {t["frame"] for t in job.tags}
+    assert max(frames) == 39 and min(frames) > 1  # the nearest of all is sure
+    with state.lock:
+        state.delete(job, {"tags": [t for t in job.tags if t["frame"] == 39]})  # a person has looked
+    program.propagate(review="tag")
+    assert {t["frame"] for t in job.tags} == frames - {39}
+    draw(state, shapes=[mask_shape(39, square(2, 2))])  # where nothing is in doubt any more, the tags go
+    program.propagate(review="tag")
+    assert frames != {t["frame"] for t in job.tags} and 39 not in {t["frame"] for t in job.tags} and job.tags
+    program.undo()
+    assert job.tags == []
+    assert "no label 'nope' of type tag" in program.attempt(review="tag", review_label="nope").error
+
+
+def test_doubtful_frames_get_issues_once(program_for):
+    state = state_of(blank_task(25, [FakeJob(JOB, 0, 24)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    lost = iter(["after"])
+    program.fake.fault = lambda m, path: next(lost, None) if (m, path) == ("POST", "/api/issues") else None
+    assert "connection" in program.attempt(review="issue").error  # the issue was made, but nobody heard of it
+    assert len(state.issues) == 1
+    for _ in range(2):
+        program.propagate(review="issue")
+        assert sorted(i["frame"] for i in state.issues.values()) == [4, 14, 24]
+    assert all(re.search(r"not sure of car .* confidence 0\.\d\d", i["comments"][0]) for i in state.issues.values())
+    answered, removed, _ = state.issues.values()
+    answered["comments"].append("I looked")
+    del state.issues[removed["id"]]
+    program.propagate(review="issue")
+    assert len(state.issues) == 2
+    program.undo()
+    assert list(state.issues) == [answered["id"]]
