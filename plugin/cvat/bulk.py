@@ -117,12 +117,15 @@ class BulkRun:
         """
         outcomes = [TaskOutcome(target.task) for target in targets]
         total = sum(target.frames for target in targets)
-        with tqdm(total=total or None, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1) as bar:
-            if self._parallel == 1 or len(targets) == 1:
-                for target, outcome in zip(targets, outcomes):
-                    self._one(target, outcome, bar)
-            else:
-                self._side_by_side(targets, outcomes, bar)
+        try:
+            with tqdm(total=total or None, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1) as bar:
+                if self._parallel == 1 or len(targets) == 1:
+                    for target, outcome in zip(targets, outcomes):
+                        self._one(target, outcome, bar)
+                else:
+                    self._side_by_side(targets, outcomes, bar)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what was written stays; run the same command again to go on") from None
         return outcomes
 
     def _side_by_side(self, targets: Sequence[Target], outcomes: Sequence[TaskOutcome], bar: tqdm) -> None:

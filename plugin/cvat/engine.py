@@ -31,6 +31,10 @@ class Engine(Protocol):
     clip_length: int
     parallel: int
 
+    def prepare(self) -> None:
+        """Loads what `run` would load first."""
+        ...
+
     def run(
         self,
         frames: Sequence[np.ndarray],
@@ -52,7 +56,7 @@ class LocalEngine:
         options: of the engine.
 
     Raises:
-        InputError: the weights cannot be read. Whatever else is wrong with them, or with the device, `run` raises.
+        InputError: the weights cannot be read. Whatever else is wrong with them, or with the device, `prepare` raises.
     """
 
     parallel = 1
@@ -70,6 +74,10 @@ class LocalEngine:
         self.identity = f"{network} {hashlib.sha256(content).hexdigest()[:16]} {chosen}"
         self.clip_length = options.clip_length
         self._network, self._weights, self._options = network, weights, options
+
+    def prepare(self) -> None:
+        """Loads torch and the network; raises InputError and CheckpointError."""
+        _ = self._propagator
 
     def run(
         self,

@@ -69,6 +69,9 @@ class FunctionEngine:
             raise InputError(f"the functions have different networks ({', '.join(sorted(identities))}): deploy one")
         self.identity = f"function {identities.pop()} {clip_length}"
 
+    def prepare(self) -> None:
+        """Nothing is left to load."""
+
     def run(
         self,
         frames: Sequence[np.ndarray],

@@ -202,6 +202,8 @@ class TaskRun:
     ) -> None:
         if not any(sequence.to_do for sequence in plan.sequences):
             return
+        with _Clock(outcome.seconds, "loading the network"):
+            engine.prepare()
         writer = TaskWriter(self._server, journal, plan, self._settings, self._dry)
         try:
             for sequence in plan.sequences:

@@ -41,6 +41,9 @@ class NearestKeyframe:
     def __init__(self) -> None:
         self.runs: list[tuple[int, int, tuple[int, ...]]] = []
 
+    def prepare(self) -> None:
+        pass
+
     def run(
         self,
         frames: Sequence[np.ndarray],
