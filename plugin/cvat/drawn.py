@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from model.errors import InputError
 from plugin.cvat.annotations import Annotation, Shape, Track
 from plugin.shapes.box import box_to_mask
 from plugin.shapes.drawn_shape import points_to_mask
@@ -94,3 +95,8 @@ def collect_drawn(
                     attributes = tuple(sorted((*annotation.attributes, *keyframe.attributes)))
                     found.append(Drawn(job, replace(keyframe, attributes=attributes), annotation.id, is_proposal))
     return found
+
+
+def no_image() -> np.ndarray:
+    """Where no frame is at hand: raises InputError, as only rectangles ask for one."""
+    raise InputError("a rectangle shows no mask without its frame")

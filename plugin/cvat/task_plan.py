@@ -15,14 +15,15 @@ from model.errors import InputError
 from model.keyframe import Keyframe
 from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import Annotation, Shape, Tag, Track
-from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn
+from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
 from plugin.cvat.identity import Association, MaskOf, identify, overlap
+from plugin.cvat.inheritance import inherit_groups
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import Ownership
 from plugin.cvat.settings import BulkSettings
 from plugin.cvat.stretches import Stretch, Window, stretches_of, windows_of
 from plugin.cvat.task_layout import TaskLayout
-from plugin.cvat.task_objects import TaskObject, allot_groups, keyframes_of
+from plugin.cvat.task_objects import TaskObject, allot_groups, keyframes_of, known_groups
 from plugin.cvat.written_shapes import output_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from plugin.shapes.rle import decode_mask, encode_mask
@@ -92,7 +93,7 @@ class TaskPlan:
         """The masks that a detector has written of a label on a frame, bool of the size."""
         for shape in self.proposals.get((label, frame), ()):
             with suppress(InputError):  # a rectangle, or what is no shape
-                yield Drawn(0, shape).mask(*size, _no_image)
+                yield Drawn(0, shape).mask(*size, no_image)
 
 
 class TaskPlanner:
@@ -158,7 +159,8 @@ class TaskPlanner:
             masks.append(mask_of)
         if not identified:
             raise InputError(self._nothing_drawn(owned, wanted))
-        groups = allot_groups(identified, members, written, _groups_in_use(owned))
+        inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
+        groups = allot_groups(identified, members, written, _groups_in_use(owned), inherited)
         objects = [
             TaskObject(group, layout.labels[shapes[0].shape.label], tuple(shapes))
             for group, shapes in zip(groups, identified)
@@ -245,6 +247,36 @@ class TaskPlanner:
                     found.append(proposal)
         return found
 
+    def _inherited(
+        self,
+        identified: Sequence[Sequence[Drawn]],
+        counts: Sequence[tuple[Sequence[int], int]],
+        masks: Sequence[MaskOf],
+        members: Mapping[str, int],
+        owned: Mapping[int, Ownership],
+        warnings: list[str],
+    ) -> dict[int, int]:
+        """Groups of objects all of whose keyframes were redrawn."""
+        written: dict[int, list[Shape]] = defaultdict(list)
+        for o in owned.values():
+            for item, annotation in o.own:
+                if item.object:
+                    written[item.object] += _shapes(annotation)
+        known = [known_groups(shapes, members, written) for shapes in identified]
+        mask_of = [reader for (_, count), reader in zip(counts, masks) for _ in range(count)]
+        unknown = [i for i, groups in enumerate(known) if not groups]
+        found = inherit_groups(
+            [(identified[i], mask_of[i]) for i in unknown], written, {g for groups in known for g in groups}
+        )
+        orphans = set(written) - {g for groups in known for g in groups} - set(found.values())
+        if orphans and not self._settings.labels:
+            count = sum(len(written[group]) for group in orphans)
+            warnings.append(
+                f"{count} annotations that Perclip wrote show objects of which no keyframe is left: they stay; "
+                "`perclip cvat undo` removes all that Perclip wrote"
+            )
+        return {unknown[place]: group for place, group in found.items()}
+
     def _note_open_tracks(self, objects: Sequence[TaskObject], warnings: list[str]) -> None:
         count = sum(any(d.track is not None for d in obj.drawn) for obj in objects)
         if count:
@@ -330,7 +362,7 @@ class TaskPlanner:
                 for number, obj in enumerate(plan.objects, 1):
                     shape = written.get((obj.group, plan.numbers[place]))
                     if number not in drawn.get(place, ()) and shape is not None and shape.kind != "rectangle":
-                        mask = Drawn(0, shape).mask(height, width, _no_image)
+                        mask = Drawn(0, shape).mask(height, width, no_image)
                         if mask.any():
                             plan.context[place, number] = mask
 
@@ -372,10 +404,6 @@ def _groups_in_use(owned: Mapping[int, Ownership]) -> dict[int, set[Origin]]:
             if not isinstance(annotation, Tag) and annotation.group:
                 found[annotation.group].add((job, isinstance(annotation, Track), annotation.id))
     return dict(found)
-
-
-def _no_image() -> np.ndarray:
-    raise InputError("a rectangle shows no mask")
 
 
 def _to_json(plan: SequencePlan) -> dict[str, Any]:

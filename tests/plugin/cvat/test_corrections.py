@@ -173,3 +173,30 @@ def test_frames_are_filled_in_parts(program_for):
     assert frames == [5, 9, 10, 20, 29]  # equal polygons between are left out, 10 is outside
     program.propagate(output="mask")
     assert sorted(s["frame"] for s in job.shapes) == list(range(30)) and job.tracks == []
+
+
+def test_redrawing_the_only_keyframe_replaces_all_that_came_of_it(program_for):
+    """A saved change gives the shape a new id and content; nothing else tells whose the old masks are."""
+    state = state_of(blank_task(12))
+    drawn = draw(state, shapes=[mask_shape(4, square(2, 2)), mask_shape(4, square(22, 14))])  # two cars
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    groups = {s["group"] for s in job.shapes}
+    for item, place in zip(drawn, (3, 21)):
+        edit(state, item, points=mask_shape(4, square(place, 10))["points"])
+    program.propagate()
+    ours = [s for s in job.shapes if s["source"] == "auto"]
+    assert sorted(s["frame"] for s in ours) == sorted([f for f in range(12) if f != 4] * 2)
+    assert {s["group"] for s in job.shapes} == groups
+    assert {tuple(s["points"]) for s in ours} == {tuple(s["points"]) for s in job.shapes if s["source"] == "manual"}
+
+
+def test_redrawn_far_away_the_only_object_of_its_label_is_still_the_same(program_for):
+    state = state_of(blank_task(12))
+    drawn = draw(state, shapes=[mask_shape(4, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    edit(state, drawn[0], points=mask_shape(4, square(22, 14))["points"])
+    program.propagate()
+    assert sorted(s["frame"] for s in state.jobs[JOB][1].shapes) == list(range(12))
