@@ -15,6 +15,7 @@ from model.config import NETWORKS
 from model.errors import InputError, PerclipError
 from model.options import DIRECTIONS, DTYPES, PropagationOptions
 from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
+from plugin.sinks.atomic_write import check_writable
 
 if TYPE_CHECKING:
     from plugin.cvat.engine import Engine
@@ -162,10 +163,14 @@ def _propagate(arguments: argparse.Namespace) -> None:
     )
     if not arguments.task and not arguments.job and not arguments.project:
         raise InputError("what is to be propagated? Give --task, --job or --project")
+    if not 0 <= arguments.cache_gb < 1e6:
+        raise InputError(f"--cache-gb {arguments.cache_gb:g}: give 0 or more")
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit {arguments.limit}: give 1 or more")
+    # Known before the night, not after it.
     report = arguments.report or Path(time.strftime("perclip-report-%Y%m%d-%H%M%S.html"))
 
+    check_writable(report)
     from plugin.cvat.bulk import BulkRun, TargetFilter, find_targets
     from plugin.cvat.bulk_report import write_bulk_report
     from plugin.cvat.chunk_store import prune
@@ -174,10 +179,12 @@ def _propagate(arguments: argparse.Namespace) -> None:
     began = time.perf_counter()
     cache, journals = _folders(arguments)
     with _server(arguments) as server:
-        targets = find_targets(server, arguments.task, arguments.job, arguments.project, chosen)
+        targets, refused = find_targets(server, arguments.task, arguments.job, arguments.project, chosen)
         prune(cache, int(arguments.cache_gb * 2**30))
         parallel = max(1, len(arguments.function_url))
         engine = _engine(arguments, options)
+        if arguments.function_url:
+            engine()  # a function that is not there is none for any task
         bulk = BulkRun(server, engine, parallel, settings, chosen, cache, journals, arguments.dry_run)
         outcomes = bulk.run(targets)
         facts = {
@@ -187,9 +194,11 @@ def _propagate(arguments: argparse.Namespace) -> None:
             "seconds": f"{time.perf_counter() - began:.1f}",
             **({"dry run": "nothing was written to the server"} if arguments.dry_run else {}),
         }
-        write_bulk_report(report, "Perclip: propagated tasks", outcomes, _link(server), facts)
         _print(outcomes, _link(server), arguments.doubt, arguments.dry_run)
+        write_bulk_report(report, "Perclip: propagated tasks", outcomes, _link(server), facts)
     print(f"report: {report}")
+    if refused:
+        raise PerclipError("; ".join(refused))
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
         raise PerclipError(

@@ -205,7 +205,7 @@ def parse_annotations(content: Any, where: str, labels: Mapping[int, Label]) -> 
             tuple(_track(t, labels) for t in content["tracks"] if t["shapes"]),
             tuple(Tag(t["frame"], t["label_id"], t.get("source") or "", t["id"], t) for t in content["tags"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CvatError(
             f"the annotations of {where} have a form that this version of Perclip does not know "
             f"({type(error).__name__}: {error}): update Perclip"
@@ -213,9 +213,9 @@ def parse_annotations(content: Any, where: str, labels: Mapping[int, Label]) -> 
 
 
 def _shape(fields: Mapping[str, Any], label: int, labels: Mapping[int, Label], group: int | None = None) -> Shape:
-    points = tuple(fields["points"])
-    if not all(type(p) in (int, float) for p in points):
+    if not all(type(p) in (int, float) for p in fields["points"]):
         raise ValueError("points that are no numbers")
+    points = tuple(map(float, fields["points"]))
     return Shape(
         frame=int(fields["frame"]),
         kind=str(fields["type"]),

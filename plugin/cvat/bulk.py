@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from model.errors import InputError, PerclipError
 from plugin.cvat.engine import Engine
-from plugin.cvat.errors import ConnectionLostError
+from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.journal import Journal, journal_path
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
@@ -54,30 +54,56 @@ class TargetFilter:
 
 def find_targets(
     server: Server, tasks: Iterable[int], jobs: Iterable[int], projects: Iterable[int], chosen: TargetFilter
-) -> list[Target]:
-    """The tasks that are meant, without doubles.
+) -> tuple[list[Target], list[str]]:
+    """The tasks that are meant, without doubles; and why others cannot be worked on, a sentence each.
 
     Raises:
         InputError: nothing is left.
-        CvatError: one of them is not there, or may not be seen.
+        ConnectionLostError: the server is gone.
     """
     found = [Target(task) for task in tasks]
+    refused: list[str] = []
     by_task: dict[int, list[tuple[int, int]]] = {}
     for number in jobs:
-        job = server.get(f"/api/jobs/{number}")
-        by_task.setdefault(job["task_id"], []).append((number, job.get("frame_count") or 0))
-    found += [Target(t, tuple(j for j, _ in js), sum(n for _, n in js)) for t, js in by_task.items()]
+        try:
+            job = server.get(f"/api/jobs/{number}")
+            by_task.setdefault(job["task_id"], []).append((number, job.get("frame_count") or 0))
+        except CvatError as error:
+            _note(error, refused)
+    named = {target.task for target in found}  # whole: their jobs are among what is meant
+    found += [
+        Target(task, tuple(job for job, _ in js), sum(count for _, count in js))
+        for task, js in by_task.items()
+        if task not in named
+    ]
     for project in projects:
-        server.get(f"/api/projects/{project}")  # says so where there is none
-        for task in sorted(server.get_all("/api/tasks", project_id=project), key=lambda task: task["id"]):
+        try:
+            server.get(f"/api/projects/{project}")  # says so where there is none
+            listed = sorted(server.get_all("/api/tasks", project_id=project), key=lambda task: task["id"])
+        except CvatError as error:
+            _note(error, refused)
+            continue
+        for task in listed:
             if chosen.subset not in (None, task.get("subset")) or (chosen.name or "") not in task["name"]:
                 continue
             if task.get("size") and task.get("dimension", "2d") == "2d":
                 found.append(Target(task["id"], None, task["size"]))
-    unique = list({target.task: target for target in found}.values())
+    unique: dict[int, Target] = {}
+    for target in found:
+        unique.setdefault(target.task, target)
     if not unique:
-        raise InputError("no task is left: check the project and the filters")
-    return unique[: chosen.limit]
+        raise InputError("; ".join(refused) or "no task is left: check the project and the filters")
+    return list(unique.values())[: chosen.limit], refused
+
+
+def _note(error: CvatError, refused: list[str]) -> None:
+    if isinstance(error, ConnectionLostError):
+        raise error
+    refused.append(str(error))
+
+
+class _StoppedError(PerclipError):
+    """Told to stop, as the run ends."""
 
 
 class BulkRun:
@@ -156,7 +182,7 @@ class BulkRun:
 
         def advanced() -> None:
             if self._stop.is_set():
-                raise KeyboardInterrupt
+                raise _StoppedError("stopped, as the run ended: run again to go on")
             bar.update()
 
         bar.set_postfix_str(f"task {target.task}")
@@ -179,5 +205,17 @@ class BulkRun:
             outcome.error = str(error)
             planned(outcome.frames)
             tqdm.write(f"task {target.task}: {error}")
-            if isinstance(error, ConnectionLostError):
+            if isinstance(error, ConnectionLostError) and self._is_gone():
                 self._stop.set()  # the others would wait for the same server
+        except Exception as error:  # a fault of ours in one task is none in the others
+            outcome.error = f"Perclip failed ({type(error).__name__}: {error}): please report it"
+            planned(outcome.frames)
+            tqdm.write(f"task {target.task}: {outcome.error}")
+
+    def _is_gone(self) -> bool:
+        """Whether the server cannot be reached at all."""
+        try:
+            self._server.get("/api/server/about")
+        except CvatError:
+            return True
+        return False

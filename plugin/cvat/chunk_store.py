@@ -5,6 +5,7 @@ import os
 import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from plugin.cvat.errors import CvatError
@@ -33,8 +34,9 @@ def prune(folder: Path, budget: int) -> None:
     for _, size, path in sorted(found, key=lambda item: item[0]):
         if excess <= 0:
             return
-        path.unlink(missing_ok=True)
-        excess -= size
+        with suppress(OSError):
+            path.unlink()
+            excess -= size
 
 
 class ChunkStore:
@@ -74,7 +76,8 @@ class ChunkStore:
 
     def forget(self, chunk: int) -> None:
         """Removes a chunk that turned out to be damaged, so that it is downloaded anew."""
-        self._file(chunk).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file(chunk).unlink()
 
     def close(self) -> None:
         """Waits for what is being fetched."""
@@ -87,7 +90,8 @@ class ChunkStore:
     def _fetch(self, chunk: int) -> Path:
         path = self._file(chunk)
         if path.exists():
-            path.touch()
+            with suppress(OSError):  # a cache of somebody else's serves as well
+                path.touch()
             return path
         try:
             # Compressed chunks of large videos have half the size.

@@ -1,12 +1,14 @@
 """Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
 
 import hashlib
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InputError
 from plugin.cvat.annotations import KINDS, Tag
+from plugin.cvat.errors import ConnectionLostError
 from plugin.cvat.job_writer import Creation, JobWriter
 from plugin.cvat.journal import Item, Journal
 from plugin.cvat.ownership import Ownership
@@ -93,49 +95,86 @@ class Marker:
         """
         if self._settings.review == "none":
             return 0
-        stretches = {(frame, group): stretch for stretch, group, frame, _ in self._journal.done_rows()}
-        rows = [(f, g, c, True) for stretch, g, f, c in self._journal.done_rows() if stretch in current]
+        done = self._journal.done_rows()
+        stretches = {(frame, group): stretch for stretch, group, frame, _ in done}
+        rows = [(f, g, c, True) for stretch, g, f, c in done if stretch in current]
+        elsewhere = {stretch for stretch, *_ in done} - set(current)  # marks there are not this run's business
         kind = KINDS[Tag] if self._settings.review == "tag" else ISSUES
         made = 0
         for job in self._layout.jobs:
             here = [row for row in rows if row[0] in job.frames]
-            doubts = {}
+            wanted: dict[int, tuple[DoubtfulFrame, str]] = {}
+            removed = {(item.first, item.stretch) for item in self._journal.lost(job.id) if item.kind == kind}
             for doubt in doubtful_frames(here, self._settings.doubt_below, _APART, _MOST_MARKS):
-                doubts.setdefault(doubt.frame, doubt)
-            wanted = {frame: (doubt, stretches[frame, doubt.group]) for frame, doubt in sorted(doubts.items())}
-            removed = self._journal.removed(job.id, kind)
-            wanted = {f: (d, stretch) for f, (d, stretch) in wanted.items() if (f, stretch) not in removed}
-            made += (self._tag if kind == KINDS[Tag] else self._raise_issues)(job, wanted, names)
+                stretch = stretches[doubt.frame, doubt.group]
+                if (doubt.frame, stretch) not in removed:
+                    wanted.setdefault(doubt.frame, (doubt, stretch))
+            place = self._tag if kind == KINDS[Tag] else self._raise_issues
+            made += place(job, wanted, names, elsewhere)
         return made
 
-    def _tag(self, job: Job, wanted: Mapping[int, tuple[DoubtfulFrame, str]], names: Mapping[int, str]) -> int:
+    def _tag(
+        self,
+        job: Job,
+        wanted: Mapping[int, tuple[DoubtfulFrame, str]],
+        names: Mapping[int, str],
+        elsewhere: Collection[str],
+    ) -> int:
         writer = JobWriter(self._server, self._journal, self._layout, job)
-        tags = [Creation(Tag(frame, self._label), stretch) for frame, (_, stretch) in wanted.items()]
+        tags = [Creation(Tag(frame, self._label), stretch) for frame, (_, stretch) in sorted(wanted.items())]
 
         def missing(owned: Ownership) -> list[Creation]:
             fresh = {item.first for item in owned.missing if item.kind == KINDS[Tag] and item.is_written}
             return [tag for tag in tags if tag.annotation.frame not in fresh]  # a person has just removed these
 
-        return writer.write(missing, lambda item: item.kind == KINDS[Tag]).created
+        return writer.write(missing, lambda item: item.kind == KINDS[Tag] and item.stretch not in elsewhere).created
 
-    def _raise_issues(self, job: Job, wanted: Mapping[int, tuple[DoubtfulFrame, str]], names: Mapping[int, str]) -> int:
-        existing = {issue["id"]: issue for issue in self._server.get_all("/api/issues", job_id=job.id)}
-        adopt_issues(self._server, self._journal, job.id, existing)
+    def _raise_issues(
+        self,
+        job: Job,
+        wanted: Mapping[int, tuple[DoubtfulFrame, str]],
+        names: Mapping[int, str],
+        elsewhere: Collection[str],
+    ) -> int:
+        existing = self._issues(job)
         noted = {item.first: item for item in self._journal.items(job.id) if item.kind == ISSUES}
         for frame, item in noted.items():
             if item.server_id not in existing:
-                self._journal.gone(item.id)  # a person has removed it
-            elif frame not in wanted:
+                self._journal.lose(item.id)  # a person has removed it
+            elif frame not in wanted and item.stretch not in elsewhere:
                 remove_issue(self._server, self._journal, item, existing)
-        new = {frame: found for frame, found in wanted.items() if frame not in noted}
+        new = {frame: found for frame, found in sorted(wanted.items()) if frame not in noted}
         for frame, (doubt, stretch) in new.items():
             height, width = self._layout.sizes[frame]
             name = names.get(doubt.group, "an object")
             message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"
             item = self._journal.intend([Item(job.id, ISSUES, _digest(message), frame, frame, 0, 0, stretch)])[0]
             body = {"job": job.id, "frame": frame, "position": [width / 2, height / 2], "message": message}
-            self._journal.confirm(item.id, self._server.post("/api/issues", body)["id"])
+            self._post(job, item, body)
         return len(new)
+
+    def _issues(self, job: Job) -> dict[int, dict[str, Any]]:
+        """The job's issues by id; those of a run that was killed are known again."""
+        existing = {issue["id"]: issue for issue in self._server.get_all("/api/issues", job_id=job.id)}
+        adopt_issues(self._server, self._journal, job.id, existing)
+        return existing
+
+    def _post(self, job: Job, item: Item, body: Mapping[str, Any]) -> None:
+        """Makes an issue, once."""
+        deadline, wait = time.monotonic() + self._server.patience, 1.0
+        while True:
+            try:
+                self._journal.confirm(item.id, self._server.post("/api/issues", body)["id"])
+                return
+            except ConnectionLostError:
+                if time.monotonic() + wait > deadline:
+                    raise
+                self._server.pause(wait)
+                wait = min(2 * wait, 30.0)
+                self._issues(job)
+                if any(i.id == item.id and i.is_written for i in self._journal.items(job.id)):
+                    return
+                item = self._journal.intend([item])[0]
 
     def _tag_label(self) -> int:
         name = self._settings.review_label
@@ -178,7 +217,7 @@ def remove_issue(server: Server, journal: Journal, item: Item, existing: dict[in
         if issue.get("resolved") or count > 1:
             return False
         server.delete(f"/api/issues/{item.server_id}")
-    journal.gone(item.id)
+    journal.withdraw(item.id)
     return True
 
 

@@ -17,3 +17,7 @@ class CvatError(PerclipError):
 
 class ConnectionLostError(CvatError):
     """No answer came: what was asked for may have been done or not."""
+
+
+class FunctionError(PerclipError):
+    """A deployed function refused a call, or cannot be reached."""

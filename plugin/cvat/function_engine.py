@@ -3,9 +3,9 @@
 import base64
 import json
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ from model.errors import InputError
 from model.image_file import encode_jpeg
 from model.keyframe import Keyframe
 from model.result import FrameResult
-from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.errors import FunctionError
 from plugin.shapes.rle import decode_mask, encode_label_map
 
 _TIMEOUT = (10, 120)  # seconds
@@ -30,8 +30,12 @@ _PASSING = (429, 502, 503, 504)
 _SHORT_SIDE = 480  # of functions that do not say
 
 
+class _GoneError(FunctionError):
+    """Patience is at its end."""
+
+
 class FunctionEngine:
-    """One or more addresses of the function. May be used by several threads; each run keeps one address busy.
+    """One or more addresses of the function. May be used by several threads.
 
     Args:
         urls: of the function; one call at a time is sent to each.
@@ -57,6 +61,7 @@ class FunctionEngine:
         self._patience, self._pause = _PATIENCE if patience is None else patience, pause
         self._session = requests.Session()
         self._free: queue.Queue[str] = queue.Queue()
+        self._alive, self._counting = len(urls), threading.Lock()
         identities = set()
         for url in urls:
             if not url.startswith(("http://", "https://")):
@@ -83,7 +88,7 @@ class FunctionEngine:
         """As `Propagator.run`, by a chain of clip calls.
 
         Raises:
-            CvatError: the function refused, or is gone for longer than patience lasts.
+            FunctionError: the function refused, or all addresses are gone for longer than patience lasts.
         """
         stop = len(frames) if stop is None else stop
         size = keyframes[0].label_map.shape
@@ -101,33 +106,24 @@ class FunctionEngine:
         needed, ahead, state = sorted(drawn), [], None  # the function says what comes next
         if len(drawn) == 1 and (direction == "forward" or 0 in drawn):
             ahead = [i for i in range(min(drawn), len(frames)) if i not in drawn]
-        with self._address() as url:
-            while True:
-                images = self._images(frames, needed, ahead)
-                clip["frames"] = [
-                    {"frame": i, "image": images[i]} if i in images else {"frame": i} for i in range(len(frames))
-                ]
-                clip["continue"] = state
-                reply = self._call(url, {"clip": clip})
-                for item in reply["frames"]:
-                    index = item["frame"]
-                    if start <= index < stop and index not in given:
-                        given.add(index)
-                        yield _result(item, size, drawn.get(index))
-                going_on = reply["continue"]
-                if going_on is None or len(given) == stop - start:
-                    return
-                if going_on["state"] == state and not reply["frames"] and set(going_on["next"]) <= set(images):
-                    raise CvatError(f"{url}: the function makes no progress; its log says why")
-                state, needed, ahead = going_on["state"], going_on["needed"], going_on["next"]
-
-    @contextmanager
-    def _address(self) -> Iterator[str]:
-        url = self._free.get()
-        try:
-            yield url
-        finally:
-            self._free.put(url)
+        while True:
+            images = self._images(frames, needed, ahead)
+            clip["frames"] = [
+                {"frame": i, "image": images[i]} if i in images else {"frame": i} for i in range(len(frames))
+            ]
+            clip["continue"] = state
+            reply = self._call({"clip": clip})
+            for item in reply["frames"]:
+                index = item["frame"]
+                if start <= index < stop and index not in given:
+                    given.add(index)
+                    yield _result(item, size, drawn.get(index))
+            going_on = reply["continue"]
+            if going_on is None or len(given) == stop - start:
+                return
+            if going_on["state"] == state and not reply["frames"] and set(going_on["next"]) <= set(images):
+                raise FunctionError("the function makes no progress; its log says why")
+            state, needed, ahead = going_on["state"], going_on["needed"], going_on["next"]
 
     def _images(self, frames: Sequence[np.ndarray], needed: Sequence[int], ahead: Sequence[int]) -> dict[int, str]:
         """The images for a call in base64: all that are needed, and as many of the next ones as a call carries."""
@@ -142,17 +138,34 @@ class FunctionEngine:
     def _status(self, url: str) -> Mapping[str, Any]:
         try:
             status = self._answer(url, None)
-        except CvatError as error:
+        except FunctionError as error:
             raise InputError(f"--function-url {url}: {error}") from None
         if status.get("name") != "perclip" or status.get("clip_version") != 1:
             raise InputError(f"--function-url {url}: no Perclip of this version answers there; deploy it anew")
         return status
 
-    def _call(self, url: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        reply = self._answer(url, json.dumps(body))
-        if not isinstance(reply.get("frames"), list):
-            raise CvatError(f"{url} gives no clip answer: is it the function of Perclip?")
-        return reply
+    def _call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer of whichever address is free: any can go on with any chain. One that is gone is used no more."""
+        text = json.dumps(body)
+        while True:
+            url = self._free.get()
+            try:
+                reply = self._answer(url, text)
+            except _GoneError:
+                with self._counting:
+                    self._alive -= 1
+                    if self._alive:
+                        continue
+                    self._alive = 1
+                self._free.put(url)
+                raise
+            except BaseException:
+                self._free.put(url)
+                raise
+            self._free.put(url)
+            if not isinstance(reply.get("frames"), list):
+                raise FunctionError(f"{url} gives no clip answer: is it the function of Perclip?")
+            return reply
 
     def _answer(self, url: str, body: str | None) -> Mapping[str, Any]:
         """The JSON of an answer; calls may be repeated, as they change nothing."""
@@ -165,30 +178,32 @@ class FunctionEngine:
                 else:
                     response = self._session.post(url, data=body, headers=headers, timeout=_TIMEOUT)
                 status, content = response.status_code, response.content
-                error: CvatError = _refused(url, status, content)
+                error: FunctionError = _refused(url, status, content)
             except requests.RequestException as lost:
                 status, content = 0, b""
-                error = ConnectionLostError(f"no answer from {url} ({type(lost).__name__}): is the function running?")
+                error = _GoneError(f"no answer from {url} ({type(lost).__name__}): is the function running?")
             if status == 200:
                 try:
                     reply = json.loads(content)
                 except ValueError:
-                    raise CvatError(f"{url} answers no JSON: is it the function of Perclip?") from None
+                    raise FunctionError(f"{url} answers no JSON: is it the function of Perclip?") from None
                 if not isinstance(reply, dict) or "error" in reply:
                     raise _refused(url, status, content)
                 return reply
-            if (status and status not in _PASSING) or time.monotonic() + wait > deadline:
+            if status and status not in _PASSING:
                 raise error
+            if time.monotonic() + wait > deadline:
+                raise _GoneError(str(error))
             self._pause(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def _refused(url: str, status: int, content: bytes) -> CvatError:
+def _refused(url: str, status: int, content: bytes) -> FunctionError:
     try:
         message = json.loads(content)["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = f"status {status}"
-    return CvatError(f"the function at {url} refuses: {message}", status)
+    return FunctionError(f"the function at {url} refuses: {message}")
 
 
 def _small(frame: np.ndarray, short_side: int) -> np.ndarray:

@@ -6,7 +6,7 @@ IoU of 0.5 (Propose-Reduce, `model.reduce`).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -53,7 +53,7 @@ class Identities:
 def identify(
     drawn: Sequence[Drawn],
     members: Mapping[str, int],
-    written: set[int],
+    written: Collection[tuple[int, int]],
     places: Mapping[int, int],
     mask_of: MaskOf,
     propagator: Callable[[], tuple[object, Sequence[np.ndarray]]],
@@ -63,7 +63,7 @@ def identify(
     Args:
         drawn: all of the sequence.
         members: digest -> object, as earlier runs found.
-        written: group numbers that Perclip has given; they mean the same object in every job.
+        written: job and group number of all that Perclip has written; these numbers mean the same object in every job.
         places: frame -> its place in the sequence.
         mask_of: gives masks.
         propagator: gives what propagates masks, and the frames of the sequence; asked only where nothing else decides.
@@ -127,7 +127,9 @@ class _Sets:
         return a != b and (named or (not copies and bool(self.frames[a] & self.frames[b])))
 
 
-def _join_named(sets: _Sets, drawn: Sequence[Drawn], members: Mapping[str, int], written: set[int]) -> None:
+def _join_named(
+    sets: _Sets, drawn: Sequence[Drawn], members: Mapping[str, int], written: Collection[tuple[int, int]]
+) -> None:
     """Shapes with a common name. Names of tracks and groups hold inside their job, those of Perclip in the task."""
     first: dict[Hashable, int] = {}
     for i, d in enumerate(drawn):
@@ -135,7 +137,7 @@ def _join_named(sets: _Sets, drawn: Sequence[Drawn], members: Mapping[str, int],
         names: list[Hashable] = []
         if d.track is not None:
             names.append((d.job, "track", d.track))
-        if group and group in written:
+        if (d.job, group) in written:
             names.append((label, "object", group))
         elif group:
             names.append((label, d.job, "group", group))

@@ -1,7 +1,7 @@
 """Writes into one job: reads it again, leaves out what people have done meanwhile, creates, counts, deletes its own."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugin.cvat.annotations import KINDS, Annotation, JobAnnotations, Track, parse_annotations
@@ -129,67 +129,72 @@ class JobWriter:
         result.kept = len(kept)
         for start in range(0, len(new), _MOST_AT_ONCE):
             part = new[start : start + _MOST_AT_ONCE]
-            kept |= self._create(part)
+            kept |= self._create(part, owned.highest)
             result.created += len(part)
         result.deleted = self.delete(lambda item: item.id not in kept and is_obsolete(item))
         return result
 
-    def delete(self, is_obsolete: Callable[[Item], bool]) -> int:
-        """Deletes those of Perclip's own annotations that nobody has touched; gives their number."""
-        if not any(is_obsolete(item) for item in self._journal.items(self._job.id) if item.kind in KINDS.values()):
+    def delete(self, is_obsolete: Callable[[Item], bool], doubles: bool = False) -> int:
+        """Deletes those of Perclip's own annotations that nobody has touched; gives their number.
+
+        Args:
+            is_obsolete: which.
+            doubles: also what is there more than once, as when a request that was taken for lost is carried out late.
+        """
+        noted = [item for item in self._journal.items(self._job.id) if item.kind in KINDS.values()]
+        if not any(is_obsolete(item) for item in noted) and not (doubles and _doubles(noted)):
             return 0
         owned = self.read()
         reconcile(owned, self._journal)
-        found = [(item, annotation) for item, annotation in owned.own if is_obsolete(item)]
+        double = _doubles([item for item, _ in owned.own]) if doubles else set()
+        found = [(item, annotation) for item, annotation in owned.own if item.id in double or is_obsolete(item)]
         for start in range(0, len(found), _MOST_AT_ONCE):
             part = found[start : start + _MOST_AT_ONCE]
-            body = _body([annotation.raw for _, annotation in part], [annotation for _, annotation in part])
-            self._server.patch(self._path, body, repeatable=True, action="delete")
+            self._delete([annotation for _, annotation in part])
             with self._journal.together():
                 for item, _ in part:
-                    self._journal.gone(item.id)
+                    self._journal.withdraw(item.id)
         return len(found)
 
-    def _create(self, creations: Sequence[Creation]) -> set[int]:
-        """Creates annotations; gives the numbers of their items in the journal."""
-        noted = self._journal.intend(self._item(c) for c in creations)
-        bodies = {item.id: c.annotation for item, c in zip(noted, creations)}
-        todo, wait = list(noted), _FIRST_WAIT
-        deadline = time.monotonic() + self._server.patience
-        while True:
-            annotations = [bodies[item.id] for item in todo]
+    def _delete(self, annotations: Sequence[Annotation]) -> None:
+        body = _body([annotation.raw for annotation in annotations], annotations)
+        self._server.patch(self._path, body, repeatable=True, action="delete")
+
+    def _create(self, creations: Sequence[Creation], highest: Mapping[str, int]) -> set[int]:
+        """Creates annotations; gives the numbers of their items in the journal.
+
+        A request without an answer may still be carried out, even much later: it is sent again under new items, and the
+        old ones stay to know whatever comes of it.
+        """
+        todo, made = list(creations), set()
+        deadline, wait = time.monotonic() + self._server.patience, _FIRST_WAIT
+        while todo:
+            noted = self._journal.intend(self._item(c, highest) for c in todo)
+            annotations = [c.annotation for c in todo]
             try:
                 body = _body([a.to_json(self._layout.labels[a.label]) for a in annotations], annotations)
                 reply = self._server.patch(self._path, body, repeatable=False, action="create")
                 came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).all
-                todo = self._confirm(todo, came)
-                break
+                self._confirm(noted, came)
+                return made | {item.id for item in noted}
             except ConnectionLostError:
                 if time.monotonic() + wait > deadline:
                     raise
                 self._server.pause(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
-                todo = self._not_there(todo)
-                if not todo:
-                    break
+                there = self._found(noted)
+                made |= there
+                todo = [c for item, c in zip(noted, todo) if item.id not in there]
             except CvatError as error:
                 if 400 <= error.status < 500:
                     with self._journal.together():
-                        for item in todo:
+                        for item in noted:
                             self._journal.forget(item.id)
                 raise
-        if todo:
-            with self._journal.together():
-                for item in todo:
-                    self._journal.forget(item.id)
-            raise CvatError(
-                f"job {self._job.id}: the server kept {len(noted) - len(todo)} of {len(noted)} annotations that it was "
-                f"sent; the first one missing is on frame {todo[0].first}: was the job changed meanwhile?"
-            )
-        return {item.id for item in noted}
+        return made
 
-    def _confirm(self, items: list[Item], came: Sequence[Annotation]) -> list[Item]:
-        """Notes what has come into being; gives the items that have not."""
+    def _confirm(self, items: Sequence[Item], came: Sequence[Annotation]) -> None:
+        """Notes what has come into being; raises CvatError where that is not what was sent."""
         by_digest: dict[tuple[str, str], list[Annotation]] = {}
         for annotation in came:
             by_digest.setdefault((KINDS[type(annotation)], annotation.digest), []).append(annotation)
@@ -202,23 +207,31 @@ class JobWriter:
                 else:
                     rest.append(item)
             others = [annotation for same in by_digest.values() for annotation in same]
-            if len(others) != len(rest):
-                return rest
-            # The server has changed something about them, a rounding perhaps: what it has is what we wrote.
-            for item, annotation in zip(rest, others):
-                self._journal.confirm(item.id, annotation.id, digest=annotation.digest)
-        return []
+            if len(others) == len(rest):
+                # The server has changed something about them, a rounding perhaps: what it has is what we wrote.
+                for item, annotation in zip(rest, others):
+                    self._journal.confirm(item.id, annotation.id, digest=annotation.digest)
+                return
+        if others:
+            self._delete(others)  # nobody could tell later that these are Perclip's
+        with self._journal.together():
+            for item in rest:
+                self._journal.forget(item.id)
+        raise CvatError(
+            f"job {self._job.id}: the server kept {len(items) - len(rest)} of {len(items)} annotations that it was "
+            f"sent; the first one missing is on frame {rest[0].first}: was the job changed meanwhile?"
+        )
 
-    def _not_there(self, items: list[Item]) -> list[Item]:
-        """After a lost connection: which of the items the server does not have; the others are noted."""
+    def _found(self, items: Sequence[Item]) -> set[int]:
+        """After a lost connection: which of the items the server has; they are noted."""
         there = {item.id: annotation for item, annotation in self.read().own}
         with self._journal.together():
             for item in items:
                 if item.id in there:
                     self._journal.confirm(item.id, there[item.id].id)
-        return [item for item in items if item.id not in there]
+        return {item.id for item in items if item.id in there}
 
-    def _item(self, creation: Creation) -> Item:
+    def _item(self, creation: Creation, highest: Mapping[str, int]) -> Item:
         annotation = creation.annotation
         last = annotation.frame
         if isinstance(annotation, Track):
@@ -232,7 +245,14 @@ class JobWriter:
             label=annotation.label,
             object=creation.group,
             stretch=creation.stretch,
+            server_id=-highest[KINDS[type(annotation)]],
         )
+
+
+def _doubles(items: Sequence[Item]) -> set[int]:
+    """Items that are there more than once, but for the first of each."""
+    first: dict[tuple[str, str, int], int] = {}
+    return {i.id for i in items if first.setdefault((i.kind, i.digest, i.object), i.id) != i.id}
 
 
 def _body(contents: Sequence[object], annotations: Sequence[Annotation]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from model.errors import InputError
 
@@ -47,7 +48,7 @@ class Item:
         label: its id.
         object: group number of the object it shows; 0 for tags and issues.
         stretch: digest of the stretch it belongs to.
-        server_id: 0 while it is only intended.
+        server_id: on the server; while it is only intended, minus the highest id that was there before.
         is_written: the server has it, as far as is known.
         id: in the journal.
     """
@@ -89,7 +90,10 @@ def journal_folder() -> Path:
 
 def journal_path(folder: Path, url: str, task: int) -> Path:
     """The file of a task of a server."""
-    return folder / re.sub(r"[^A-Za-z0-9.-]+", "_", url.split("://")[-1]) / f"task-{task}.sqlite"
+    parts = urlsplit(url)
+    port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f"_{parts.port}"
+    place = re.sub(r"[^a-z0-9.-]+", "_", f"{parts.hostname or ''}{port}{parts.path}".lower())
+    return folder / place / f"task-{task}.sqlite"
 
 
 class Journal:
@@ -122,9 +126,7 @@ class Journal:
         try:
             self._base = sqlite3.connect(place, check_same_thread=False, isolation_level=None)
             if read_only and path.exists():
-                with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as stored:
-                    stored.backup(self._base)
-                stored.close()
+                self._copy(path)
             self._prepare()
         except sqlite3.Error as error:
             raise self._broken(error) from None
@@ -155,29 +157,24 @@ class Journal:
     def items(self, job: int | None = None) -> list[Item]:
         """What is written or intended; of one job or of all, in the order in which it was created."""
         where, values = ("", ()) if job is None else (" AND job = ?", (job,))
-        rows = self._run(f"SELECT {_ITEM} FROM item WHERE state != 'gone'{where} ORDER BY id", values)
+        rows = self._run(f"SELECT {_ITEM} FROM item WHERE state IN ('intended', 'written'){where} ORDER BY id", values)
         return [_item(row) for row in rows]
 
-    def ids_ever(self, job: int, kind: str) -> set[int]:
-        """Ids on the server of everything that was ever written into a job and not undone."""
-        rows = self._run("SELECT server_id FROM item WHERE job = ? AND kind = ? AND server_id > 0", (job, kind))
-        return {row[0] for row in rows}
+    def lost(self, job: int) -> list[Item]:
+        """What was written into a job and is no more, though Perclip has not deleted it."""
+        rows = self._run(f"SELECT {_ITEM} FROM item WHERE state = 'lost' AND job = ? ORDER BY id", (job,))
+        return [_item(row) for row in rows]
 
-    def removed(self, job: int, kind: str) -> set[tuple[int, str]]:
-        """Frame and stretch of what was written into a job and is no more."""
-        rows = self._run("SELECT first, stretch FROM item WHERE job = ? AND kind = ? AND state = 'gone'", (job, kind))
-        return {tuple(row) for row in rows}
-
-    def objects_ever(self) -> set[int]:
-        """Group number of every object that anything was written for."""
-        return {row[0] for row in self._run("SELECT DISTINCT object FROM item WHERE object > 0")}
+    def objects_ever(self) -> set[tuple[int, int]]:
+        """Job and group number of all that anything was ever written for."""
+        return {tuple(row) for row in self._run("SELECT DISTINCT job, object FROM item WHERE object > 0")}
 
     def intend(self, items: Iterable[Item]) -> list[Item]:
         """Notes what is about to be created."""
         noted = []
         with self.together():
             for item in items:
-                row = (item.job, item.kind, 0, item.digest, item.first, item.last, item.label, item.object)
+                row = (item.job, item.kind, item.server_id, item.digest, item.first, item.last, item.label, item.object)
                 made = self._run(
                     "INSERT INTO item (job, kind, server_id, digest, first, last, label, object, stretch, state) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'intended')",
@@ -198,9 +195,13 @@ class Journal:
         """An item that was never created."""
         self._run("DELETE FROM item WHERE id = ?", (item,))
 
-    def gone(self, item: int) -> None:
-        """The server no longer has an item, or a person has made it theirs."""
-        self._run("UPDATE item SET state = 'gone' WHERE id = ?", (item,))
+    def lose(self, item: int) -> None:
+        """The server no longer has an item as it was written: a person has deleted it or made it theirs."""
+        self._run("UPDATE item SET state = 'lost' WHERE id = ?", (item,))
+
+    def withdraw(self, item: int) -> None:
+        """Perclip itself has deleted an item."""
+        self._run("UPDATE item SET state = 'withdrawn' WHERE id = ?", (item,))
 
     def finish(self, done: Iterable[Done]) -> None:
         """Frames of stretches are finished; what other stretches of the object had there is no more."""
@@ -233,7 +234,7 @@ class Journal:
         """Nothing is done, and nothing planned; what is on the server stays known."""
         for table in ("done", "plan", "member"):
             self._run(f"DELETE FROM {table}")
-        self._run("DELETE FROM item WHERE object = 0 AND state = 'gone'")  # marks may be made again
+        self._run("DELETE FROM item WHERE object = 0 AND state IN ('lost', 'withdrawn')")  # marks may be made again
 
     def members(self) -> dict[str, int]:
         """Digest of a drawn shape -> group number of its object, as earlier runs found."""
@@ -253,6 +254,17 @@ class Journal:
         """Replaces all plans by this one."""
         self._run("DELETE FROM plan")
         self._run("INSERT INTO plan VALUES (?, ?)", (digest, json.dumps(body)))
+
+    def _copy(self, path: Path) -> None:
+        """Takes over what a file holds; one that a kill has left in the middle of a change is first put right."""
+        try:
+            stored = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            stored.backup(self._base)
+        except sqlite3.OperationalError:
+            stored.close()
+            stored = sqlite3.connect(path)
+            stored.backup(self._base)
+        stored.close()
 
     def _prepare(self) -> None:
         tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

@@ -62,7 +62,10 @@ def read_login(
         if password is None:
             if not sys.stdin.isatty():
                 raise InputError(f"no password for {user}: set {PASSWORD_VARIABLE}, or run where it can be asked for")
-            password = getpass.getpass(f"password of {user} at {url}: ", stream=sys.stderr)
+            try:
+                password = getpass.getpass(f"password of {user} at {url}: ", stream=sys.stderr)
+            except EOFError:
+                raise InputError(f"no password for {user} was given") from None
         return Login(url, None, user, password, organization, check_certificate)
     if token and token.startswith("@"):
         try:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugin.cvat.annotations import AUTO, KINDS, Annotation, JobAnnotations, Shape, Track
+from plugin.cvat.annotations import AUTO, KINDS, Annotation, JobAnnotations, Tag, Track
 from plugin.cvat.journal import Item, Journal
 
 
@@ -17,19 +17,23 @@ class Ownership:
         own: written by Perclip and as it was written, each with its item in the journal.
         foreign: written by another program; never touched.
         missing: items of the journal that the server does not have as they were written.
+        edited: those of the human ones that Perclip once wrote.
+        highest: the highest id of each kind.
     """
 
     human: tuple[Annotation, ...]
     own: tuple[tuple[Item, Annotation], ...]
     foreign: tuple[Annotation, ...]
     missing: tuple[Item, ...]
+    edited: tuple[Annotation, ...]
+    highest: dict[str, int]
 
 
 def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ownership:
     """Says whose each annotation of a job is.
 
-    What came from a program (source "auto") is Perclip's own if it is exactly as the journal has it. If it bears the id
-    or the group of something that Perclip has written, but not its content, a person has edited it: it is theirs.
+    What came from a program (source "auto") is Perclip's own if it is exactly as the journal has it. Where something
+    that Perclip wrote is missing, and something else of its kind has come to its frame since, a person has edited it.
 
     Args:
         job: its id.
@@ -38,50 +42,74 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
     """
     items: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in journal.items(job):
-        items[item.kind, item.digest].append(item)
+        if item.kind in KINDS.values():
+            items[item.kind, item.digest].append(item)
     candidates: dict[tuple[str, str], list[Annotation]] = defaultdict(list)
-    human: list[Annotation] = []
     for annotation in annotations.all:
         if annotation.source == AUTO:
             candidates[KINDS[type(annotation)], annotation.digest].append(annotation)
-        else:
-            human.append(annotation)
     own: list[tuple[Item, Annotation]] = []
     missing: list[Item] = []
     for key, noted in items.items():
-        pairs, lost = _pair(noted, candidates.pop(key, []))
+        pairs, lost = _pair(noted, candidates.get(key, []))
         own += pairs
         missing += lost
     own_ids = {(KINDS[type(a)], a.id) for _, a in own}
-    known = {kind: journal.ids_ever(job, kind) for kind in KINDS.values()}
-    objects = journal.objects_ever()
+    once: dict[tuple[str, int], list[int]] = defaultdict(list)  # kind and first frame -> least ids of what came since
+    for item in (*missing, *journal.lost(job)):
+        once[item.kind, item.first].append(item.server_id if item.server_id > 0 else 1 - item.server_id)
+    human: list[Annotation] = []
+    edited: list[Annotation] = []
     foreign: list[Annotation] = []
     for annotation in annotations.all:
         kind = KINDS[type(annotation)]
-        if annotation.source != AUTO or (kind, annotation.id) in own_ids:
+        if (kind, annotation.id) in own_ids:
             continue
-        in_group = isinstance(annotation, (Shape, Track)) and annotation.group in objects
-        (human if annotation.id in known[kind] or in_group else foreign).append(annotation)
-    return Ownership(tuple(human), tuple(own), tuple(foreign), tuple(missing))
+        was = [] if isinstance(annotation, Tag) else once[kind, annotation.frame]
+        is_edited = any(annotation.id >= number for number in was)
+        if is_edited and (annotation.source == AUTO or isinstance(annotation, Track)):
+            edited.append(annotation)
+        is_human = annotation.source != AUTO or is_edited
+        (human if is_human else foreign).append(annotation)
+    highest: dict[str, int] = defaultdict(int)
+    for annotation in annotations.all:
+        kind = KINDS[type(annotation)]
+        highest[kind] = max(highest[kind], annotation.id)
+    return Ownership(tuple(human), tuple(own), tuple(foreign), tuple(missing), tuple(edited), highest)
 
 
 def _pair(items: Sequence[Item], annotations: Sequence[Annotation]) -> tuple[list[tuple[Item, Annotation]], list[Item]]:
-    """Items and annotations of one content: by id first, then in their order."""
+    """Items and annotations of one content: by id, then what came after the item, then shapes that got new ids.
+
+    A tag says too little to be known again by its content: another program may have set the same.
+    """
     by_id = {annotation.id: annotation for annotation in annotations}
-    pairs = [(item, by_id.pop(item.server_id)) for item in items if item.server_id in by_id]
+    pairs = [(item, by_id.pop(item.server_id)) for item in items if item.is_written and item.server_id in by_id]
     paired = {item.id for item, _ in pairs}
-    rest = [item for item in items if item.id not in paired]
-    # Only after what a person copied could there be more annotations than items.
-    pairs += zip(rest, by_id.values())
-    return pairs, rest[len(by_id) :]
+    rest = []
+    for item in sorted((i for i in items if i.id not in paired), key=lambda i: i.is_written):
+        later = sorted(number for number in by_id if number > -item.server_id) if not item.is_written else list(by_id)
+        if later and not (item.is_written and item.kind == KINDS[Tag]):
+            pairs.append((item, by_id.pop(later[0])))
+        else:
+            rest.append(item)
+    return pairs, rest
 
 
-def reconcile(owned: Ownership, journal: Journal) -> None:
-    """Brings the journal up to date with what the server has: after a kill, or after people have deleted things."""
+def reconcile(owned: Ownership, journal: Journal, *, forget: bool = False) -> None:
+    """Brings the journal up to date with what the server has: after a kill, or after people have deleted things.
+
+    Args:
+        owned: of a job.
+        journal: of the task.
+        forget: what was intended and is not there will not come any more; else it may still be on its way.
+    """
     with journal.together():
         for item, annotation in owned.own:
             if not item.is_written or item.server_id != annotation.id:
                 journal.confirm(item.id, annotation.id)
         for item in owned.missing:
-            if item.kind in KINDS.values():
-                (journal.gone if item.is_written else journal.forget)(item.id)
+            if item.is_written:
+                journal.lose(item.id)
+            elif forget:
+                journal.forget(item.id)

@@ -53,7 +53,7 @@ class Server:
         try:
             config = Config(verify_ssl=login.check_certificate)
             self._client = Client(login.url, config=config, check_server_version=False)
-        except CvatSdkException as error:
+        except (CvatSdkException, ValueError) as error:
             raise InputError(f"--url {login.url}: {error}") from None
         # The client's own repetitions know nothing of what may be repeated, and do not wait.
         api = self._client.api_client

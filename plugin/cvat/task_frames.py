@@ -1,6 +1,8 @@
 """The frames of a CVAT task, image or video, as a source of frames."""
 
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -20,6 +22,19 @@ from plugin.sources.image_folder import IMAGE_SUFFIXES
 from plugin.sources.video_file import VideoFile
 
 _OPEN_CHUNKS = 3
+# What Pillow and zipfile raise for damaged files.
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
 _VIDEO_CACHE = 96 << 20  # bytes of decoded frames of a chunk; 36 frames of 1080p in the decoder's format
 
 
@@ -65,21 +80,19 @@ class TaskFrames(FrameReader):
         frame = self.numbers[index]
         media = next(m for m in self._media if frame in m.frames)
         number = media.chunk_of(frame)
-        key = media.path, number
         try:
-            if key not in self._open:
-                self._open[key] = _open_chunk(self._stores[media.path].path(number), media, number)
-                if len(self._open) > _OPEN_CHUNKS:
-                    self._open.popitem(last=False)[1].close()
-            self._open.move_to_end(key)
-            picture = self._open[key].read(media.chunk_frames(number).index(frame))
-        except _DamagedError as error:
-            if key in self._open:
-                self._open.pop(key).close()
-            self._stores[media.path].forget(number)
-            raise CvatError(
-                f"task {self._task}, frame {frame}: the server's image cannot be read ({error}); open the frame in CVAT"
-            ) from None
+            picture = self._from_chunk(media, number, frame)
+        except _DamagedError:
+            # The copy here may be at fault: once more from the server.
+            self._drop(media, number)
+            try:
+                picture = self._from_chunk(media, number, frame)
+            except _DamagedError as error:
+                self._drop(media, number)
+                raise CvatError(
+                    f"task {self._task}, frame {frame}: the server's image cannot be read ({error}); "
+                    "open the frame in CVAT"
+                ) from None
         height, width = picture.shape[:2]
         # Video of odd sizes is served a pixel larger; smaller or much larger is another quality than asked for.
         if not (self.height <= height <= self.height + 1 and self.width <= width <= self.width + 1):
@@ -88,6 +101,21 @@ class TaskFrames(FrameReader):
                 f"{self.width}x{self.height}; upload the images again"
             )
         return np.ascontiguousarray(picture[: self.height, : self.width])
+
+    def _from_chunk(self, media: Media, number: int, frame: int) -> np.ndarray:
+        key = media.path, number
+        if key not in self._open:
+            self._open[key] = _open_chunk(self._stores[media.path].path(number), media, number)
+            if len(self._open) > _OPEN_CHUNKS:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(key)
+        return self._open[key].read(media.chunk_frames(number).index(frame))
+
+    def _drop(self, media: Media, number: int) -> None:
+        chunk = self._open.pop((media.path, number), None)
+        if chunk is not None:
+            chunk.close()
+        self._stores[media.path].forget(number)
 
 
 class _DamagedError(Exception):
@@ -109,8 +137,8 @@ class _ZippedImages(_Chunk):
     def __init__(self, path: Path, count: int):
         try:
             self._file = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise _DamagedError(str(error)) from None
+        except _BROKEN as error:
+            raise _DamagedError(str(error) or type(error).__name__) from None
         names = [name for name in self._file.namelist() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
         self._names = sorted(names, key=natural_key)
         if len(self._names) < count:
@@ -121,8 +149,8 @@ class _ZippedImages(_Chunk):
         try:
             with Image.open(BytesIO(self._file.read(self._names[place]))) as image:
                 return to_rgb(image)
-        except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-            raise _DamagedError(str(error)) from None
+        except _BROKEN as error:
+            raise _DamagedError(str(error) or type(error).__name__) from None
 
     def close(self) -> None:
         self._file.close()

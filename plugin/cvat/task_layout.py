@@ -94,6 +94,8 @@ class TaskLayout:
         sizes: (H, W) of each frame of the jobs, in pixels.
         unused: frames that are deleted or show another image than the sequence has there (honeypots).
         takes_tracks: whether the server takes tracks here.
+        neighbours: annotation jobs that are not written to, but share frames with some that are: what people drew
+            there counts.
     """
 
     id: int
@@ -105,6 +107,7 @@ class TaskLayout:
     sizes: Mapping[int, tuple[int, int]]
     unused: frozenset[int]
     takes_tracks: bool
+    neighbours: tuple[Job, ...] = ()
 
     @cached_property
     def sequences(self) -> list[list[int]]:
@@ -122,6 +125,10 @@ class TaskLayout:
             size = self.sizes[frame]
             found[-1].append(frame)
         return found
+
+    def last_frame(self, job: int) -> int:
+        """The last frame of a job or neighbour."""
+        return next(j.frames[-1] for j in (*self.jobs, *self.neighbours) if j.id == job)
 
     def jobs_with(self, frame: int) -> list[Job]:
         """The jobs that have a frame; where jobs overlap there are two."""
@@ -157,21 +164,25 @@ def read_task(
         raise InputError(f"task {task} is 3-D (point clouds): only images and videos can be propagated")
     if not listed:
         raise InputError(f"task {task} has no jobs yet: upload its images first")
-    chosen, left_out = _choose(task, [_job(item) for item in listed], jobs, set(states), set(stages))
+    found = [_job(item) for item in listed]
+    chosen, left_out = _choose(task, found, jobs, set(states), set(stages))
+    frames = {frame for job in chosen for frame in job.frames}
+    others = [job for job in found if job.kind == "annotation" and job not in chosen]
+    neighbours = tuple(job for job in others if frames.intersection(job.frames))
     media, sizes, deleted = [], {}, set()
     places = [f"/api/tasks/{task}"] if fields is not None else [f"/api/jobs/{job.id}" for job in chosen]
     for place in places if chosen else []:
-        found, found_sizes, found_deleted = _media(server, place, facts, chosen)
-        media.append(found)
-        sizes |= found_sizes
-        deleted |= found_deleted
+        part, part_sizes, part_deleted = _media(server, place, facts, chosen)
+        media.append(part)
+        sizes |= part_sizes
+        deleted |= part_deleted
     honeypots = _honeypots(server, task, fields, chosen)
     scope = {"task_id": task} if fields is not None else {"job_id": listed[0]["id"]}
     labels = {label.id: label for label in map(_label, server.get_all("/api/labels", **scope))}
     has_honeypots = bool(honeypots) or (fields or {}).get("validation_mode") == "gt_pool"
     unused = frozenset(deleted | honeypots)
     return TaskLayout(
-        task, name, tuple(chosen), tuple(left_out), labels, tuple(media), sizes, unused, not has_honeypots
+        task, name, tuple(chosen), tuple(left_out), labels, tuple(media), sizes, unused, not has_honeypots, neighbours
     )
 
 
@@ -226,12 +237,14 @@ def _media(
     meta = server.get(f"{place}/data/meta")
     is_task = place.startswith("/api/tasks/")
     job = next((job for job in jobs if place == f"/api/jobs/{job.id}"), None)
-    frames = range(meta["size"]) if is_task else job.frames
-    described = meta["frames"]
+    frames = range(meta.get("size") or 0) if is_task else job.frames
+    described = meta.get("frames")
     if not described or not frames:
         raise InputError(f"{server.url}{place} has no images yet: wait until CVAT has read them")
     if len(described) not in (1, len(frames)):
         raise CvatError(f"{server.url}{place}: {len(described)} frames are described, {len(frames)} were expected")
+    if not all(type(item.get(side)) is int and item[side] > 0 for item in described for side in ("height", "width")):
+        raise CvatError(f"{server.url}{place} does not say how large its frames are: upload the images again")
     sizes = {
         frame: (item["height"], item["width"])
         for frame, item in zip(frames, described if len(described) > 1 else [described[0]] * len(frames))

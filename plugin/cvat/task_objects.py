@@ -1,6 +1,6 @@
 """The objects of a sequence of frames, and the keyframes that people have drawn of them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,22 +53,24 @@ class TaskObject:
         return sorted(d.digest for d in self.at(frame))
 
 
-def known_groups(shapes: Sequence[Drawn], members: Mapping[str, int], written: Collection[int]) -> list[int]:
+def known_groups(
+    shapes: Sequence[Drawn], members: Mapping[str, int], written: Collection[tuple[int, int]]
+) -> list[int]:
     """Group numbers that earlier runs gave to some drawn shapes, ascending.
 
     Args:
         shapes: of an object.
         members: digest -> group number, as earlier runs found.
-        written: group numbers that Perclip has given.
+        written: job and group number of all that Perclip has written.
     """
     known = {members[d.digest] for d in shapes if d.digest in members}
-    return sorted(known | {d.shape.group for d in shapes if d.shape.group in written})
+    return sorted(known | {d.shape.group for d in shapes if (d.job, d.shape.group) in written})
 
 
 def allot_groups(
     objects: Sequence[Sequence[Drawn]],
     members: Mapping[str, int],
-    written: Iterable[int],
+    written: Collection[tuple[int, int]],
     used: Mapping[int, set[Origin]],
     inherited: Mapping[int, int],
 ) -> list[int]:
@@ -77,19 +79,18 @@ def allot_groups(
     Args:
         objects: each the shapes that show it.
         members: digest -> group number, as earlier runs found.
-        written: group numbers that Perclip has given.
+        written: job and group number of all that Perclip has written.
         used: group number -> whatever of the task bears it.
         inherited: place among the objects -> group number that an earlier run gave it.
     """
-    written = set(written)
-    highest = max([0, *written, *used, *members.values()])
+    highest = max([0, *(group for _, group in written), *used, *members.values()])
     taken: set[int] = set()
     groups = []
     for place, shapes in enumerate(objects):
         known = known_groups(shapes, members, written)
         known += [inherited[place]] if place in inherited else []
         own = {d.origin for d in shapes}
-        drawn = sorted({d.shape.group for d in shapes} - {0} - written)
+        drawn = sorted({d.shape.group for d in shapes} - {0} - set(known))
         given = [g for g in drawn if used.get(g, set()) <= own]
         group = next((g for g in [*known, *given] if g not in taken), None)
         if group is None:

@@ -46,6 +46,7 @@ class SequencePlan:
             the engine's object number.
         missing: places to fill, by stretch digest.
         outputs: what each object is written as, by group.
+        blocked: frames that get nothing of an object, by group.
     """
 
     numbers: Sequence[int]
@@ -56,6 +57,7 @@ class SequencePlan:
     context: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     missing: dict[str, set[int]] = field(default_factory=dict)
     outputs: dict[int, str] = field(default_factory=dict)
+    blocked: dict[int, set[int]] = field(default_factory=dict)
 
     @property
     def to_do(self) -> int:
@@ -167,7 +169,8 @@ class TaskPlanner:
         ]
         with self._journal.together():
             self._journal.set_members({d.digest: obj.group for obj in objects for d in obj.drawn})
-        self._note_open_tracks(objects, found.warnings)
+        self._note_tracks(objects, owned, found.warnings)
+        self._note_others(objects, owned, found.warnings)
         for (numbers, count), mask_of in zip(counts, masks):
             here, objects = objects[:count], objects[count:]
             if here:
@@ -262,7 +265,8 @@ class TaskPlanner:
             for item, annotation in o.own:
                 if item.object:
                     written[item.object] += _shapes(annotation)
-        known = [known_groups(shapes, members, written) for shapes in identified]
+        ever = self._journal.objects_ever()
+        known = [known_groups(shapes, members, ever) for shapes in identified]
         mask_of = [reader for (_, count), reader in zip(counts, masks) for _ in range(count)]
         unknown = [i for i, groups in enumerate(known) if not groups]
         found = inherit_groups(
@@ -277,12 +281,28 @@ class TaskPlanner:
             )
         return {unknown[place]: group for place, group in found.items()}
 
-    def _note_open_tracks(self, objects: Sequence[TaskObject], warnings: list[str]) -> None:
-        count = sum(any(d.track is not None for d in obj.drawn) for obj in objects)
+    def _note_tracks(self, objects: Sequence[TaskObject], owned: Mapping[int, Ownership], warnings: list[str]) -> None:
+        edited = {a.id for o in owned.values() for a in o.edited if isinstance(a, Track)}
+        count = sum(any(d.track is not None and d.track not in edited for d in obj.drawn) for obj in objects)
         if count:
             warnings.append(
                 f"{count} of the objects are drawn as tracks: CVAT goes on showing these between and behind their "
                 "keyframes, beside what Perclip writes; hide or end them where that disturbs"
+            )
+        if edited:
+            warnings.append(
+                f"{len(edited)} of Perclip's tracks were edited by a person and are theirs: nothing is written where "
+                "they are to be seen; delete them where Perclip is to fill in again"
+            )
+
+    def _note_others(self, objects: Sequence[TaskObject], owned: Mapping[int, Ownership], warnings: list[str]) -> None:
+        labels = {obj.label.id for obj in objects}
+        foreign = [a for o in owned.values() for a in o.foreign if not isinstance(a, Tag) and a.label in labels]
+        count = sum(s.kind in DRAWN_KINDS for a in foreign for s in _shapes(a))
+        if count and not self._settings.proposals:
+            warnings.append(
+                f"{count} masks and polygons of these labels come from other programs, or from Perclip with another "
+                "journal (--journal): they stay beside what is written now"
             )
 
     def _sequence(
@@ -311,7 +331,11 @@ class TaskPlanner:
                 "min_confidence": settings.min_confidence,
                 "size": size,
             }
-            blocked = blocked_frames(obj, owned) | {f for label, f in self._unusable if label == obj.label.id}
+            blocked = blocked_frames(obj, owned, self._layout) | {
+                f for label, f in self._unusable if label == obj.label.id
+            }
+            unfinished: dict[str, set[int]] = {}
+            is_asked = False
             for stretch in stretches_of(obj, numbers, settings.direction, settings.max_gap, options, self._layout.jobs):
                 plan.stretches.append(stretch)
                 if stretch.digest in ever and stretch.digest not in alive:
@@ -319,11 +343,18 @@ class TaskPlanner:
                     finished: Mapping[int, float] = {}
                 else:
                     finished = done.get(stretch.digest, {})
-                wanted = {p for p in stretch.places if settings.wants(numbers[p]) and numbers[p] not in blocked}
-                missing = {p for p in wanted if numbers[p] not in finished}
-                if missing:
-                    # Each polygon goes on from the one beside it, and a track is written as a whole.
-                    plan.missing[stretch.digest] = missing if output in ("mask", "rectangle") else wanted
+                usable = {p for p in stretch.places if numbers[p] not in blocked}
+                asked = {p for p in usable if settings.wants(numbers[p])}
+                missing = {p for p in asked if numbers[p] not in finished}
+                if output == "track":
+                    unfinished[stretch.digest] = usable if usable - {places[f] for f in finished} else set()
+                    is_asked = is_asked or bool(missing)
+                elif missing:
+                    # Each polygon goes on from the one beside it.
+                    plan.missing[stretch.digest] = missing if output != "polygon" else asked
+            if is_asked:  # a track gives way as a whole, so that all that it showed must be written
+                plan.missing |= {digest: rest for digest, rest in unfinished.items() if rest}
+            plan.blocked[obj.group] = blocked
         return plan
 
     def _window(self, plan: TaskPlan, owned: Mapping[int, Ownership]) -> None:
@@ -367,16 +398,35 @@ class TaskPlanner:
                             plan.context[place, number] = mask
 
 
-def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership]) -> set[int]:
-    """Frames on which people have something in the object's group that is no keyframe, as a rectangle may be."""
+def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership], layout: TaskLayout) -> set[int]:
+    """Frames on which people have the object without a keyframe: a rectangle in its group, or an edited track.
+
+    Args:
+        obj: the object.
+        owned: annotations by owner, by job.
+        layout: of the task.
+    """
     groups = {obj.group, *(d.shape.group for d in obj.drawn)} - {0}
-    return {
-        shape.frame
-        for o in owned.values()
-        for annotation in o.human
-        for shape in _shapes(annotation)
-        if shape.group in groups
-    } - set(obj.frames)
+    tracks = {d.track for d in obj.drawn}
+    found: set[int] = set()
+    for job, o in owned.items():
+        edited = {id(annotation) for annotation in o.edited}
+        for annotation in o.human:
+            if isinstance(annotation, Tag) or annotation.group not in groups:
+                continue
+            # A track that a person drew may be filled in; one that they edited is theirs wherever it is to be seen.
+            if isinstance(annotation, Shape) or (annotation.id in tracks and id(annotation) not in edited):
+                found |= {shape.frame for shape in _shapes(annotation)}
+            else:
+                found |= set(visible_frames(annotation, layout.last_frame(job)))
+    return found - set(obj.frames)
+
+
+def visible_frames(track: Track, last: int) -> Iterator[int]:
+    """The frames on which CVAT shows a track, up to the last frame of its job."""
+    for keyframe, following in zip(track.keyframes, [*track.keyframes[1:], None]):
+        if not keyframe.outside:
+            yield from range(keyframe.frame, last + 1 if following is None else following.frame)
 
 
 def _shapes(annotation: Annotation) -> list[Shape]:

@@ -3,11 +3,13 @@
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from model.errors import PerclipError
 from model.keyframe import Keyframe
 from plugin.cvat.chunk_store import ChunkStore
 from plugin.cvat.doubts import Marker, doubtful_frames
@@ -145,7 +147,8 @@ class TaskRun:
         began = time.perf_counter()
         with _Clock(outcome.seconds, "reading annotations"):
             owned = self._read(layout, journal, outcome)
-            layout = outcome.layout = replace(layout, jobs=tuple(job for job in layout.jobs if job.id in owned))
+            seen = [[job for job in jobs if job.id in owned] for jobs in (layout.jobs, layout.neighbours)]
+            layout = outcome.layout = replace(layout, jobs=tuple(seen[0]), neighbours=tuple(seen[1]))
         stores = {m.path: ChunkStore(self._server, m, self._cache) for m in layout.media}
         sources: list[TaskFrames] = []
 
@@ -194,23 +197,31 @@ class TaskRun:
                 if len(outcome.failed) == len(layout.jobs):
                     raise
             else:
-                reconcile(owned[job.id], journal)
+                reconcile(owned[job.id], journal, forget=True)
+        for job in layout.neighbours:
+            with suppress(CvatError):  # what may not be seen cannot count
+                owned[job.id] = JobWriter(self._server, journal, layout, job).read()
         return owned
 
     def _propagate(
         self, plan: TaskPlan, engine: Engine, journal: Journal, frames_of: FramesOf, outcome: TaskOutcome
     ) -> None:
-        if not any(sequence.to_do for sequence in plan.sequences):
-            return
-        with _Clock(outcome.seconds, "loading the network"):
-            engine.prepare()
+        if any(sequence.to_do for sequence in plan.sequences):
+            with _Clock(outcome.seconds, "loading the network"):
+                engine.prepare()
         writer = TaskWriter(self._server, journal, plan, self._settings, self._dry)
+        failed: list[PerclipError] = []
         try:
             for sequence in plan.sequences:
                 for window in sequence.windows:
-                    self._window(sequence, window, engine, frames_of, writer, outcome)
+                    try:
+                        self._window(sequence, window, engine, frames_of, writer, outcome)
+                    except PerclipError as error:
+                        if error is writer.error:
+                            raise
+                        failed.append(error)  # what is finished is written, and other windows may be well
             with _Clock(outcome.seconds, "waiting for the last writes"):
-                writer.close()
+                writer.close(tidy=not failed)
         except BaseException:
             writer.close(finish=False)
             raise
@@ -219,6 +230,8 @@ class TaskRun:
             outcome.written, outcome.rows = writer.written, sorted(writer.rows)
             outcome.seconds |= writer.seconds
             outcome.warnings = [*outcome.warnings, *writer.written.refused]
+        if failed:
+            raise failed[0]
 
     def _window(
         self,

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +75,7 @@ class TaskWriter:
         dry: write nothing, only count.
 
     Attributes:
+        error: what went wrong; None: nothing.
         written: what has come of it so far.
         seconds: spent on shapes and on requests so far.
         failed: why nothing more is written to some jobs, by id.
@@ -92,7 +94,7 @@ class TaskWriter:
         self.failed: dict[int, str] = {}
         self.rows: list[tuple[int, int, float, bool]] = []
         self._last_flush, self._flush_seconds = time.monotonic(), 0.0
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._stopped = False
         self._queue: queue.Queue[FinishedFrame | None] = queue.Queue(_WAITING_FRAMES)
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -103,28 +105,33 @@ class TaskWriter:
         self._raise()
         self._queue.put(frame)
 
-    def close(self, finish: bool = True) -> None:
+    def close(self, finish: bool = True, tidy: bool = True) -> None:
         """Waits until all is written; raises what went wrong.
 
         Args:
             finish: False drops what is not yet being written.
+            tidy: also deletes what of Perclip's own no stretch accounts for any more.
         """
         self._stopped = self._stopped or not finish
         self._queue.put(None)
         self._thread.join()
         if finish:
             self._raise()
+            if tidy and not self._dry:
+                began = time.perf_counter()
+                self._tidy()
+                self.seconds["writing"] += time.perf_counter() - began
 
     def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def _work(self) -> None:
         ended = False
         while not ended:
             frame = self._queue.get()
             ended = frame is None
-            if self._error is not None or self._stopped:
+            if self.error is not None or self._stopped:
                 continue
             try:
                 if frame is not None:
@@ -133,7 +140,7 @@ class TaskWriter:
                 if ended or waited >= max(_LEAST_SECONDS, _PATIENCE * self._flush_seconds):
                     self._flush(everything=ended)
             except BaseException as error:  # handed to whoever puts the next frame
-                self._error = error
+                self.error = error
 
     def _add(self, frame: FinishedFrame) -> None:
         """The shapes of a frame."""
@@ -198,8 +205,8 @@ class TaskWriter:
             return
         began = time.perf_counter()
         if self._dry:
-            count = sum(shape is not None for filled in ready for shape in filled.shapes.values())
-            self.written += Written(created=count)
+            jobs = self._plan.layout.jobs
+            self.written += Written(created=sum(len(self._creations(f, job, ())) for f in ready for job in jobs))
         else:
             self._write(ready)
         for filled in ready:
@@ -209,13 +216,13 @@ class TaskWriter:
         self._last_flush = time.monotonic()
 
     def _is_whole(self, filled: _Filled) -> bool:
-        wanted = {p for p in filled.stretch.places if self._settings.wants(filled.numbers[p])}
         sequence = next(s for s in self._plan.sequences if filled.stretch in s.stretches)
         missing = sequence.missing[filled.stretch.digest]
-        return {filled.numbers[p] for p in wanted & missing} <= set(filled.shapes)
+        return {filled.numbers[p] for p in missing} <= set(filled.shapes)
 
     def _write(self, ready: Sequence[_Filled]) -> None:
         blocked: set[tuple[int, int]] = set()  # frame and object, where a person has worked meanwhile
+        self._look_into_overlaps(ready, blocked)
         for job in self._plan.layout.jobs:
             here = [filled for filled in ready if any(frame in job.frames for frame in filled.shapes)]
             if not here or job.id in self.failed:
@@ -242,6 +249,48 @@ class TaskWriter:
                 and not any(job.id in self.failed for job in self._plan.layout.jobs_with(frame))
             )
 
+    def _look_into_overlaps(self, ready: Sequence[_Filled], blocked: set[tuple[int, int]]) -> None:
+        """Where jobs share frames, a person's work in one of them counts for all, before the first is written."""
+        frames = {frame for filled in ready for frame in filled.shapes}
+        shared = {frame for frame in frames if len(self._plan.layout.jobs_with(frame)) > 1}
+        for job in self._plan.layout.jobs:
+            if shared.intersection(job.frames) and job.id not in self.failed:
+                with suppress(CvatError):  # writing will say what is wrong
+                    owned = self._writers[job.id].read()
+                    for filled in ready:
+                        blocked.update((frame, filled.obj.group) for frame in self._claimed(filled.obj, owned, job))
+
+    def _tidy(self) -> None:
+        """Deletes what a person's work has made obsolete, though no frame beside it was to be filled."""
+        covered: dict[int, set[int]] = {}  # by object: frames that the plan speaks for
+        places: dict[int, set[int]] = {}  # by object: frames that get something
+        for sequence in self._plan.sequences:
+            by_place = sequence.numbers
+            for obj in sequence.objects:
+                covered.setdefault(obj.group, set()).update(f for f in by_place if self._settings.wants(f))
+                places.setdefault(obj.group, set())
+            for s in sequence.stretches:
+                places[s.group] |= {by_place[p] for p in s.places} - sequence.blocked[s.group]
+
+        def is_obsolete(item: Item) -> bool:
+            if item.object not in covered or item.kind not in (KINDS[Shape], KINDS[Track]):
+                return False
+            frames = set(range(item.first, item.last + 1))
+            if item.kind == KINDS[Track]:
+                # What a current track shows is right; an old one whose frames are not written anew stays.
+                return item.stretch not in self._current and frames & covered[item.object] == frames
+            is_current = item.stretch in self._current and item.first in places[item.object]
+            return not is_current and item.first in covered[item.object]
+
+        for job in self._plan.layout.jobs:
+            if job.id not in self.failed:
+                try:
+                    self.written.deleted += self._writers[job.id].delete(is_obsolete, doubles=True)
+                except ConnectionLostError:
+                    raise
+                except CvatError as error:
+                    self.failed[job.id] = str(error)
+
     def _creations(self, filled: _Filled, job: Job, blocked: Collection[tuple[int, int]]) -> list[Creation]:
         shapes = {
             frame: None if (frame, filled.obj.group) in blocked else shape
@@ -263,7 +312,7 @@ class TaskWriter:
             for d in collect_drawn(job.id, owned.human, set(job.frames), kinds)
             if d.digest not in self._plan.known and d.shape.label == obj.label.id and d.shape.group not in others
         }
-        return fresh | blocked_frames(obj, {job.id: owned})
+        return fresh | blocked_frames(obj, {job.id: owned}, self._plan.layout)
 
 
 class _Replaced:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from plugin.cvat.doubts import ISSUES, adopt_issues, remove_issue
 from plugin.cvat.job_writer import JobWriter
 from plugin.cvat.journal import Journal
+from plugin.cvat.ownership import reconcile
 from plugin.cvat.server import Server
 from plugin.cvat.task_layout import TaskLayout
 
@@ -38,10 +39,10 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
     for job in layout.jobs:
         writer = JobWriter(server, journal, layout, job)
         owned = writer.read()
-        own = {item.id for item, _ in owned.own}
-        touched = {annotation.id for annotation in owned.human}
-        kept += sum(item.server_id in touched for item in owned.missing if item.kind != ISSUES)
-        deleted += len(own) if dry else writer.delete(lambda item: True)
+        if not dry:
+            reconcile(owned, journal, forget=True)
+        kept += len(owned.edited)
+        deleted += len(owned.own) if dry else writer.delete(lambda item: True)
         issues = [item for item in journal.items(job.id) if item.kind == ISSUES]
         if issues:
             existing = {issue["id"]: issue for issue in server.get_all("/api/issues", job_id=job.id)}

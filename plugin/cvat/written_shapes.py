@@ -95,6 +95,8 @@ def problem_of(shape: Shape, layout: TaskLayout, job: Job) -> str | None:
         return "it has points that are no numbers"
     if not {i for i, _ in shape.attributes} <= set(label.mutable):
         return "it has attributes that its label does not have"
+    if shape.outside:
+        return None  # nobody sees its points, and the image may have another size already
     height, width = layout.sizes[shape.frame]
     if shape.kind == "mask":
         try:

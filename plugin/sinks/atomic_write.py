@@ -33,6 +33,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raises InputError where a file could not be written, before there is anything to write."""
+    probe = path.with_name(f"{path.stem}{PART}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def write_error(path: Path, error: OSError) -> InputError:
     """The one-line error that says why `path` cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -164,15 +164,87 @@ def test_frames_are_filled_in_parts(program_for):
     state = state_of(blank_task(30, [FakeJob(JOB, 0, 29)]))
     draw(state, shapes=[mask_shape(0, square(2, 2))])
     program = program_for(state)
-    for output in ("mask", "track"):
-        program.propagate(frames=[range(5, 10)], output=output)
-        program.propagate(frames=[range(20, 30)], output=output)
+    program.propagate(frames=[range(5, 10)])
+    program.propagate(frames=[range(20, 30)])
     job = state.jobs[JOB][1]
-    assert [s for s in job.shapes if s["source"] == "auto"] == []
-    frames = sorted(s["frame"] for t in job.tracks for s in t["shapes"])
-    assert frames == [5, 9, 10, 20, 29]  # equal polygons between are left out, 10 is outside
+    assert sorted(s["frame"] for s in job.shapes) == [0, *range(5, 10), *range(20, 30)]
+    program.propagate()
+    assert sorted(s["frame"] for s in job.shapes) == list(range(30))
+    assert [run[:2] for run in program.engine.runs] == [(5, 9), (20, 29), (1, 19)]
+
+
+def test_tracks_are_written_whole_whatever_frames_are_named(program_for):
+    """A part of a track would take the place of the whole one."""
+    state = state_of(blank_task(12))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    job = state.jobs[JOB][1]
+
+    def shown():
+        ours = [t["shapes"] for t in job.tracks]
+        return [(min(s["frame"] for s in t), max(s["frame"] for s in t)) for t in ours]
+
+    program.propagate(output="track", frames=[range(3, 6)])
+    assert shown() == [(1, 11)]
+    draw(state, shapes=[mask_shape(4, square(20, 9))])
+    program.propagate(output="track", frames=[range(6, 8)])
+    assert sorted(shown()) == [(1, 4), (5, 11)]
+
+
+@pytest.mark.parametrize(
+    "before, options, change, left",
+    [
+        ((0, 2), {}, lambda state: draw(state, shapes=[mask_shape(1, square(9, 9))]), [3, 4, 5]),
+        ((1,), {}, lambda state: draw(state, shapes=[mask_shape(0, square(9, 9))]), [2, 3, 4, 5]),
+        ((0, 5), {"max_gap": 1}, lambda state: remove(state, state.jobs[JOB][1].shapes[1]), [1]),
+        ((1, 3), {"direction": "forward"}, lambda state: remove(state, state.jobs[JOB][1].shapes[0]), [4, 5]),
+    ],
+)
+@pytest.mark.parametrize("output", ["mask", "track"])
+def test_what_no_keyframe_accounts_for_any_more_goes(program_for, before, options, change, left, output):
+    """Though no frame beside it is to be filled in."""
+    state = state_of(blank_task(6))
+    draw(state, shapes=[mask_shape(f, square(2, 2)) for f in before])
+    program = program_for(state)
+    program.propagate(output=output, **options)
+    change(state)
+    program.propagate(output=output, **options)
+    job = state.jobs[JOB][1]
+    shapes = {s["frame"] for s in job.shapes if s["source"] == "auto"}
+    for track in job.tracks:
+        keyframes = {s["frame"]: s["outside"] for s in track["shapes"]}
+        state_now = True
+        for frame in range(6):
+            state_now = keyframes.get(frame, state_now)
+            shapes |= set() if state_now else {frame}
+    assert sorted(shapes) == left
+
+
+def test_a_persons_outside_keyframe_takes_the_masks_behind_it_away(program_for):
+    state = state_of(blank_task(10))
+    track = draw(state, tracks=[polygon_track({0: square(2, 2)})])[0]
+    program = program_for(state)
     program.propagate(output="mask")
-    assert sorted(s["frame"] for s in job.shapes) == list(range(30)) and job.tracks == []
+    job = state.jobs[JOB][1]
+    with state.lock:
+        state.update(job, {"tracks": [{**track, "shapes": polygon_track({0: square(2, 2), 5: None})["shapes"]}]})
+    program.propagate(output="mask")
+    assert [s["frame"] for s in job.shapes] == [1, 2]  # 3 and 4 are nearer to where it is absent
+
+
+def test_an_edited_track_of_perclip_is_the_persons_wherever_it_is_to_be_seen(program_for):
+    state = state_of(blank_task(12))
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(9, square(4, 2))])
+    program = program_for(state)
+    program.propagate(output="track")
+    job = state.jobs[JOB][1]
+    ours = next(t for t in job.tracks if t["frame"] == 1)
+    moved = [{**s, "points": [p + 3 for p in s["points"]]} if s["frame"] == 5 else s for s in ours["shapes"]]
+    with state.lock:
+        state.update(job, {"tracks": [{**ours, "shapes": moved}]})
+    tracks = [dict(t) for t in job.tracks]
+    outcome = program.propagate(output="track")
+    assert job.tracks == tracks and any("edited by a person and are theirs" in w for w in outcome.warnings)
 
 
 def test_redrawing_the_only_keyframe_replaces_all_that_came_of_it(program_for):

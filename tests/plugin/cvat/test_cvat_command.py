@@ -125,11 +125,13 @@ def test_a_project_is_its_tasks_but_for_filters(tmp_path):
         server = Server(Login(fake.url, TOKEN))
 
         def found(**chosen):
-            return [t.task for t in find_targets(server, [], [], [3], TargetFilter(**chosen))]
+            return [t.task for t in find_targets(server, [], [], [3], TargetFilter(**chosen))[0]]
 
         assert found() == [1, 2, 3] and found(name="night") == [2, 3] and found(subset="train") == [2]
         assert found(limit=2) == [1, 2]
-        assert [t.task for t in find_targets(server, [3], [10], [3], TargetFilter())] == [3, 1, 2]
+        targets, refused = find_targets(server, [3], [10, 30, 99], [3, 4], TargetFilter())
+        assert [(t.task, t.jobs) for t in targets] == [(3, None), (1, (10,)), (2, None)]
+        assert len(refused) == 2 and all("not there" in why for why in refused)
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
@@ -167,6 +169,7 @@ def test_a_server_that_is_gone_ends_the_whole_run(tmp_path, parallel):
 
         class Cut(NearestKeyframe):
             def run(self, *args, **options):
+                fake.fault = lambda method, path: "before"
                 raise ConnectionLostError("no connection: run again to go on")
 
         for n in (1, 2, 3, 4):
@@ -194,3 +197,13 @@ def test_ctrl_c_keeps_what_is_written_and_the_next_run_goes_on(tmp_path, paralle
             run(fake, tmp_path, targets, Interrupted(), parallel)
         run(fake, tmp_path, targets, NearestKeyframe())
     assert [len(state.jobs[10 * n][1].shapes) for n in (1, 2)] == [6, 6]
+
+
+def test_a_lost_answer_in_one_task_does_not_end_the_others(tmp_path):
+    state = CvatState(many([(n, f"t{n}", {}) for n in (1, 2)]))
+    for n in (1, 2):
+        draw(state, 10 * n, shapes=[mask_shape(0, square(2, 2))])
+    with FakeCvat(state) as fake:
+        fake.fault = lambda method, path: "before" if method == "PATCH" and "/jobs/10/" in path else None
+        outcomes = run(fake, tmp_path, [Target(1, None, 6), Target(2, None, 6)], NearestKeyframe())
+    assert "no connection" in outcomes[0].error and outcomes[1].error is None

@@ -13,7 +13,7 @@ import requests
 
 from model.errors import InputError
 from model.metrics import region_similarity
-from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.errors import FunctionError
 from plugin.cvat.function_engine import FunctionEngine
 
 
@@ -122,15 +122,23 @@ def test_busy_replicas_and_lost_answers_are_tried_again(url, squares):
 def test_a_function_that_is_gone_gives_up_after_a_while(url, squares):
     with in_front_of(url, [None] * 100) as (gateway, _):
         engine = FunctionEngine([gateway], clip_length=5, patience=0.0)
-        with pytest.raises(ConnectionLostError, match=r"no answer from .* is the function running"):
+        with pytest.raises(FunctionError, match=r"no answer from .* is the function running"):
             masks(engine, squares, [squares.keyframe(0)])
         assert not engine._free.empty()
+
+
+def test_a_replica_that_dies_is_left_and_its_call_goes_to_another(url, squares):
+    with in_front_of(url, [None] * 100) as (gateway, log):
+        engine = FunctionEngine([gateway, url], clip_length=5, patience=0.0)
+        for _ in range(2):
+            assert sorted(masks(engine, squares, [squares.keyframe(0)])) == list(range(24))
+        assert len(log) == 1
 
 
 def test_what_the_function_refuses_is_passed_on(url, squares):
     with in_front_of(url, [400]) as (gateway, _):
         engine = FunctionEngine([gateway], clip_length=5)
-        with pytest.raises(CvatError, match="refuses: status 400"):
+        with pytest.raises(FunctionError, match="refuses: status 400"):
             masks(engine, squares, [squares.keyframe(0)])
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from plugin.cvat.settings import OUTPUTS
-from tests.cvat_server import FakeCvat, FakeJob
+from tests.cvat_server import FakeCvat, FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
     JOB,
     TASK,
@@ -209,3 +209,72 @@ def test_shapes_of_other_programs_stay_and_are_no_keyframes(program_for) -> None
     on_three = [s["points"] for s in job.shapes if s["frame"] == 3]
     assert len(on_three) == 2
     assert np.array_equal(on_three[0], mask_shape(3, square(20, 15))["points"])
+
+
+def test_an_edit_that_also_changes_group_and_label_is_still_a_persons(program_for) -> None:
+    state = state_of(blank_task())
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    points = mask_shape(5, square(14, 10))["points"]
+    edited = edit(state, next(s for s in job.shapes if s["frame"] == 5), group=77, points=points)
+    program.propagate()
+    program.undo()
+    assert [s["frame"] for s in job.shapes] == [0, 5] and edited in job.shapes
+
+
+def test_what_people_drew_in_a_job_that_was_not_asked_for_counts_where_it_overlaps(program_for) -> None:
+    state = state_of(blank_task(10, [FakeJob(JOB, 0, 5), FakeJob(8, 4, 9)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    draw(state, 8, shapes=[mask_shape(5, square(3, 2))])
+    program_for(state).propagate(jobs=(JOB,))
+    assert [s["frame"] for s in state.jobs[JOB][1].shapes] == [0, 1, 2, 3, 4]
+    assert len(state.jobs[8][1].shapes) == 1
+
+
+def test_a_track_of_boxes_in_the_objects_group_blocks_where_it_is_to_be_seen(program_for) -> None:
+    state = state_of(blank_task())
+    box = [{"type": "rectangle", "frame": f, "points": [1, 1, 9, 9], "outside": f == 8} for f in (3, 6, 8)]
+    track = {"frame": 3, "label_id": 1, "group": 3, "source": "manual", "shapes": box}
+    draw(state, shapes=[mask_shape(0, square(2, 2), group=3)], tracks=[track])
+    program_for(state).propagate()
+    assert [s["frame"] for s in state.jobs[JOB][1].shapes] == [0, 1, 2, 8, 9]
+
+
+def test_a_persons_work_in_one_of_two_overlapping_jobs_counts_for_both(program_for) -> None:
+    state = state_of(blank_task(10, [FakeJob(JOB, 0, 5), FakeJob(8, 4, 9)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    draws = lambda: draw(state, 8, shapes=[mask_shape(4, square(12, 12))])  # noqa: E731
+    program_for(state, Meddler(draws)).propagate()
+    assert 4 not in [s["frame"] for s in state.jobs[JOB][1].shapes]
+
+
+def test_a_tag_of_another_program_like_one_of_ours_stays(program_for) -> None:
+    labels = [FakeLabel(1, "car"), FakeLabel(9, "look", kind="tag")]
+    state = state_of(blank_task(labels=labels))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate(review="tag")
+    job = state.jobs[JOB][1]
+    assert len(job.tags) == 1
+    with state.lock:
+        state.delete(job, {"tags": list(job.tags)})
+    theirs = draw(state, tags=[{"frame": 9, "label_id": 9, "source": "auto"}])
+    program.propagate(review="tag")
+    program.undo()
+    assert [t["id"] for t in job.tags] == [theirs[0]["id"]]
+
+
+def test_a_group_number_means_an_object_only_where_perclip_wrote_it(program_for) -> None:
+    """The page numbers groups per job: 1 in another job is somebody else."""
+    state = state_of(blank_task(12, [FakeJob(JOB, 0, 5), FakeJob(8, 6, 11)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(0, square(22, 14))])
+    program = program_for(state)
+    program.propagate(jobs=(JOB,))
+    group = next(s["group"] for s in state.jobs[JOB][1].shapes if s["source"] == "auto")
+    other = draw(state, 8, shapes=[mask_shape(8, square(12, 2), group=group, label=2)])
+    program.propagate()
+    job = state.jobs[8][1]
+    assert other[0] in job.shapes
+    assert {s["label_id"] for s in job.shapes if s["frame"] == 9} == {1, 2}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cvat_server import FakeCvat, FakeJob
+from tests.cvat_server.state import RefusedError
 from tests.plugin.cvat.program import (
     JOB,
     TASK,
@@ -134,6 +135,40 @@ def test_a_lost_connection_does_no_harm(program_for, uninterrupted, lost):
     program.propagate()
     assert everything(state) == uninterrupted["as-drawn"]
     assert program.pauses
+
+
+def test_a_request_that_is_carried_out_late_leaves_no_doubles(program_for, uninterrupted):
+    """The gateway gives up, the program sends again, and then the server does what it was asked first."""
+    state = fresh_state()
+    program = program_for(state)
+    create, late = state.create, []
+
+    def slow(job, body):
+        if not late:
+            late.append((job, body))
+            raise RefusedError(504, "gateway")
+        made = create(job, body)
+        if len(late) == 1:
+            late.append(create(*late[0]))
+        return made
+
+    state.create = slow
+    program.propagate()
+    assert len(late) == 2 and everything(state) == uninterrupted["as-drawn"]
+    program.undo()
+    assert len(everything(state)) == 3
+
+
+def test_what_is_finished_is_written_though_the_rest_cannot_be_read(program_for):
+    state = fresh_state()
+    state.tasks[TASK].broken_chunks = (9,)  # the last frames
+    program = program_for(state)
+    assert "frames 36 to 39 cannot be had" in program.attempt().error
+    frames = {s["frame"] for s in state.jobs[8][1].shapes}
+    assert {20, 29} <= frames
+    state.tasks[TASK].broken_chunks = ()
+    program.propagate()
+    assert {s["frame"] for s in state.jobs[8][1].shapes} == set(range(20, LENGTH))
 
 
 def test_a_server_that_is_gone_ends_the_run_and_the_next_one_goes_on(program_for, uninterrupted):

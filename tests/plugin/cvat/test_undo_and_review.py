@@ -104,8 +104,10 @@ def test_doubtful_frames_get_issues_once(program_for):
     program = program_for(state)
     lost = iter(["after"])
     program.fake.fault = lambda m, path: next(lost, None) if (m, path) == ("POST", "/api/issues") else None
+    program.server = program.log_in(patience=0.0)
     assert "connection" in program.attempt(review="issue").error  # the issue was made, but nobody heard of it
     assert len(state.issues) == 1
+    program.server, lost = program.log_in(patience=1e9), iter(["after", "before", 502])
     for _ in range(2):
         program.propagate(review="issue")
         assert sorted(i["frame"] for i in state.issues.values()) == [4, 14, 24]
