@@ -1,8 +1,10 @@
 """One task from its keyframes to written annotations."""
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -131,6 +133,7 @@ class TaskRun:
     ):
         self._server, self._engine, self._settings, self._cache = server, engine, settings, cache
         self._dry, self._planned, self._advanced = dry, planned, advanced
+        self._lock = threading.Lock()  # windows may run side by side
 
     def run(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> None:
         """Does all that is to be done.
@@ -211,15 +214,22 @@ class TaskRun:
                 engine.prepare()
         writer = TaskWriter(self._server, journal, plan, self._settings, self._dry)
         failed: list[PerclipError] = []
+
+        def work(sequence: SequencePlan, window: Window) -> None:
+            try:
+                self._window(sequence, window, engine, frames_of, writer, outcome)
+            except PerclipError as error:
+                if error is writer.error:
+                    raise
+                failed.append(error)  # what is finished is written, and other windows may be well
+
+        windows = [(sequence, window) for sequence in plan.sequences for window in sequence.windows]
         try:
-            for sequence in plan.sequences:
-                for window in sequence.windows:
-                    try:
-                        self._window(sequence, window, engine, frames_of, writer, outcome)
-                    except PerclipError as error:
-                        if error is writer.error:
-                            raise
-                        failed.append(error)  # what is finished is written, and other windows may be well
+            if engine.parallel == 1 or len(windows) == 1:
+                for sequence, window in windows:
+                    work(sequence, window)
+            else:
+                _side_by_side(work, windows, engine.parallel, writer.stop)
             with _Clock(outcome.seconds, "waiting for the last writes"):
                 writer.close(tidy=not failed)
         except BaseException:
@@ -258,7 +268,7 @@ class TaskRun:
             start, stop = wanted.start - window.first, wanted.stop - window.first
             clock = time.perf_counter()
             for result in engine.run(frames, keyframes, start, stop, self._settings.direction):
-                outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + time.perf_counter() - clock
+                waited = time.perf_counter() - clock
                 place = result.index + window.first
                 label_map = np.zeros_like(result.label_map)
                 confidence, stretches = {}, {}
@@ -268,11 +278,32 @@ class TaskRun:
                         mask = result.label_map == number
                         label_map[mask] = obj
                         confidence[obj], stretches[obj] = result.confidence[number], stretch
-                        _keep_doubt(outcome, sequence.numbers[place], group_of[number], confidence[obj], mask)
+                        with self._lock:
+                            _keep_doubt(outcome, sequence.numbers[place], group_of[number], confidence[obj], mask)
                 writer.put(FinishedFrame(sequence, place, label_map, confidence, stretches))
-                outcome.frames += 1
-                self._advanced()
+                with self._lock:
+                    outcome.frames += 1
+                    outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + waited
+                    self._advanced()
                 clock = time.perf_counter()
+
+
+def _side_by_side(
+    work: Callable[[SequencePlan, Window], None],
+    windows: Sequence[tuple[SequencePlan, Window]],
+    parallel: int,
+    stop: Callable[[], None],
+) -> None:
+    """Several windows at a time; raises what the first of them raises, after it has told the others to stop."""
+    with ThreadPoolExecutor(parallel, thread_name_prefix="window") as pool:
+        futures = [pool.submit(work, *window) for window in windows]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe], dict[int, int]]:

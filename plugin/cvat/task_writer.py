@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from model.errors import PerclipError
 from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import KINDS, Annotation, Shape, Track
 from plugin.cvat.drawn import DRAWN_KINDS, collect_drawn
@@ -65,7 +66,7 @@ class _Filled:
 
 
 class TaskWriter:
-    """Writes the frames of one task. `put` is called by one thread.
+    """Writes the frames of one task. `put` may be called by several threads.
 
     Args:
         server: logged in.
@@ -101,9 +102,15 @@ class TaskWriter:
         self._thread.start()
 
     def put(self, frame: FinishedFrame) -> None:
-        """Hands a frame over; raises what went wrong with earlier ones."""
+        """Hands a frame over; raises what went wrong with earlier ones, or PerclipError after `stop`."""
         self._raise()
+        if self._stopped:
+            raise PerclipError("stopped")
         self._queue.put(frame)
+
+    def stop(self) -> None:
+        """Takes no more frames."""
+        self._stopped = True
 
     def close(self, finish: bool = True, tidy: bool = True) -> None:
         """Waits until all is written; raises what went wrong.

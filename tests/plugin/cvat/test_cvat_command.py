@@ -162,6 +162,24 @@ def test_tasks_run_side_by_side_where_there_are_functions(tmp_path):
     assert [o.error for o in outcomes] == [None, None]
 
 
+def test_the_stretches_of_one_task_run_side_by_side_too(tmp_path):
+    state = CvatState(many([(1, "t", {})]))
+    draw(state, 10, shapes=[mask_shape(f, square(2 + 5 * f, 2)) for f in (0, 3)])
+    together = threading.Barrier(2, timeout=20)
+
+    class Meeting(NearestKeyframe):
+        parallel = 2
+
+        def run(self, *args, **options):
+            together.wait()
+            return super().run(*args, **options)
+
+    with FakeCvat(state) as fake:
+        outcomes = run(fake, tmp_path, [Target(1, None, 6)], Meeting(), parallel=2)
+    assert outcomes[0].error is None and outcomes[0].frames == 4
+    assert sorted(s["frame"] for s in state.jobs[10][1].shapes) == list(range(6))
+
+
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_a_server_that_is_gone_ends_the_whole_run(tmp_path, parallel):
     state = CvatState(many([(n, f"t{n}", {}) for n in (1, 2, 3, 4)]))
