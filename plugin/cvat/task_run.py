@@ -27,7 +27,8 @@ from plugin.cvat.settings import BulkSettings
 from plugin.cvat.stretches import Window
 from plugin.cvat.task_frames import TaskFrames
 from plugin.cvat.task_layout import TaskLayout
-from plugin.cvat.task_plan import SequencePlan, TaskPlan, TaskPlanner, places_of
+from plugin.cvat.task_plan import SequencePlan, TaskPlan, places_of
+from plugin.cvat.task_planner import TaskPlanner
 from plugin.cvat.task_writer import FinishedFrame, TaskWriter
 from plugin.sources.frame_source import FrameReader
 from plugin.sources.read_ahead import ReadAhead

@@ -13,6 +13,7 @@ import numpy as np
 from model.errors import PerclipError
 from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import KINDS, Annotation, Shape, Track
+from plugin.cvat.blocked_frames import blocked_frames
 from plugin.cvat.drawn import DRAWN_KINDS, collect_drawn
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.identity import overlap
@@ -24,7 +25,7 @@ from plugin.cvat.settings import BulkSettings
 from plugin.cvat.stretches import Stretch
 from plugin.cvat.task_layout import Job
 from plugin.cvat.task_objects import TaskObject
-from plugin.cvat.task_plan import SequencePlan, TaskPlan, blocked_frames
+from plugin.cvat.task_plan import SequencePlan, TaskPlan
 from plugin.cvat.written_shapes import problem_of, shape_of, tracks_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 

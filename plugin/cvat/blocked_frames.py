@@ -1,0 +1,46 @@
+"""On which frames people have an object without a keyframe, so that nothing may be written there."""
+
+from collections.abc import Iterator, Mapping
+
+from plugin.cvat.annotations import Annotation, Shape, Tag, Track
+from plugin.cvat.ownership import Ownership
+from plugin.cvat.task_layout import TaskLayout
+from plugin.cvat.task_objects import TaskObject
+
+
+def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership], layout: TaskLayout) -> set[int]:
+    """Frames on which people have the object without a keyframe: a rectangle in its group, or an edited track.
+
+    Args:
+        obj: the object.
+        owned: annotations by owner, by job.
+        layout: of the task.
+    """
+    groups = {obj.group, *(d.shape.group for d in obj.drawn)} - {0}
+    tracks = {d.track for d in obj.drawn}
+    found: set[int] = set()
+    for job, o in owned.items():
+        edited = {id(annotation) for annotation in o.edited}
+        for annotation in o.human:
+            if isinstance(annotation, Tag) or annotation.group not in groups:
+                continue
+            # A track that a person drew may be filled in; one that they edited is theirs wherever it is to be seen.
+            if isinstance(annotation, Shape) or (annotation.id in tracks and id(annotation) not in edited):
+                found |= {shape.frame for shape in shapes_in(annotation)}
+            else:
+                found |= set(visible_frames(annotation, layout.last_frame(job)))
+    return found - set(obj.frames)
+
+
+def visible_frames(track: Track, last: int) -> Iterator[int]:
+    """The frames on which CVAT shows a track, up to the last frame of its job."""
+    for keyframe, following in zip(track.keyframes, [*track.keyframes[1:], None]):
+        if not keyframe.outside:
+            yield from range(keyframe.frame, last + 1 if following is None else following.frame)
+
+
+def shapes_in(annotation: Annotation) -> list[Shape]:
+    """A shape, or the keyframes of a track that show something; of a tag none."""
+    if isinstance(annotation, Shape):
+        return [annotation]
+    return [k for k in getattr(annotation, "keyframes", ()) if not k.outside]

@@ -1,0 +1,349 @@
+"""From a task's annotations to what is to be propagated: objects, keyframes, stretches, windows."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from model.errors import InputError
+from model.reduce import LEAST_IOU
+from plugin.cvat.annotations import Shape, Tag, Track
+from plugin.cvat.blocked_frames import blocked_frames, shapes_in
+from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
+from plugin.cvat.identity import MaskOf, identify, overlap
+from plugin.cvat.inheritance import inherit_groups
+from plugin.cvat.journal import Journal
+from plugin.cvat.ownership import Ownership
+from plugin.cvat.settings import BulkSettings
+from plugin.cvat.stretches import stretches_of, windows_of
+from plugin.cvat.task_layout import TaskLayout
+from plugin.cvat.task_objects import TaskObject, allot_groups, keyframes_of, known_groups
+from plugin.cvat.task_plan import SequencePlan, TaskPlan, restore_windows, windows_to_json
+from plugin.cvat.written_shapes import output_of
+from plugin.shapes.drawn_shape import SHAPE_TYPES
+from plugin.sources.frame_source import FrameSource
+
+_CACHED_MASKS = 64
+
+
+class TaskPlanner:
+    """Plans a task.
+
+    Args:
+        layout: of the task.
+        journal: of the task; learns what is found.
+        settings: what is asked for.
+        engine: digest of what masks depend on besides the keyframes: network, its options.
+        frames_of: opens the frames of a sequence.
+        propagate: gives what propagates masks, for identities that nothing else tells.
+    """
+
+    def __init__(
+        self,
+        layout: TaskLayout,
+        journal: Journal,
+        settings: BulkSettings,
+        engine: str,
+        frames_of: Callable[[Sequence[int]], FrameSource],
+        propagate: Callable[[], object],
+    ):
+        self._layout, self._journal, self._settings = layout, journal, settings
+        self._engine, self._frames_of, self._propagate = engine, frames_of, propagate
+        self._unusable: set[tuple[int, int]] = set()  # label and frame of what people have drawn
+
+    def plan(self, owned: Mapping[int, Ownership]) -> TaskPlan:
+        """What is to be done, given the annotations of each job by owner.
+
+        Raises:
+            InputError: nothing is drawn, a label is unknown, or there are too many objects.
+            PerclipError: of frames that cannot be read.
+        """
+        layout, settings = self._layout, self._settings
+        wanted = self._wanted_labels()
+        kinds = SHAPE_TYPES if settings.rectangles else DRAWN_KINDS
+        found = TaskPlan(layout, [], set(), {}, [], list(layout.left_out))
+        members, written = self._journal.members(), self._journal.objects_ever()
+        proposals = self._proposals(owned, kinds) if settings.proposals else {}
+        found.proposals = proposals
+        masks: list[MaskOf] = []
+        identified: list[list[Drawn]] = []
+        counts = []
+        for numbers in layout.sequences:
+            frames = set(numbers)
+            drawn = [d for job, o in owned.items() for d in collect_drawn(job, o.human, frames, kinds)]
+            found.known |= {d.digest for d in drawn}
+            drawn = [d for d in drawn if d.shape.label in wanted]
+            source = self._frames_of(numbers)
+            mask_of = _mask_reader(source, numbers)
+            drawn = self._usable(drawn, mask_of, found.warnings)
+            if settings.proposals:
+                drawn += self._spread(proposals, drawn, frames, mask_of)
+            places = {frame: place for place, frame in enumerate(numbers)}
+            identities = identify(
+                drawn, members, written, places, mask_of, lambda source=source: (self._propagate(), source)
+            )
+            shown = [shapes for shapes in identities.objects if any(not d.shape.outside for d in shapes)]
+            found.associations += identities.associations
+            identified += shown
+            counts.append((numbers, len(shown)))
+            masks.append(mask_of)
+        if not identified:
+            raise InputError(self._nothing_drawn(owned, wanted))
+        inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
+        groups = allot_groups(identified, members, written, _groups_in_use(owned), inherited)
+        objects = [
+            TaskObject(group, layout.labels[shapes[0].shape.label], tuple(shapes))
+            for group, shapes in zip(groups, identified)
+        ]
+        with self._journal.together():
+            self._journal.set_members({d.digest: obj.group for obj in objects for d in obj.drawn})
+        self._note_tracks(objects, owned, found.warnings)
+        self._note_others(objects, owned, found.warnings)
+        for (numbers, count), mask_of in zip(counts, masks):
+            here, objects = objects[:count], objects[count:]
+            if here:
+                found.sequences.append(self._sequence(numbers, here, mask_of, owned, found.warnings))
+        self._window(found, owned)
+        return found
+
+    def _wanted_labels(self) -> set[int]:
+        names = {label.name: label.id for label in self._layout.labels.values()}
+        unknown = [name for name in self._settings.labels if name not in names]
+        if unknown:
+            raise InputError(f"task {self._layout.id} has no label {unknown[0]!r}, only {', '.join(sorted(names))}")
+        return {names[name] for name in self._settings.labels} if self._settings.labels else set(self._layout.labels)
+
+    def _nothing_drawn(self, owned: Mapping[int, Ownership], wanted: set[int]) -> str:
+        task = f"task {self._layout.id}"
+        shapes = [d for j, o in owned.items() for d in collect_drawn(j, o.human, set(self._layout.sizes), SHAPE_TYPES)]
+        if any(d.shape.label not in self._layout.labels for d in shapes):
+            return f"{task}: the label of what is drawn there was removed; draw it with one of the labels there are"
+        if self._settings.labels and any(d.shape.label not in wanted for d in shapes):
+            return (
+                f"{task} has no mask or polygon of {', '.join(self._settings.labels)}: draw one, or leave out --label"
+            )
+        if any(d.shape.kind == "rectangle" for d in shapes) and not self._settings.rectangles:
+            return f"{task} has rectangles alone: --rectangles takes them as keyframes, or draw a mask"
+        return f"{task} has no keyframe: draw a mask or polygon on at least one frame"
+
+    def _usable(self, drawn: list[Drawn], mask_of: MaskOf, warnings: list[str]) -> list[Drawn]:
+        """Without shapes that cannot be read, or show no pixel."""
+        kept = []
+        for d in drawn:
+            what = f"frame {d.frame}, {d.shape.kind} of {self._layout.labels[d.shape.label].name}"
+            try:
+                if d.shape.outside or mask_of(d).any():
+                    kept.append(d)
+                    continue
+                warnings.append(f"{what}: it has no pixel and was left out")
+            except InputError as error:
+                warnings.append(f"{what}: it cannot be used ({error})")
+            self._unusable.add((d.shape.label, d.frame))
+        return kept
+
+    def _proposals(self, owned: Mapping[int, Ownership], kinds: Sequence[str]) -> dict[tuple[int, int], list[Shape]]:
+        found: dict[tuple[int, int], list[Shape]] = defaultdict(list)
+        for job, o in owned.items():
+            for d in collect_drawn(job, o.foreign, set(self._layout.sizes), kinds, is_proposal=True):
+                if not d.shape.outside:
+                    found[d.shape.label, d.frame].append(d.shape)
+        return dict(found)
+
+    def _spread(
+        self,
+        proposals: Mapping[tuple[int, int], Sequence[Shape]],
+        drawn: Sequence[Drawn],
+        frames: set[int],
+        mask_of: MaskOf,
+    ) -> list[Drawn]:
+        """A detector's shapes on evenly spaced frames, without what a person has drawn there."""
+        wanted = self._wanted_labels()
+        having = sorted({frame for label, frame in proposals if frame in frames and label in wanted})
+        count = min(self._settings.proposals, len(having))
+        chosen = {having[round(i * (len(having) - 1) / max(1, count - 1))] for i in range(count)}
+        found = []
+        for (label, frame), shapes in proposals.items():
+            if frame not in chosen or label not in wanted:
+                continue
+            theirs = [mask_of(d) for d in drawn if d.frame == frame and d.shape.label == label and not d.shape.outside]
+            job = self._layout.jobs_with(frame)[0].id
+            for shape in shapes:
+                proposal = Drawn(job, shape, None, is_proposal=True)
+                try:
+                    mask = mask_of(proposal)
+                except InputError:
+                    continue
+                if mask.any() and not any(overlap(mask, other) >= LEAST_IOU for other in theirs):
+                    theirs.append(mask)
+                    found.append(proposal)
+        return found
+
+    def _inherited(
+        self,
+        identified: Sequence[Sequence[Drawn]],
+        counts: Sequence[tuple[Sequence[int], int]],
+        masks: Sequence[MaskOf],
+        members: Mapping[str, int],
+        owned: Mapping[int, Ownership],
+        warnings: list[str],
+    ) -> dict[int, int]:
+        """Groups of objects all of whose keyframes were redrawn."""
+        written: dict[int, list[Shape]] = defaultdict(list)
+        for o in owned.values():
+            for item, annotation in o.own:
+                if item.object:
+                    written[item.object] += shapes_in(annotation)
+        ever = self._journal.objects_ever()
+        known = [known_groups(shapes, members, ever) for shapes in identified]
+        mask_of = [reader for (_, count), reader in zip(counts, masks) for _ in range(count)]
+        unknown = [i for i, groups in enumerate(known) if not groups]
+        found = inherit_groups(
+            [(identified[i], mask_of[i]) for i in unknown], written, {g for groups in known for g in groups}
+        )
+        orphans = set(written) - {g for groups in known for g in groups} - set(found.values())
+        if orphans and not self._settings.labels:
+            count = sum(len(written[group]) for group in orphans)
+            warnings.append(
+                f"{count} annotations that Perclip wrote show objects of which no keyframe is left: they stay; "
+                "`perclip cvat undo` removes all that Perclip wrote"
+            )
+        return {unknown[place]: group for place, group in found.items()}
+
+    def _note_tracks(self, objects: Sequence[TaskObject], owned: Mapping[int, Ownership], warnings: list[str]) -> None:
+        edited = {a.id for o in owned.values() for a in o.edited if isinstance(a, Track)}
+        count = sum(any(d.track is not None and d.track not in edited for d in obj.drawn) for obj in objects)
+        if count:
+            warnings.append(
+                f"{count} of the objects are drawn as tracks: CVAT goes on showing these between and behind their "
+                "keyframes, beside what Perclip writes; hide or end them where that disturbs"
+            )
+        if edited:
+            warnings.append(
+                f"{len(edited)} of Perclip's tracks were edited by a person and are theirs: nothing is written where "
+                "they are to be seen; delete them where Perclip is to fill in again"
+            )
+
+    def _note_others(self, objects: Sequence[TaskObject], owned: Mapping[int, Ownership], warnings: list[str]) -> None:
+        labels = {obj.label.id for obj in objects}
+        foreign = [a for o in owned.values() for a in o.foreign if not isinstance(a, Tag) and a.label in labels]
+        count = sum(s.kind in DRAWN_KINDS for a in foreign for s in shapes_in(a))
+        if count and not self._settings.proposals:
+            warnings.append(
+                f"{count} masks and polygons of these labels come from other programs, or from Perclip with another "
+                "journal (--journal): they stay beside what is written now"
+            )
+
+    def _sequence(
+        self,
+        numbers: Sequence[int],
+        objects: list[TaskObject],
+        mask_of: MaskOf,
+        owned: Mapping[int, Ownership],
+        warnings: list[str],
+    ) -> SequencePlan:
+        settings = self._settings
+        places = {frame: place for place, frame in enumerate(numbers)}
+        size = self._layout.sizes[numbers[0]]
+        keyframes, problems = keyframes_of(objects, places, size, mask_of)
+        warnings += problems
+        plan = SequencePlan(numbers, objects, keyframes)
+        done, ever = self._journal.done(), self._journal.stretches_ever()
+        alive = {item.stretch for o in owned.values() for item, _ in o.own}
+        for obj in objects:
+            output = output_of(obj, settings.output, self._layout.takes_tracks)
+            plan.outputs[obj.group] = output
+            options = {
+                "engine": self._engine,
+                "output": output,
+                "tolerance": settings.tolerance,
+                "min_confidence": settings.min_confidence,
+                "size": size,
+            }
+            blocked = blocked_frames(obj, owned, self._layout) | {
+                f for label, f in self._unusable if label == obj.label.id
+            }
+            unfinished: dict[str, set[int]] = {}
+            is_asked = False
+            for stretch in stretches_of(obj, numbers, settings.direction, settings.max_gap, options, self._layout.jobs):
+                plan.stretches.append(stretch)
+                if stretch.digest in ever and stretch.digest not in alive:
+                    self._journal.undo_stretch(stretch.digest)  # people have deleted all of it
+                    finished: Mapping[int, float] = {}
+                else:
+                    finished = done.get(stretch.digest, {})
+                usable = {p for p in stretch.places if numbers[p] not in blocked}
+                asked = {p for p in usable if settings.wants(numbers[p])}
+                missing = {p for p in asked if numbers[p] not in finished}
+                if output == "track":
+                    unfinished[stretch.digest] = usable if usable - {places[f] for f in finished} else set()
+                    is_asked = is_asked or bool(missing)
+                elif missing:
+                    # Each polygon goes on from the one beside it.
+                    plan.missing[stretch.digest] = missing if output != "polygon" else asked
+            if is_asked:  # a track gives way as a whole, so that all that it showed must be written
+                plan.missing |= {digest: rest for digest, rest in unfinished.items() if rest}
+            plan.blocked[obj.group] = blocked
+        return plan
+
+    def _window(self, plan: TaskPlan, owned: Mapping[int, Ownership]) -> None:
+        """Windows and their context: those of an interrupted run with the same input, or new ones."""
+        settings = self._settings
+        facts = [
+            [s.digest for sequence in plan.sequences for s in sequence.stretches],
+            [[r.start, r.stop] for r in settings.frames],
+        ]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        stored = self._journal.plan(digest)
+        if stored is None or not all(restore_windows(s, body) for s, body in zip(plan.sequences, stored)):
+            for sequence in plan.sequences:
+                stretches = [s for s in sequence.stretches if s.digest in sequence.missing]
+                sequence.windows = windows_of(stretches)
+                self._find_context(sequence, owned)
+            with self._journal.together():
+                self._journal.set_plan(digest, [windows_to_json(sequence) for sequence in plan.sequences])
+
+    def _find_context(self, plan: SequencePlan, owned: Mapping[int, Ownership]) -> None:
+        """What Perclip has written of the other objects where a window begins or ends."""
+        height, width = self._layout.sizes[plan.numbers[0]]
+        drawn = {k.index: k.objects for k in plan.keyframes}
+        current = {s.digest for s in plan.stretches} - set(plan.missing)
+        written: dict[tuple[int, int], Shape] = {}
+        for o in owned.values():
+            for item, annotation in o.own:
+                if item.stretch in current:
+                    written |= {(item.object, shape.frame): shape for shape in shapes_in(annotation)}
+        plan.context = {}
+        for window in plan.windows:
+            targets = {s.group for s in window.stretches}
+            for place in (window.first, window.last):
+                if not any(obj.group in targets and plan.numbers[place] in obj.frames for obj in plan.objects):
+                    continue
+                for number, obj in enumerate(plan.objects, 1):
+                    shape = written.get((obj.group, plan.numbers[place]))
+                    if number not in drawn.get(place, ()) and shape is not None and shape.kind != "rectangle":
+                        mask = Drawn(0, shape).mask(height, width, no_image)
+                        if mask.any():
+                            plan.context[place, number] = mask
+
+
+def _mask_reader(source: FrameSource, numbers: Sequence[int]) -> MaskOf:
+    places = {frame: place for place, frame in enumerate(numbers)}
+
+    @lru_cache(_CACHED_MASKS)
+    def mask_of(drawn: Drawn) -> np.ndarray:
+        return drawn.mask(source.height, source.width, lambda: source[places[drawn.frame]])
+
+    return mask_of
+
+
+def _groups_in_use(owned: Mapping[int, Ownership]) -> dict[int, set[Origin]]:
+    """Group number -> whatever has it, of people and other programs."""
+    found: dict[int, set[Origin]] = defaultdict(set)
+    for job, o in owned.items():
+        for annotation in (*o.human, *o.foreign):
+            if not isinstance(annotation, Tag) and annotation.group:
+                found[annotation.group].add((job, isinstance(annotation, Track), annotation.id))
+    return dict(found)
