@@ -71,7 +71,7 @@ def identify(
     Raises:
         PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
     """
-    sets = _Sets(drawn)
+    sets = _Sets(drawn, members)
     _join_named(sets, drawn, members, written)
     _join_copies(sets, drawn, mask_of)
     associations: list[Association] = []
@@ -96,10 +96,11 @@ def identify(
 
 
 class _Sets:
-    """Disjoint sets of drawn shapes, each with the frames it has and the names that it has in each job."""
+    """Disjoint sets of drawn shapes, each with its frames, its names in each job, and what earlier runs found it is."""
 
-    def __init__(self, drawn: Sequence[Drawn]):
+    def __init__(self, drawn: Sequence[Drawn], members: Mapping[str, int]):
         self._parent = list(range(len(drawn)))
+        self.objects = [{members[d.digest]} if d.digest in members else set() for d in drawn]
         self.frames = [{d.frame} for d in drawn]
         self.names: list[dict[int, set[Hashable]]] = [{} for _ in drawn]
 
@@ -117,12 +118,15 @@ class _Sets:
         if a != b:
             self._parent[b] = a
             self.frames[a] |= self.frames[b]
+            self.objects[a] |= self.objects[b]
             for job, names in self.names[b].items():
                 self.names[a].setdefault(job, set()).update(names)
 
     def are_apart(self, i: int, j: int, copies: bool = False) -> bool:
-        """True if people say that the two are different: other names in one job, or both on one frame."""
+        """True if the two are known to be different: other names in one job, both on one frame, or found so before."""
         a, b = self.root(i), self.root(j)
+        if a != b and self.objects[a] and self.objects[b] and not self.objects[a] & self.objects[b]:
+            return True
         named = any(self.names[a][job] != self.names[b][job] for job in self.names[a].keys() & self.names[b].keys())
         return a != b and (named or (not copies and bool(self.frames[a] & self.frames[b])))
 
@@ -173,7 +177,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _one_per_frame(sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int]) -> bool:
-    """True if no frame has two objects of the label, and no job two names for it."""
+    """True if no frame has two objects of the label, no job two names for it, and no earlier run found two."""
     on_frame: dict[int, set[int]] = defaultdict(set)
     names: dict[int, set[Hashable]] = defaultdict(set)
     for i in indices:
@@ -181,7 +185,12 @@ def _one_per_frame(sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int]) 
         on_frame[drawn[i].frame].add(root)
         if sets.names[root].get(drawn[i].job):
             names[drawn[i].job].add(root)
-    return all(len(roots) == 1 for roots in on_frame.values()) and all(len(roots) == 1 for roots in names.values())
+    before = set().union(*(sets.objects[root] for root in sets.roots(indices)))
+    return (
+        all(len(roots) == 1 for roots in on_frame.values())
+        and all(len(roots) == 1 for roots in names.values())
+        and len(before) < 2
+    )
 
 
 def _associate(

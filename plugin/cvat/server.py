@@ -149,10 +149,13 @@ class Server:
                         raise CvatError(
                             f"{self.url} refuses user {login.user}: check name and password", status
                         ) from None
-                    wait = self._wait_or_raise(_refusal(self.url, "the login", status), deadline, wait, headers)
+                    if status == 404:
+                        raise CvatError(f"{self.url} has no CVAT API: check --url", 404) from None
+                    refusal = _refusal(self.url, "/api/auth/login", status)
+                    wait = self._wait_or_raise(refusal, deadline, wait, headers)
                 except (urllib3.exceptions.HTTPError, OSError) as error:
                     wait = self._wait_or_raise(self._lost(error), deadline, wait)
-                except AssertionError:
+                except (AssertionError, exceptions.OpenApiException, ValueError):
                     raise CvatError(f"{self.url} gives no session: is it a CVAT server?") from None
         try:
             self.get("/api/users/self")

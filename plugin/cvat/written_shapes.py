@@ -157,10 +157,18 @@ def tracks_of(shapes: Mapping[int, Shape | None], obj: TaskObject, layout: TaskL
 
 def problem_of_annotation(annotation: Annotation, layout: TaskLayout, job: Job) -> str | None:
     """As `problem_of`, for shapes, tracks and tags."""
+    if isinstance(annotation, Shape):
+        return problem_of(annotation, layout, job)
+    label = layout.labels.get(annotation.label)
+    if label is None:
+        return "its label is no more"
     if isinstance(annotation, Track):
-        found = (problem_of(k, layout, job) for k in annotation.keyframes)
-        return next((problem for problem in found if problem), None)
-    return problem_of(annotation, layout, job) if isinstance(annotation, Shape) else None
+        if {k.kind for k in annotation.keyframes} != {"polygon"}:
+            return "it is no track of polygons"  # of others the job could not be opened any more
+        if not {i for i, _ in annotation.attributes} <= set(label.mutable):
+            return "it has attributes that its label does not have"
+        return next((problem for k in annotation.keyframes if (problem := problem_of(k, layout, job))), None)
+    return None if annotation.frame in job.frames else "its frame is not in the job"
 
 
 def _known(like: Drawn, label: Label) -> tuple[tuple[int, str], ...]:

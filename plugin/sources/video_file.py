@@ -221,7 +221,7 @@ class VideoFile(FrameReader):
         if self._container is not None:
             self._container.close()
         try:
-            self._container = av.open(str(self._path))
+            self._container = av.open(str(self._path), metadata_errors="ignore")
             self._stream = self._container.streams.best("video")
         except (av.error.FFmpegError, OSError) as error:
             self._container = None

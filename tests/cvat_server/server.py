@@ -55,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     cvat: FakeCvat
     protocol_version = "HTTP/1.1"
     wbufsize = -1
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass

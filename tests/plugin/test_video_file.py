@@ -301,7 +301,7 @@ def test_a_file_that_ends_in_a_read_error_gives_its_frames(tmp_path, monkeypatch
             return getattr(self.container, name)
 
     opened = av.open
-    monkeypatch.setattr(av, "open", lambda name: Failing(opened(name)))
+    monkeypatch.setattr(av, "open", lambda name, **options: Failing(opened(name, **options)))
     with VideoFile(path) as video:
         assert len(video) >= COUNT - 3
         assert [number_of(frame) for frame in video] == list(range(len(video)))
