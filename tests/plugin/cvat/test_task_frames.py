@@ -304,5 +304,5 @@ def test_reading_a_cached_chunk_saves_it_from_pruning(program_for):
         os.utime(file, (time.time() - age, time.time() - age))
     with opened(program, layout) as frames:
         frames[0]
-        prune(program.folder / "cache", sum(file.stat().st_size for file in files) - 1)
-        assert files[0].exists() and len(cached(program)) == 2
+    prune(program.folder / "cache", sum(file.stat().st_size for file in files) - 1)
+    assert files[0].exists() and len(cached(program)) == 2
