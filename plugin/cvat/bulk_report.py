@@ -43,6 +43,8 @@ def facts_of(outcome: TaskOutcome) -> dict[str, str]:
     facts["annotations"] = f"{written.created} new, {written.kept} as before, {written.deleted} replaced"
     seen = sum(1 for *_, is_seen in outcome.rows if is_seen)
     facts["objects on frames"] = f"{seen} seen, {len(outcome.rows) - seen} absent or left out"
+    if outcome.marks:
+        facts["marks"] = f"{outcome.marks} left on doubtful frames"
     network = outcome.seconds.get("network")
     if network and outcome.frames:
         facts["speed"] = f"{outcome.frames / network:.1f} frames per second of the network's time"

@@ -13,6 +13,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
 img { max-width: 100%; height: auto; border-radius: 6px; vertical-align: middle; }
 table { border-collapse: collapse; }
+th { white-space: nowrap; }
 th, td { text-align: left; padding: .35rem 1.2rem .35rem .4rem; border-bottom: 1px solid var(--line); }
 thead th { background: var(--soft); }
 svg { width: 100%; background: var(--soft); border-radius: 6px; }
