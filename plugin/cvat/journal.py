@@ -11,12 +11,13 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from model.errors import InputError
+from plugin.cvat.task_layout import TaskLayout
 
 _FORMAT = "1"
 _TABLES = """
@@ -153,6 +154,21 @@ class Journal:
             self._base.rollback()
             raise
         self._run("COMMIT")
+
+    def keep_defaults(self, layout: TaskLayout) -> TaskLayout:
+        """The layout with the attributes' defaults of its first run: by them it is told what nobody has set.
+
+        An owner may change a default later. What was written before must not look edited then.
+        """
+        row = self._run("SELECT value FROM fact WHERE name = 'defaults'").fetchone()
+        known = {int(i): value for i, value in json.loads(row[0]).items()} if row else {}
+        labels = {
+            i: replace(label, defaults={**label.defaults, **{a: v for a, v in known.items() if a in label.defaults}})
+            for i, label in layout.labels.items()
+        }
+        known |= {a: value for label in labels.values() for a, value in label.defaults.items()}
+        self._run("INSERT OR REPLACE INTO fact VALUES ('defaults', ?)", (json.dumps(known),))
+        return replace(layout, labels=labels)
 
     def items(self, job: int | None = None) -> list[Item]:
         """What is written or intended; of one job or of all, in the order in which it was created."""

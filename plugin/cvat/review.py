@@ -39,6 +39,7 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     Raises:
         CvatError: the server refuses.
     """
+    layout = journal.keep_defaults(layout)
     outcome = TaskOutcome(layout.id, layout)
     own: dict[tuple[int, int], Shape] = {}
     labels: dict[int, int] = {}

@@ -147,7 +147,7 @@ class TaskRun:
         Raises:
             PerclipError: one line says what was wrong; what has been written stays, and a further run goes on.
         """
-        outcome.layout = layout
+        layout = outcome.layout = journal.keep_defaults(layout)
         began = time.perf_counter()
         with _Clock(outcome.seconds, "reading annotations"):
             owned = self._read(layout, journal, outcome)

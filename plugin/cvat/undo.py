@@ -35,6 +35,7 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
     Raises:
         CvatError: the server refuses; what is deleted so far stays deleted, and a further call goes on.
     """
+    layout = journal.keep_defaults(layout)
     deleted = kept = 0
     for job in layout.jobs:
         writer = JobWriter(server, journal, layout, job)

@@ -121,7 +121,7 @@ class Program:
     def own(self, job: FakeJob, task: int = TASK) -> list[dict[str, Any]]:
         """What the program knows as its own in a job, as the server has it."""
         with self.journal(task) as journal:
-            layout = read_task(self.server, task)
+            layout = journal.keep_defaults(read_task(self.server, task))
             found = next(j for j in layout.jobs if j.id == job.id)
             return [dict(a.raw) for _, a in JobWriter(self.server, journal, layout, found).read().own]
 

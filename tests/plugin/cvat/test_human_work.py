@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from plugin.cvat.settings import OUTPUTS
-from tests.cvat_server import FakeCvat, FakeJob, FakeLabel
+from tests.cvat_server import Attribute, FakeCvat, FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
     JOB,
     TASK,
@@ -280,3 +280,23 @@ def test_a_group_number_means_an_object_only_where_perclip_wrote_it(program_for)
     job = state.jobs[8][1]
     assert other[0] in job.shapes
     assert {s["label_id"] for s in job.shapes if s["frame"] == 9} == {1, 2}
+
+
+def test_a_changed_default_of_an_attribute_makes_nothing_look_edited(program_for) -> None:
+    attributes = [Attribute(11, "colour", default="red"), Attribute(12, "pose", mutable=True, default="left")]
+    state = state_of(blank_task(labels=[FakeLabel(1, "car", attributes=attributes)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2))], tracks=[polygon_track({0: square(20, 10)})])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    before = copy.deepcopy((job.shapes, job.tracks))
+    attributes[0].default, attributes[1].default = "blue", "right"
+    ours = len(program.own(job))
+    assert ours == 10
+    draw(state, shapes=[mask_shape(5, square(9, 9))])
+    program.propagate()
+    frames = [s["frame"] for s in job.shapes if s["label_id"] == 1]
+    assert sorted(frames) == list(range(10))  # one of each, whatever the owner calls the default now
+    program.undo()
+    assert (job.shapes[:1], job.tracks[:1]) == (before[0][:1], before[1][:1])
+    assert len(job.shapes) == 2 and len(job.tracks) == 1
