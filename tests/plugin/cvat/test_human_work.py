@@ -293,7 +293,7 @@ def test_a_changed_default_of_an_attribute_makes_nothing_look_edited(program_for
     attributes[0].default, attributes[1].default = "blue", "right"
     ours = len(program.own(job))
     assert ours == 10
-    draw(state, shapes=[mask_shape(5, square(9, 9))])
+    draw(state, shapes=[mask_shape(5, square(3, 2))])
     program.propagate()
     frames = [s["frame"] for s in job.shapes if s["label_id"] == 1]
     assert sorted(frames) == list(range(10))  # one of each, whatever the owner calls the default now
