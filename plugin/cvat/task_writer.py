@@ -283,7 +283,7 @@ class TaskWriter:
         def is_obsolete(item: Item) -> bool:
             if item.object not in covered or item.kind not in (KINDS[Shape], KINDS[Track]):
                 return False
-            frames = set(range(item.first, item.last + 1))
+            frames = set(range(item.first, item.last + 1)) - self._plan.layout.unused
             if item.kind == KINDS[Track]:
                 # What a current track shows is right; an old one whose frames are not written anew stays.
                 return item.stretch not in self._current and frames & covered[item.object] == frames
