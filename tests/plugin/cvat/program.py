@@ -32,6 +32,7 @@ class NearestKeyframe:
 
     Attributes:
         runs: first and last frame of each run that was asked for, and its objects.
+        lengths: how many frames each run was given.
     """
 
     identity = "nearest"
@@ -40,6 +41,7 @@ class NearestKeyframe:
 
     def __init__(self) -> None:
         self.runs: list[tuple[int, int, tuple[int, ...]]] = []
+        self.lengths: list[int] = []
 
     def prepare(self) -> None:
         pass
@@ -55,6 +57,7 @@ class NearestKeyframe:
         stop = len(frames) if stop is None else stop
         objects = sorted({o for k in keyframes for o in k.objects})
         self.runs.append((start, stop - 1, tuple(objects)))
+        self.lengths.append(len(frames))
         for index in range(start, stop):
             picture = frames[index]  # read, as the engine does
             label_map = np.zeros(picture.shape[:2], np.uint8)

@@ -272,3 +272,20 @@ def test_redrawn_far_away_the_only_object_of_its_label_is_still_the_same(program
     edit(state, drawn[0], points=mask_shape(4, square(22, 14))["points"])
     program.propagate()
     assert sorted(s["frame"] for s in state.jobs[JOB][1].shapes) == list(range(12))
+
+
+def test_a_run_that_ends_early_leaves_no_doubles_where_it_came(program_for):
+    state = state_of(blank_task(20, chunk_size=4))
+    draw(state, shapes=[mask_shape(f, square(2, 2)) for f in (0, 10, 19)])
+    program = program_for(state)
+    program.propagate()
+    draw(state, shapes=[mask_shape(f, square(12, 9)) for f in (5, 15)])
+    for chunk in program.folder.glob("cache/*/*"):
+        chunk.unlink()
+    state.tasks[12].broken_chunks = (4,)  # frames 16 to 19
+    assert program.attempt().error
+    shapes = [s for s in state.jobs[JOB][1].shapes if s["frame"] < 10]
+    assert sorted(s["frame"] for s in shapes) == list(range(10))
+    assert {tuple(s["points"]) for s in shapes if s["frame"] in (4, 6)} == {
+        tuple(mask_shape(0, square(12, 9))["points"])
+    }

@@ -84,6 +84,8 @@ def test_killed_at_any_moment_it_goes_on(tmp_path, uninterrupted, output):
         assert process.returncode == 0, text
         assert everything(state) == uninterrupted[output]
         program = Program(fake, tmp_path)
+        with program.journal() as journal:
+            assert all(item.is_written and item.server_id > 0 for item in journal.items())
         program.undo()
         assert len(everything(state)) == 3
 
@@ -124,6 +126,8 @@ def test_killed_at_each_request_it_goes_on(tmp_path, uninterrupted, moment, outp
                 continue
         assert 0 < number < 59
         assert everything(state) == uninterrupted[output]
+        with Program(fake, tmp_path).journal() as journal:
+            assert all(item.is_written and item.server_id > 0 for item in journal.items())
 
 
 @pytest.mark.parametrize("lost", ["before", "after", 502, 504])
@@ -192,23 +196,26 @@ def test_only_one_run_works_on_a_task(program_for):
 
 
 def test_a_resumed_run_is_planned_as_the_interrupted_one_was(tmp_path, monkeypatch):
-    """Objects that are finished do not change what the network is told of the others."""
+    """Stretches that are finished do not change what the network is given for the others."""
+    monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
     state = state_of(blank_task(LENGTH))
-    draw(state, shapes=[mask_shape(0, square(2, 2)), polygon_shape(20, square(20, 2), label=2)])
-    runs = []
+    cars, people = [mask_shape(f, square(2, 2)) for f in (0, 30)], [mask_shape(f, square(20, 9), 2) for f in (0, 20)]
+    draw(state, shapes=[*cars, *people])
+    lengths = []
     with FakeCvat(state) as fake:
-        for number in range(30):
+        for _ in range(30):
             fake.fault = lambda method, path: None
             program = Program(fake, tmp_path)
-            monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
-            monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
-            fake.fault = lambda method, path, left=[2 * number + 2]: _fails_after(left, method)
+            left = [4]
+            fake.fault = lambda method, path, left=left: _fails_after(left, method)
             program.server = program.log_in(patience=0.0)
-            outcome = program.attempt(task=TASK)
-            runs += program.engine.runs
+            outcome = program.attempt()
+            lengths += program.engine.lengths
             if outcome.error is None:
                 break
-    assert len(runs) > 1 and {objects for *_, objects in runs} == {(1, 2)}
+    assert len(lengths) > 3 and set(lengths) == {LENGTH}
+    assert len(state.jobs[JOB][1].shapes) == 2 * LENGTH
 
 
 def _fails_after(left: list[int], method: str) -> str | None:
