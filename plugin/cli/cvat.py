@@ -93,13 +93,17 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 def _add_propagate(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to propagate")
-    what.add_argument("--task", type=_ids, default=[], metavar="ID,...", help="tasks")
-    what.add_argument("--job", type=_ids, default=[], metavar="ID,...", help="jobs: only these of their tasks")
-    what.add_argument("--project", type=_ids, default=[], metavar="ID,...", help="all tasks of projects")
+    what.add_argument("--task", type=_ids, action="extend", default=[], metavar="ID,...", help="tasks")
+    what.add_argument(
+        "--job", type=_ids, action="extend", default=[], metavar="ID,...", help="jobs: only these of their tasks"
+    )
+    what.add_argument(
+        "--project", type=_ids, action="extend", default=[], metavar="ID,...", help="all tasks of projects"
+    )
     what.add_argument("--subset", metavar="NAME", help="of a project: only tasks of this subset")
     what.add_argument("--name", metavar="TEXT", help="of a project: only tasks with this in their name")
-    what.add_argument("--state", type=_words, default=[], metavar="STATE,...", help="only jobs in these states")
-    what.add_argument("--stage", type=_words, default=[], metavar="STAGE,...", help="only jobs at these stages")
+    what.add_argument("--state", type=_states, default=[], metavar="STATE,...", help="only jobs in these states")
+    what.add_argument("--stage", type=_stages, default=[], metavar="STAGE,...", help="only jobs at these stages")
     what.add_argument("--limit", type=int, metavar="N", help="at most so many tasks")
     what.add_argument("--label", type=_words, default=[], metavar="NAME,...", help="only objects of these labels")
     what.add_argument("--frames", type=_ranges, default=[], metavar="A-B,...", help="write only to these frames")
@@ -114,17 +118,16 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--max-gap", type=int, metavar="N", help="only frames this near to a keyframe")
     how.add_argument("--min-confidence", type=float, default=0.0, metavar="C", help="leave out masks below it, 0..1")
     how.add_argument("--clip-length", type=int, default=5, metavar="L", help="5 is accurate, 25 is fast (default 5)")
-    how.add_argument("--short-side", type=int, default=480, metavar="PIXELS", help="of the network's input")
+    how.add_argument("--short-side", type=int, metavar="PIXELS", help="of the network's input (default 480)")
     how.add_argument(
         "--memory",
         choices=("every", "spread"),
-        default="every",
         help="spread: constant memory and time per frame, for long videos (default every)",
     )
-    how.add_argument("--model", choices=sorted(NETWORKS), default="perclip-lite", help="default perclip-lite")
+    how.add_argument("--model", choices=sorted(NETWORKS), help="default perclip-lite")
     how.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    how.add_argument("--dtype", choices=DTYPES, default="auto", help="number format of the network")
+    how.add_argument("--device", help="auto, cpu, cuda, cuda:1 (default auto)")
+    how.add_argument("--dtype", choices=DTYPES, help="number format of the network (default auto)")
     how.add_argument(
         "--function-url", type=_words, default=[], metavar="URL,...", help="compute there instead of here, side by side"
     )
@@ -137,18 +140,22 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--tolerance", type=float, default=2.0, metavar="PIXELS", help="of polygons (default 2)")
     output.add_argument("--review", choices=REVIEWS, default="none", help="mark doubtful frames in CVAT")
     output.add_argument("--review-label", metavar="NAME", help="label of the tags (default: the first for tags)")
-    output.add_argument("--doubt", type=float, default=0.5, metavar="C", help="confidence below which (default 0.5)")
+    output.add_argument(
+        "--doubt", type=float, default=0.5, metavar="C", help="frames below it are doubtful (default 0.5)"
+    )
     output.add_argument("--report", type=Path, metavar="FILE", help="HTML page (default perclip-report-DATE.html)")
 
 
 def _add_review(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=_ids, required=True, metavar="ID,...", help="tasks")
-    parser.add_argument("--doubt", type=float, default=0.5, metavar="C", help="confidence below which (default 0.5)")
+    parser.add_argument("--task", type=_ids, action="extend", required=True, metavar="ID,...", help="tasks")
+    parser.add_argument(
+        "--doubt", type=float, default=0.5, metavar="C", help="frames below it are doubtful (default 0.5)"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page with pictures too")
 
 
 def _add_undo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=_ids, required=True, metavar="ID,...", help="tasks")
+    parser.add_argument("--task", type=_ids, action="extend", required=True, metavar="ID,...", help="tasks")
     parser.add_argument("--dry-run", action="store_true", help="only count")
 
 
@@ -156,11 +163,16 @@ def _propagate(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     options = PropagationOptions(
         clip_length=arguments.clip_length,
-        short_side=arguments.short_side or None,
-        memory=arguments.memory,
-        device=arguments.device,
-        dtype=arguments.dtype,
+        short_side=480 if arguments.short_side is None else arguments.short_side or None,
+        memory=arguments.memory or "every",
+        device=arguments.device or "auto",
+        dtype=arguments.dtype or "auto",
     )
+    if arguments.function_url:
+        for name in ("model", "weights", "device", "dtype", "memory", "short_side"):
+            if getattr(arguments, name) is not None:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option} is a setting of the function itself: leave it out beside --function-url")
     if not arguments.task and not arguments.job and not arguments.project:
         raise InputError("what is to be propagated? Give --task, --job or --project")
     if not 0 <= arguments.cache_gb < 1e6:
@@ -186,7 +198,13 @@ def _propagate(arguments: argparse.Namespace) -> None:
         if arguments.function_url:
             engine()  # a function that is not there is none for any task
         bulk = BulkRun(server, engine, parallel, settings, chosen, cache, journals, arguments.dry_run)
-        outcomes = bulk.run(targets)
+        try:
+            outcomes = bulk.run(targets)
+        except KeyboardInterrupt:
+            write_bulk_report(
+                report, "Perclip: an interrupted run", bulk.outcomes, _link(server), {"server": server.url}
+            )
+            raise
         facts = {
             "server": server.url,
             "tasks": str(len(outcomes)),
@@ -212,46 +230,62 @@ def _review(arguments: argparse.Namespace) -> None:
     from plugin.cvat.task_layout import read_task
 
     cache, journals = _folders(arguments)
-    outcomes = []
+    outcomes: list[TaskOutcome] = []
     with _server(arguments) as server:
-        for task in arguments.task:
-            layout = read_task(server, task)
+
+        def review(task: int) -> None:
             with _journal(journals, server, task, read_only=True) as journal:
-                outcomes.append(review_task(server, journal, layout, cache, arguments.doubt))
-        for outcome in outcomes:
+                outcome = review_task(server, journal, read_task(server, task), cache, arguments.doubt)
+            outcomes.append(outcome)
             if not outcome.pictures:
-                print(f"task {outcome.task}: nothing below {arguments.doubt:g} that nobody has touched")
-            for picture in outcome.pictures:
-                doubt = picture.doubt
+                print(f"task {task}: nothing below {arguments.doubt:g} that nobody has touched")
+            for doubt in (picture.doubt for picture in outcome.pictures):
                 name = outcome.names[doubt.group]
                 print(f"{doubt.confidence:.2f}  {name:24} {_link(server)(outcome, doubt.frame)}")
-        if arguments.report is not None:
-            write_bulk_report(arguments.report, "Perclip: frames to look at", outcomes, _link(server), {})
-            print(f"report: {arguments.report}")
+
+        try:
+            _each(arguments.task, review)
+        finally:
+            if arguments.report is not None:
+                write_bulk_report(arguments.report, "Perclip: frames to look at", outcomes, _link(server), {})
+                print(f"report: {arguments.report}")
 
 
 def _undo(arguments: argparse.Namespace) -> None:
-    from plugin.cvat.errors import CvatError
     from plugin.cvat.task_layout import read_task
     from plugin.cvat.undo import undo_task
 
     _, journals = _folders(arguments)
     with _server(arguments) as server:
-        for task in arguments.task:
-            deleted = kept = 0
+
+        def undo(task: int) -> None:
             with _journal(journals, server, task, read_only=arguments.dry_run) as journal:
-                for job in sorted({item.job for item in journal.items()}):
-                    try:
-                        layout = read_task(server, task, [job])
-                    except CvatError as error:
-                        if error.status != 404:
-                            raise
-                        print(f"task {task}: job {job} is no more")
-                        continue
-                    undone = undo_task(server, journal, layout, arguments.dry_run)
+                deleted = kept = 0
+
+                def undo_job(job: int) -> None:
+                    nonlocal deleted, kept
+                    undone = undo_task(server, journal, read_task(server, task, [job]), arguments.dry_run)
                     deleted, kept = deleted + undone.deleted, kept + undone.kept
-            verb = "would be deleted" if arguments.dry_run else "deleted"
-            print(f"task {task}: {deleted} of Perclip's own {verb}, {kept} kept that people have touched")
+
+                try:
+                    _each(sorted(journal.jobs()), undo_job)
+                finally:
+                    verb = "would be deleted" if arguments.dry_run else "deleted"
+                    print(f"task {task}: {deleted} of Perclip's own {verb}, {kept} kept that people have touched")
+
+        _each(arguments.task, undo)
+
+
+def _each(numbers: Sequence[int], work: "Callable[[int], None]") -> None:
+    """Works on all; one that fails does not stop the others. Raises PerclipError at the end."""
+    errors = []
+    for number in numbers:
+        try:
+            work(number)
+        except PerclipError as error:
+            errors.append(str(error))
+    if errors:
+        raise PerclipError("; ".join(errors))
 
 
 def _server(arguments: argparse.Namespace) -> "Server":
@@ -276,7 +310,7 @@ def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Call
     @cache
     def made() -> "Engine":
         if not arguments.function_url:
-            return LocalEngine(arguments.model, arguments.weights, options)
+            return LocalEngine(arguments.model or "perclip-lite", arguments.weights, options)
         from plugin.cvat.function_engine import FunctionEngine
 
         return FunctionEngine(arguments.function_url, options.clip_length)
@@ -318,10 +352,13 @@ def _print(
     for outcome in outcomes:
         written = outcome.written
         verb = "would be written" if dry else "written"
-        print(
-            f"task {outcome.task}: {outcome.frames} frames propagated, {written.created} annotations {verb}, "
-            f"{written.kept} as before, {written.deleted} replaced"
-        )
+        counts = f"{written.created} annotations {verb}, {written.kept} as before, {written.deleted} replaced"
+        if outcome.error:
+            print(f"task {outcome.task}: FAILED after {outcome.frames} frames, {counts}")
+        elif outcome.frames or written.deleted:
+            print(f"task {outcome.task}: {outcome.frames} frames propagated, {counts}")
+        else:
+            print(f"task {outcome.task}: nothing to do")
         for warning in outcome.warnings[:10]:
             print(f"  {warning}")
         doubts = [p.doubt for p in outcome.pictures if p.doubt.confidence < below]
@@ -365,6 +402,22 @@ def _words(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
         raise argparse.ArgumentTypeError("nothing is named")
+    return words
+
+
+def _states(text: str) -> list[str]:
+    return _among(text, ("new", "in progress", "completed", "rejected"))
+
+
+def _stages(text: str) -> list[str]:
+    return _among(text, ("annotation", "validation", "acceptance"))
+
+
+def _among(text: str, known: Sequence[str]) -> list[str]:
+    words = _words(text)
+    for word in words:
+        if word not in known:
+            raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
     return words
 
 

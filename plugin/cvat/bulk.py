@@ -2,18 +2,19 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from model.errors import InputError, PerclipError
 from plugin.cvat.engine import Engine
-from plugin.cvat.errors import ConnectionLostError, CvatError
+from plugin.cvat.errors import ConnectionLostError, CvatError, NothingDrawnError
 from plugin.cvat.journal import Journal, journal_path
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
+from plugin.cvat.side_by_side import side_by_side
 from plugin.cvat.task_layout import read_task
 from plugin.cvat.task_run import TaskOutcome, TaskRun
 
@@ -118,6 +119,9 @@ class BulkRun:
         cache: folder for downloaded chunks.
         journals: folder of the journals.
         dry: write nothing.
+
+    Attributes:
+        outcomes: of all tasks, as far as they have come.
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class BulkRun:
         self._server, self._engine, self._parallel, self._settings = server, engine, parallel, settings
         self._chosen, self._cache, self._journals, self._dry = chosen, cache, journals, dry
         self._stop = threading.Event()
+        self.outcomes: list[TaskOutcome] = []
 
     def run(self, targets: Sequence[Target]) -> list[TaskOutcome]:
         """Works on all tasks; one that fails does not stop the others.
@@ -141,7 +146,7 @@ class BulkRun:
         Raises:
             KeyboardInterrupt: interrupted; what is written stays.
         """
-        outcomes = [TaskOutcome(target.task) for target in targets]
+        outcomes = self.outcomes = [TaskOutcome(target.task) for target in targets]
         total = sum(target.frames for target in targets)
         try:
             with tqdm(total=total or None, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1) as bar:
@@ -155,17 +160,8 @@ class BulkRun:
         return outcomes
 
     def _side_by_side(self, targets: Sequence[Target], outcomes: Sequence[TaskOutcome], bar: tqdm) -> None:
-        pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="task")
-        futures = [pool.submit(self._one, target, outcome, bar) for target, outcome in zip(targets, outcomes)]
-        try:
-            while wait(futures, 0.5, FIRST_EXCEPTION).not_done and not any(f.done() and f.exception() for f in futures):
-                pass  # in short turns, so that Ctrl-C is heard
-            for future in futures:
-                if future.done():
-                    future.result()
-        finally:
-            self._stop.set()
-            pool.shutdown(cancel_futures=True)
+        jobs = [partial(self._one, target, outcome, bar) for target, outcome in zip(targets, outcomes)]
+        side_by_side(jobs, self._parallel, self._stop.set)
 
     def _one(self, target: Target, outcome: TaskOutcome, bar: tqdm) -> None:
         """Works on a task; what is wrong with it stands in its outcome."""
@@ -201,6 +197,12 @@ class BulkRun:
                 tqdm.write(f"task {target.task}, job {job}: {why}")
             if outcome.failed:
                 outcome.error = "; ".join(f"job {job}: {why}" for job, why in outcome.failed.items())
+        except NothingDrawnError as error:
+            planned(0)
+            if len(self.outcomes) > 1:  # in a project that is not ready everywhere
+                outcome.warnings = [*outcome.warnings, str(error)]
+            else:
+                outcome.error = str(error)
         except PerclipError as error:
             outcome.error = str(error)
             planned(outcome.frames)

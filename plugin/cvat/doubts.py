@@ -2,13 +2,13 @@
 
 import hashlib
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InputError
 from plugin.cvat.annotations import KINDS, Tag
-from plugin.cvat.errors import ConnectionLostError
+from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.job_writer import Creation, JobWriter
 from plugin.cvat.journal import Item, Journal
 from plugin.cvat.ownership import Ownership
@@ -78,7 +78,7 @@ class Marker:
         if settings.review == "tag":
             self._label = self._tag_label()
 
-    def mark(self, current: Collection[str], names: Mapping[int, str]) -> int:
+    def mark(self, current: Collection[str], names: Mapping[int, str], failed: MutableMapping[int, str]) -> int:
         """Marks the doubtful frames of some stretches; marks that no longer point to one of them give way.
 
         A mark that a person has removed is not made again, until the stretch is propagated anew.
@@ -86,12 +86,13 @@ class Marker:
         Args:
             current: digests of the stretches.
             names: of the objects.
+            failed: why jobs could not be marked, by id; filled in.
 
         Returns:
             How many marks were made.
 
         Raises:
-            CvatError: the server refuses.
+            ConnectionLostError: the server is gone.
         """
         if self._settings.review == "none":
             return 0
@@ -110,7 +111,12 @@ class Marker:
                 if (doubt.frame, stretch) not in removed:
                     wanted.setdefault(doubt.frame, (doubt, stretch))
             place = self._tag if kind == KINDS[Tag] else self._raise_issues
-            made += place(job, wanted, names, elsewhere)
+            try:
+                made += place(job, wanted, names, elsewhere)
+            except ConnectionLostError:
+                raise
+            except CvatError as error:
+                failed.setdefault(job.id, f"doubtful frames could not be marked: {error}")
         return made
 
     def _tag(
@@ -183,9 +189,10 @@ class Marker:
         if name is None and (tags := [n for n in fitting if labels[n].kind == "tag"]):
             name = tags[0]
         if name not in fitting:
+            what = "no label of type tag" if name is None else f"no label {name!r} that takes tags"
             raise InputError(
-                f"--review tag: task {self._layout.id} has no label {name!r} of type tag: make one in CVAT, or name "
-                f"one with --review-label (there are {', '.join(fitting) or 'none'})"
+                f"--review tag: task {self._layout.id} has {what}: make one in CVAT, or name one of "
+                f"{', '.join(fitting) or 'none'} with --review-label"
             )
         return labels[name].id
 

@@ -1,6 +1,6 @@
 """What can go wrong with a CVAT server."""
 
-from model.errors import PerclipError
+from model.errors import InputError, PerclipError
 
 
 class CvatError(PerclipError):
@@ -21,3 +21,7 @@ class ConnectionLostError(CvatError):
 
 class FunctionError(PerclipError):
     """A deployed function refused a call, or cannot be reached."""
+
+
+class NothingDrawnError(InputError):
+    """A task has no keyframe."""

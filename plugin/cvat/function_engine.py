@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from plugin.shapes.rle import decode_mask, encode_label_map
 
 _TIMEOUT = (10, 120)  # seconds
 _PATIENCE = 120.0  # seconds
+_FIRST_PATIENCE = 5.0  # for an address that may be mistyped
 _FIRST_WAIT = 1.0  # seconds, doubled at each further try
 _LONGEST_WAIT = 20.0
 _QUALITY = 92  # of JPEGs
@@ -112,18 +113,16 @@ class FunctionEngine:
                 {"frame": i, "image": images[i]} if i in images else {"frame": i} for i in range(len(frames))
             ]
             clip["continue"] = state
-            reply = self._call({"clip": clip})
-            for item in reply["frames"]:
-                index = item["frame"]
-                if start <= index < stop and index not in given:
-                    given.add(index)
-                    yield _result(item, size, drawn.get(index))
-            going_on = reply["continue"]
-            if going_on is None or len(given) == stop - start:
+            reply = self._call({"clip": clip}, size)
+            for result in reply.results:
+                if start <= result.index < stop and result.index not in given:
+                    given.add(result.index)
+                    yield _with_drawn(result, drawn.get(result.index))
+            if reply.state is None or len(given) == stop - start:
                 return
-            if going_on["state"] == state and not reply["frames"] and set(going_on["next"]) <= set(images):
+            if reply.state == state and not reply.results and set(reply.ahead) <= set(images):
                 raise FunctionError("the function makes no progress; its log says why")
-            state, needed, ahead = going_on["state"], going_on["needed"], going_on["next"]
+            state, needed, ahead = reply.state, reply.needed, reply.ahead
 
     def _images(self, frames: Sequence[np.ndarray], needed: Sequence[int], ahead: Sequence[int]) -> dict[int, str]:
         """The images for a call in base64: all that are needed, and as many of the next ones as a call carries."""
@@ -137,20 +136,20 @@ class FunctionEngine:
 
     def _status(self, url: str) -> Mapping[str, Any]:
         try:
-            status = self._answer(url, None)
+            status = self._answer(url, None, min(self._patience, _FIRST_PATIENCE))
         except FunctionError as error:
             raise InputError(f"--function-url {url}: {error}") from None
         if status.get("name") != "perclip" or status.get("clip_version") != 1:
             raise InputError(f"--function-url {url}: no Perclip of this version answers there; deploy it anew")
         return status
 
-    def _call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _call(self, body: Mapping[str, Any], size: tuple[int, int]) -> "_Reply":
         """The answer of whichever address is free: any can go on with any chain. One that is gone is used no more."""
         text = json.dumps(body)
         while True:
             url = self._free.get()
             try:
-                reply = self._answer(url, text)
+                reply = self._answer(url, text, self._patience)
             except _GoneError:
                 with self._counting:
                     self._alive -= 1
@@ -163,13 +162,16 @@ class FunctionEngine:
                 self._free.put(url)
                 raise
             self._free.put(url)
-            if not isinstance(reply.get("frames"), list):
-                raise FunctionError(f"{url} gives no clip answer: is it the function of Perclip?")
-            return reply
+            try:
+                return _Reply.parse(reply, size)
+            except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+                raise FunctionError(
+                    f"{url} answers in a form that is not known here ({type(error).__name__}: {error}): deploy it anew"
+                ) from None
 
-    def _answer(self, url: str, body: str | None) -> Mapping[str, Any]:
+    def _answer(self, url: str, body: str | None, patience: float) -> Mapping[str, Any]:
         """The JSON of an answer; calls may be repeated, as they change nothing."""
-        deadline, wait = time.monotonic() + self._patience, _FIRST_WAIT
+        deadline, wait = time.monotonic() + patience, _FIRST_WAIT
         while True:
             try:
                 headers = {"Content-Type": "application/json"}
@@ -221,14 +223,34 @@ def _shapes(keyframe: Keyframe) -> list[dict[str, Any]]:
     return [{"object": o, "type": "mask", "points": encoded.get(o, [])} for o in keyframe.objects]
 
 
-def _result(item: Mapping[str, Any], size: tuple[int, int], drawn: Keyframe | None) -> FrameResult:
-    """A frame of an answer as the engine would give it."""
-    label_map, confidence = np.zeros(size, np.uint8), {}
-    for shape in item["shapes"]:
-        label_map[decode_mask(shape["points"], *size)] = shape["object"]
-        confidence[shape["object"]] = shape["confidence"]
-    confidence |= {absent["object"]: absent["confidence"] for absent in item["absent"]}
-    if drawn is not None:
-        label_map[drawn.label_map > 0] = drawn.label_map[drawn.label_map > 0]
-        confidence |= dict.fromkeys(drawn.objects, 1.0)
-    return FrameResult(item["frame"], label_map, dict(sorted(confidence.items())), drawn is not None)
+class _Reply(NamedTuple):
+    """A clip call's answer: results without what was drawn, and how to go on (`state` None: not at all)."""
+
+    results: list[FrameResult]
+    state: str | None
+    needed: list[int]
+    ahead: list[int]
+
+    @classmethod
+    def parse(cls, reply: Mapping[str, Any], size: tuple[int, int]) -> "_Reply":
+        results = []
+        for item in reply["frames"]:
+            label_map, confidence = np.zeros(size, np.uint8), {}
+            for shape in item["shapes"]:
+                label_map[decode_mask(shape["points"], *size)] = shape["object"]
+                confidence[shape["object"]] = float(shape["confidence"])
+            confidence |= {absent["object"]: float(absent["confidence"]) for absent in item["absent"]}
+            results.append(FrameResult(int(item["frame"]), label_map, dict(sorted(confidence.items())), False))
+        going_on = reply["continue"]
+        if going_on is None:
+            return cls(results, None, [], [])
+        return cls(results, str(going_on["state"]), list(going_on["needed"]), list(going_on["next"]))
+
+
+def _with_drawn(result: FrameResult, drawn: Keyframe | None) -> FrameResult:
+    """A result as the engine would give it: with what people drew on the frame."""
+    if drawn is None:
+        return result
+    result.label_map[drawn.label_map > 0] = drawn.label_map[drawn.label_map > 0]
+    confidence = dict(sorted({**result.confidence, **dict.fromkeys(drawn.objects, 1.0)}.items()))
+    return FrameResult(result.index, result.label_map, confidence, True)

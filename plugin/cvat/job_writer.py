@@ -65,9 +65,12 @@ class JobWriter:
         journal: of the task.
         layout: of the task.
         job: to write into.
+        dry: change nothing on the server, only count.
     """
 
-    def __init__(self, server: Server, journal: Journal, layout: TaskLayout, job: Job):
+    def __init__(self, server: Server, journal: Journal, layout: TaskLayout, job: Job, dry: bool = False):
+        self._dry = dry
+        self._counted: set[int] = set()  # items that a dry run would have deleted
         self._server, self._journal, self._layout, self._job = server, journal, layout, job
         self._path = f"/api/jobs/{job.id}/annotations/"
 
@@ -127,6 +130,10 @@ class JobWriter:
             else:
                 new.append(creation)
         result.kept = len(kept)
+        if self._dry:
+            result.created = len(new)
+            result.deleted = self._count(owned, lambda item: item.id not in kept and is_obsolete(item))
+            return result
         for start in range(0, len(new), _MOST_AT_ONCE):
             part = new[start : start + _MOST_AT_ONCE]
             kept |= self._create(part, owned.highest)
@@ -145,6 +152,8 @@ class JobWriter:
         if not any(is_obsolete(item) for item in noted) and not (doubles and _doubles(noted)):
             return 0
         owned = self.read()
+        if self._dry:
+            return self._count(owned, is_obsolete)
         reconcile(owned, self._journal)
         double = _doubles([item for item, _ in owned.own]) if doubles else set()
         found = [(item, annotation) for item, annotation in owned.own if item.id in double or is_obsolete(item)]
@@ -154,6 +163,12 @@ class JobWriter:
             with self._journal.together():
                 for item, _ in part:
                     self._journal.withdraw(item.id)
+        return len(found)
+
+    def _count(self, owned: Ownership, is_obsolete: Callable[[Item], bool]) -> int:
+        """How many more a dry run would have deleted."""
+        found = {item.id for item, _ in owned.own if is_obsolete(item)} - self._counted
+        self._counted |= found
         return len(found)
 
     def _delete(self, annotations: Sequence[Annotation]) -> None:

@@ -242,6 +242,15 @@ class Journal:
         """Stretch, object, frame and confidence of all finished frames."""
         return self._run("SELECT stretch, object, frame, confidence FROM done ORDER BY frame, object").fetchall()
 
+    def drawn_anew(self, obj: int, frames: Iterable[int]) -> None:
+        """People have drawn an object on these frames: no stretch has them any more."""
+        for frame in frames:
+            self._run("DELETE FROM done WHERE object = ? AND frame = ?", (obj, frame))
+
+    def jobs(self) -> set[int]:
+        """Jobs in which there is, or was, something of Perclip's."""
+        return {row[0] for row in self._run("SELECT DISTINCT job FROM item WHERE state != 'withdrawn'")}
+
     def undo_stretch(self, stretch: str) -> None:
         """A stretch is to be made anew."""
         self._run("DELETE FROM done WHERE stretch = ?", (stretch,))

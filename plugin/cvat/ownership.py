@@ -55,27 +55,34 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
         own += pairs
         missing += lost
     own_ids = {(KINDS[type(a)], a.id) for _, a in own}
-    once: dict[tuple[str, int], list[int]] = defaultdict(list)  # kind and first frame -> least ids of what came since
-    for item in (*missing, *journal.lost(job)):
-        once[item.kind, item.first].append(item.server_id if item.server_id > 0 else 1 - item.server_id)
+    once = [*missing, *journal.lost(job)]
     human: list[Annotation] = []
     edited: list[Annotation] = []
     foreign: list[Annotation] = []
     for annotation in annotations.all:
-        kind = KINDS[type(annotation)]
-        if (kind, annotation.id) in own_ids:
+        if (KINDS[type(annotation)], annotation.id) in own_ids:
             continue
-        was = [] if isinstance(annotation, Tag) else once[kind, annotation.frame]
-        is_edited = any(annotation.id >= number for number in was)
-        if is_edited and (annotation.source == AUTO or isinstance(annotation, Track)):
+        is_edited = any(_may_have_been(item, annotation) for item in once)
+        if is_edited:
             edited.append(annotation)
-        is_human = annotation.source != AUTO or is_edited
-        (human if is_human else foreign).append(annotation)
+        (human if annotation.source != AUTO or is_edited else foreign).append(annotation)
     highest: dict[str, int] = defaultdict(int)
     for annotation in annotations.all:
         kind = KINDS[type(annotation)]
         highest[kind] = max(highest[kind], annotation.id)
     return Ownership(tuple(human), tuple(own), tuple(foreign), tuple(missing), tuple(edited), highest)
+
+
+def _may_have_been(item: Item, annotation: Annotation) -> bool:
+    """Whether an annotation came to the place of an item that is gone, as what a person saves anew does."""
+    least = item.server_id if item.server_id > 0 else 1 - item.server_id
+    if item.kind != KINDS[type(annotation)] or annotation.id < least or isinstance(annotation, Tag):
+        return False
+    if isinstance(annotation, Track):
+        last = max(k.frame for k in annotation.keyframes)
+        is_like = item.object == annotation.group or item.label == annotation.label
+        return annotation.frame <= item.last and item.first <= last and is_like
+    return annotation.frame == item.first
 
 
 def _pair(items: Sequence[Item], annotations: Sequence[Annotation]) -> tuple[list[tuple[Item, Annotation]], list[Item]]:

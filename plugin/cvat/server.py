@@ -23,6 +23,7 @@ from plugin.cvat.login import Login
 
 _TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two bytes
 _PASSING = (429, 502, 503, 504)
+_FIRST_PATIENCE = 5.0  # seconds
 _FIRST_WAIT = 0.5  # seconds; doubled at each further try
 _LONGEST_WAIT = 30.0
 _SCORES_SINCE = (2, 56)
@@ -64,8 +65,10 @@ class Server:
             raise InputError(f"--url {login.url}: give the address of the server, like https://cvat.example.org")
         if login.organization is not None:
             self._client.organization_slug = login.organization
-        self._log_in(login)
+        self.patience = min(patience, _FIRST_PATIENCE)  # the address may be mistyped
+        self._log_in(login, patience)
         self.version = self._read_version()
+        self.patience = patience
 
     @property
     def stores_scores(self) -> bool:
@@ -134,11 +137,12 @@ class Server:
         """The address at which CVAT's page shows a frame."""
         return f"{self.url}/tasks/{task}/jobs/{job}?frame={frame}"
 
-    def _log_in(self, login: Login) -> None:
+    def _log_in(self, login: Login, patience: float) -> None:
         if login.token is not None:
             self._client.api_client.configuration.access_token = login.token
         else:
-            deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
+            begun = time.monotonic()
+            deadline, wait = begun + patience, _FIRST_WAIT
             while True:
                 try:
                     self._client.login((login.user, login.password))
@@ -154,7 +158,7 @@ class Server:
                     refusal = _refusal(self.url, "/api/auth/login", status)
                     wait = self._wait_or_raise(refusal, deadline, wait, headers)
                 except (urllib3.exceptions.HTTPError, OSError) as error:
-                    wait = self._wait_or_raise(self._lost(error), deadline, wait)
+                    wait = self._wait_or_raise(self._lost(error), min(deadline, begun + _FIRST_PATIENCE), wait)
                 except (AssertionError, exceptions.OpenApiException, ValueError):
                     raise CvatError(f"{self.url} gives no session: is it a CVAT server?") from None
         try:
@@ -218,7 +222,10 @@ class Server:
         reason = type(getattr(error, "reason", None) or error).__name__
         if isinstance(error, exceptions.ApiException):
             reason = "the server's certificate is not trusted; --insecure accepts it"
-        return ConnectionLostError(f"no connection to {self.url} ({reason}): check the server, then run again to go on")
+        hint = ", or whether it is http:// and not https://" if reason == "SSLError" else ""
+        return ConnectionLostError(
+            f"no connection to {self.url} ({reason}): check the server{hint}, then run again to go on"
+        )
 
     def _wait_or_raise(
         self, error: CvatError, deadline: float, wait: float, headers: Mapping[str, str] | None = None

@@ -13,6 +13,7 @@ from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import Shape, Tag, Track
 from plugin.cvat.blocked_frames import blocked_frames, shapes_in
 from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
+from plugin.cvat.errors import NothingDrawnError
 from plugin.cvat.identity import MaskOf, identify, overlap
 from plugin.cvat.inheritance import inherit_groups
 from plugin.cvat.journal import Journal
@@ -91,7 +92,7 @@ class TaskPlanner:
             counts.append((numbers, len(shown)))
             masks.append(mask_of)
         if not identified:
-            raise InputError(self._nothing_drawn(owned, wanted))
+            raise NothingDrawnError(self._nothing_drawn(owned, wanted))
         inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
         groups = allot_groups(identified, members, written, _groups_in_use(owned), inherited)
         objects = [
@@ -107,6 +108,8 @@ class TaskPlanner:
             if here:
                 found.sequences.append(self._sequence(numbers, here, mask_of, owned, found.warnings))
         self._window(found, owned)
+        if settings.frames and not any(settings.wants(f) for s in found.sequences for f in s.numbers):
+            found.warnings.append("none of the frames that were asked for is in the jobs")
         return found
 
     def _wanted_labels(self) -> set[int]:
@@ -251,7 +254,7 @@ class TaskPlanner:
         warnings += problems
         plan = SequencePlan(numbers, objects, keyframes)
         done, ever = self._journal.done(), self._journal.stretches_ever()
-        alive = {item.stretch for o in owned.values() for item, _ in o.own}
+        alive = {item.object for o in owned.values() for item, _ in o.own}
         for obj in objects:
             output = output_of(obj, settings.output, self._layout.takes_tracks)
             plan.outputs[obj.group] = output
@@ -265,12 +268,13 @@ class TaskPlanner:
             blocked = blocked_frames(obj, owned, self._layout) | {
                 f for label, f in self._unusable if label == obj.label.id
             }
+            self._journal.drawn_anew(obj.group, obj.frames)
             unfinished: dict[str, set[int]] = {}
             is_asked = False
             for stretch in stretches_of(obj, numbers, settings.direction, settings.max_gap, options, self._layout.jobs):
                 plan.stretches.append(stretch)
-                if stretch.digest in ever and stretch.digest not in alive:
-                    self._journal.undo_stretch(stretch.digest)  # people have deleted all of it
+                if stretch.digest in ever and obj.group not in alive:
+                    self._journal.undo_stretch(stretch.digest)  # people have deleted all of the object
                     finished: Mapping[int, float] = {}
                 else:
                     finished = done.get(stretch.digest, {})

@@ -4,9 +4,9 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from plugin.cvat.ownership import Ownership, reconcile
 from plugin.cvat.pictures import DoubtfulPicture, picture_doubts
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
+from plugin.cvat.side_by_side import side_by_side
 from plugin.cvat.stretches import Window
 from plugin.cvat.task_frames import TaskFrames
 from plugin.cvat.task_layout import TaskLayout
@@ -169,12 +170,12 @@ class TaskRun:
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
             outcome.associations, outcome.warnings = plan.associations, plan.warnings
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
-            marker = None if self._dry else Marker(self._server, journal, layout, self._settings)
+            marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
             self._propagate(plan, engine, journal, frames_of, outcome)
-            if marker is not None:
+            if not self._dry:
                 with _Clock(outcome.seconds, "marks"):
                     current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
-                    outcome.marks = marker.mark(current, outcome.names)
+                    outcome.marks = marker.mark(current, outcome.names, outcome.failed)
             with _Clock(outcome.seconds, "pictures"):
                 masks = {(d.frame, d.group): d for d in outcome.doubtful}
                 rows = [(d.frame, d.group, d.confidence, True) for d in outcome.doubtful]
@@ -230,9 +231,13 @@ class TaskRun:
                 for sequence, window in windows:
                     work(sequence, window)
             else:
-                _side_by_side(work, windows, engine.parallel, writer.stop)
+                side_by_side([partial(work, *window) for window in windows], engine.parallel, writer.stop)
             with _Clock(outcome.seconds, "waiting for the last writes"):
                 writer.close(tidy=not failed)
+        except KeyboardInterrupt:
+            with suppress(PerclipError):
+                writer.close(tidy=False)  # what is finished is not lost
+            raise
         except BaseException:
             writer.close(finish=False)
             raise
@@ -282,29 +287,16 @@ class TaskRun:
                         with self._lock:
                             _keep_doubt(outcome, sequence.numbers[place], group_of[number], confidence[obj], mask)
                 writer.put(FinishedFrame(sequence, place, label_map, confidence, stretches))
+                for stretch in stretches.values():
+                    waiting[place].pop(stretch.group)
                 with self._lock:
                     outcome.frames += 1
                     outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + waited
                     self._advanced()
                 clock = time.perf_counter()
-
-
-def _side_by_side(
-    work: Callable[[SequencePlan, Window], None],
-    windows: Sequence[tuple[SequencePlan, Window]],
-    parallel: int,
-    stop: Callable[[], None],
-) -> None:
-    """Several windows at a time; raises what the first of them raises, after it has told the others to stop."""
-    with ThreadPoolExecutor(parallel, thread_name_prefix="window") as pool:
-        futures = [pool.submit(work, *window) for window in windows]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        left_out = sorted(sequence.numbers[place] for place, stretches in waiting.items() if stretches)
+        if left_out:
+            raise PerclipError(f"{len(left_out)} frames were left out, the first is {left_out[0]}: run again")
 
 
 def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe], dict[int, int]]:

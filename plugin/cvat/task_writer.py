@@ -86,8 +86,7 @@ class TaskWriter:
 
     def __init__(self, server: Server, journal: Journal, plan: TaskPlan, settings: BulkSettings, dry: bool = False):
         self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
-        self._dry = dry
-        self._writers = {job.id: JobWriter(server, journal, plan.layout, job) for job in plan.layout.jobs}
+        self._writers = {job.id: JobWriter(server, journal, plan.layout, job, dry) for job in plan.layout.jobs}
         self._filled: dict[str, _Filled] = {}
         self._current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
         self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]
@@ -125,7 +124,7 @@ class TaskWriter:
         self._thread.join()
         if finish:
             self._raise()
-            if tidy and not self._dry:
+            if tidy:
                 began = time.perf_counter()
                 self._tidy()
                 self.seconds["writing"] += time.perf_counter() - began
@@ -212,11 +211,7 @@ class TaskWriter:
         if not any(filled.shapes for filled in ready):
             return
         began = time.perf_counter()
-        if self._dry:
-            jobs = self._plan.layout.jobs
-            self.written += Written(created=sum(len(self._creations(f, job, ())) for f in ready for job in jobs))
-        else:
-            self._write(ready)
+        self._write(ready)
         for filled in ready:
             filled.shapes, filled.confidence = {}, {}
         self._flush_seconds = time.perf_counter() - began

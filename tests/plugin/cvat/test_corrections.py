@@ -83,18 +83,18 @@ def test_a_shape_that_a_person_deleted_stays_away(program_for):
     assert sorted(s["frame"] for s in job.shapes) == [f for f in range(20) if f != 7]
 
 
-def test_when_a_person_deleted_all_of_a_stretch_it_is_filled_again(program_for):
+def test_when_a_person_deleted_all_of_an_object_it_is_filled_again(program_for):
     state = state_of(blank_task(20))
     draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(10, square(9, 9))])
     program = program_for(state)
     program.propagate()
     job = state.jobs[JOB][1]
-    for shape in [s for s in job.shapes if 0 < s["frame"] < 10]:
-        remove(state, shape)
-    kept = {s["id"] for s in job.shapes}
-    program.propagate()
-    assert sorted(s["frame"] for s in job.shapes) == list(range(20))
-    assert kept < {s["id"] for s in job.shapes}
+    for stretch in (range(1, 10), range(11, 20)):
+        for shape in [s for s in job.shapes if s["frame"] in stretch]:
+            remove(state, shape)
+        program.propagate()
+        expected = [0, *range(10, 20)] if stretch.start == 1 else range(20)  # a stretch alone stays as they left it
+        assert sorted(s["frame"] for s in job.shapes) == list(expected)
 
 
 def test_a_new_keyframe_joins_the_object_that_earlier_runs_found(program_for):
@@ -232,19 +232,26 @@ def test_a_persons_outside_keyframe_takes_the_masks_behind_it_away(program_for):
     assert [s["frame"] for s in job.shapes] == [1, 2]  # 3 and 4 are nearer to where it is absent
 
 
-def test_an_edited_track_of_perclip_is_the_persons_wherever_it_is_to_be_seen(program_for):
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_edited_track_of_perclip_is_the_persons_wherever_it_is_to_be_seen(program_for, cut):
     state = state_of(blank_task(12))
     draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(9, square(4, 2))])
     program = program_for(state)
     program.propagate(output="track")
     job = state.jobs[JOB][1]
     ours = next(t for t in job.tracks if t["frame"] == 1)
-    moved = [{**s, "points": [p + 3 for p in s["points"]]} if s["frame"] == 5 else s for s in ours["shapes"]]
+    moved = [{**s, "points": [p + 3 for p in s["points"]]} for s in ours["shapes"]]
+    if cut:  # they begin it later
+        moved = [{**moved[0], "frame": 4}, *moved[1:]]
     with state.lock:
         state.update(job, {"tracks": [{**ours, "shapes": moved}]})
     tracks = [dict(t) for t in job.tracks]
     outcome = program.propagate(output="track")
-    assert job.tracks == tracks and any("edited by a person and are theirs" in w for w in outcome.warnings)
+    assert [t for t in job.tracks if t in tracks] == tracks
+    assert all(t["frame"] < 4 and t["shapes"][-1]["frame"] <= 4 for t in job.tracks if t not in tracks)
+    assert bool(cut) == (len(job.tracks) > len(tracks)) and any(
+        "edited by a person and are theirs" in w for w in outcome.warnings
+    )
 
 
 def test_redrawing_the_only_keyframe_replaces_all_that_came_of_it(program_for):

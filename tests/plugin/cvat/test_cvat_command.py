@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -142,7 +143,8 @@ def test_a_task_that_fails_does_not_stop_the_others(tmp_path, parallel):
     state.tasks[4].broken_chunks = (0,)
     with FakeCvat(state) as fake:
         outcomes = run(fake, tmp_path, [Target(n, None, 6) for n in range(1, 6)], NearestKeyframe(), parallel)
-    assert [bool(o.error) for o in outcomes] == [False, False, True, True, False]
+    assert [bool(o.error) for o in outcomes] == [False, False, False, True, False]
+    assert "has no keyframe" in outcomes[2].warnings[0]
     assert [len(state.jobs[10 * n][1].shapes) for n in range(1, 6)] == [6, 6, 0, 1, 6]
 
 
@@ -225,3 +227,24 @@ def test_a_lost_answer_in_one_task_does_not_end_the_others(tmp_path):
         fake.fault = lambda method, path: "before" if method == "PATCH" and "/jobs/10/" in path else None
         outcomes = run(fake, tmp_path, [Target(1, None, 6), Target(2, None, 6)], NearestKeyframe())
     assert "no connection" in outcomes[0].error and outcomes[1].error is None
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_ctrl_c_is_heard_though_a_function_hangs(tmp_path, parallel):
+    state = CvatState(many([(n, f"t{n}", {}) for n in (1, 2)]))
+    for n in (1, 2):
+        draw(state, 10 * n, shapes=[mask_shape(0, square(2, 2))])
+    hanging = threading.Event()
+
+    class Hangs(NearestKeyframe):
+        def run(self, *args, **options):
+            if parallel == 2 and threading.current_thread() is not threading.main_thread() and not hanging.is_set():
+                hanging.set()
+                threading.Event().wait(60)
+            raise KeyboardInterrupt
+
+    with FakeCvat(state) as fake:
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            run(fake, tmp_path, [Target(1, None, 6), Target(2, None, 6)], Hangs(), parallel)
+        assert time.monotonic() - began < 20

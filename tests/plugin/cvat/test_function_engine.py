@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -56,6 +57,8 @@ def in_front_of(url, answers):
             if answer is None:
                 self.close_connection = True
                 return
+            if isinstance(answer, bytes):
+                answer = types.SimpleNamespace(status_code=200, content=answer)
             status, content = (answer, b"busy") if isinstance(answer, int) else (answer.status_code, answer.content)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
@@ -140,6 +143,15 @@ def test_what_the_function_refuses_is_passed_on(url, squares):
         engine = FunctionEngine([gateway], clip_length=5)
         with pytest.raises(FunctionError, match="refuses: status 400"):
             masks(engine, squares, [squares.keyframe(0)])
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"frames": []}', b'{"frames": [{"frame": 1}], "continue": null}', b"[]"])
+def test_an_answer_of_another_form_is_the_functions_fault(url, squares, answer):
+    with (
+        in_front_of(url, [answer]) as (gateway, _),
+        pytest.raises(FunctionError, match=r"form that is not known|refuses"),
+    ):
+        masks(FunctionEngine([gateway], clip_length=5), squares, [squares.keyframe(0)])
 
 
 @pytest.mark.parametrize("address", ["nonsense", "http://127.0.0.1:9"])

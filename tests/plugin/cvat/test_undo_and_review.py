@@ -1,6 +1,7 @@
 """Taking back, looking again, and the marks that are left on doubtful frames."""
 
 import re
+from itertools import pairwise
 
 from plugin.cvat.review import review_task
 from plugin.cvat.task_layout import read_task
@@ -95,7 +96,7 @@ def test_doubtful_frames_get_tags(program_for):
     assert frames != {t["frame"] for t in job.tags} and 39 not in {t["frame"] for t in job.tags} and job.tags
     program.undo()
     assert job.tags == []
-    assert "no label 'nope' of type tag" in program.attempt(review="tag", review_label="nope").error
+    assert "no label 'nope' that takes tags" in program.attempt(review="tag", review_label="nope").error
 
 
 def test_doubtful_frames_get_issues_once(program_for):
@@ -119,3 +120,38 @@ def test_doubtful_frames_get_issues_once(program_for):
     assert len(state.issues) == 2
     program.undo()
     assert list(state.issues) == [answered["id"]]
+
+
+def test_marks_follow_corrections(program_for):
+    """Those of a stretch that is no more go with it."""
+    state = state_of(blank_task(30))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate(review="issue")
+    assert sorted(i["frame"] for i in state.issues.values()) == [9, 19, 29]
+    draw(state, shapes=[mask_shape(25, square(2, 2))])
+    program.propagate(review="issue")
+    frames = sorted(i["frame"] for i in state.issues.values())
+    assert frames and all(b - a >= 10 for a, b in pairwise(frames))
+
+
+def test_a_job_that_takes_no_marks_does_not_stop_the_others(program_for):
+    state = state_of(blank_task(40, [FakeJob(JOB, 0, 19), FakeJob(8, 20, 39)]))
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.fake.fault = lambda m, path: 403 if "issues?" in path and "job_id=7" in path else None
+    outcome = program.attempt(review="issue")
+    assert "job 7: doubtful frames could not be marked" in outcome.error and outcome.pictures
+    assert {i["job"] for i in state.issues.values()} == {8}
+
+
+def test_undo_counts_what_people_have_touched_whatever_its_source(program_for):
+    state = state_of(blank_task())
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    for frame, source in ((4, "auto"), (5, "manual"), (6, "semi-auto")):
+        shape = next(s for s in job.shapes if s["frame"] == frame)
+        edit(state, shape, source=source, points=mask_shape(0, square(9, 3))["points"])
+    assert program.undo(dry=True).kept == program.undo().kept == program.undo().kept == 3

@@ -190,6 +190,33 @@ def test_a_dry_run_writes_nothing_and_remembers_nothing(program_for):
     assert state.jobs[JOB][1].shapes[:10] == before and len(state.jobs[JOB][1].shapes) == 11
 
 
+@pytest.mark.parametrize("output", ["mask", "polygon", "track"])
+def test_a_dry_run_tells_what_the_run_will_do(program_for, output):
+    state = state_of(blank_task(20))
+    draw(state, shapes=[mask_shape(f, square(2, 2)) for f in (0, 19)])
+    program = program_for(state)
+    for shape in (None, mask_shape(7, square(12, 12)), mask_shape(12, square(2, 2))):
+        draw(state, shapes=[shape] if shape else [])
+        said, done = (program.propagate(output=output, dry=dry).written for dry in (True, False))
+        assert said == done and done.created
+
+
+def test_frames_that_a_function_forgets_are_noticed(program_for):
+    state = state_of(blank_task())
+    draw(state, shapes=[mask_shape(0, square(2, 2))])
+
+    class Forgetful(NearestKeyframe):
+        def run(self, *args, **options):
+            return (r for r in super().run(*args, **options) if r.index != 5)
+
+    program = program_for(state, Forgetful())
+    assert "1 frames were left out, the first is 5" in program.attempt().error
+    assert [s["frame"] for s in own(state.jobs[JOB][1])] == [1, 2, 3, 4, 6, 7, 8, 9]
+    program.engine = NearestKeyframe()
+    program.propagate()
+    assert len(own(state.jobs[JOB][1])) == 9
+
+
 def test_a_detectors_sparse_shapes_become_objects(program_for, squares, lite):
     task = blank_task()
     task.frames, task.jobs[0].stop = squares.frames, 23
