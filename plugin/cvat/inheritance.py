@@ -14,9 +14,14 @@ from plugin.cvat.annotations import Shape
 from plugin.cvat.drawn import Drawn, no_image
 from plugin.cvat.identity import MaskOf, overlap
 
+_SAME = 0.9  # overlap of masks that are one but for what the network makes of a frame
+
 
 def inherit_groups(
-    objects: Sequence[tuple[Sequence[Drawn], MaskOf]], written: Mapping[int, Sequence[Shape]], known: Iterable[int]
+    objects: Sequence[tuple[Sequence[Drawn], MaskOf]],
+    written: Mapping[int, Sequence[Shape]],
+    known: Iterable[int],
+    relabelled: bool,
 ) -> dict[int, int]:
     """Group numbers for objects that have none yet.
 
@@ -24,6 +29,7 @@ def inherit_groups(
         objects: each the shapes that show it now, and what gives their masks.
         written: group number -> what Perclip has written for it.
         known: group numbers whose objects are known.
+        relabelled: an object may have got another label, if its mask is as good as the same.
 
     Returns:
         Place among the objects -> group number.
@@ -32,8 +38,11 @@ def inherit_groups(
     pairs = []
     for place, (drawn, mask_of) in enumerate(objects):
         for group, shapes in orphans.items():
+            nearness = _nearness(drawn, shapes, mask_of)
             if shapes[0].label == drawn[0].shape.label:
-                pairs.append((_nearness(drawn, shapes, mask_of), -place, -group))
+                pairs.append((nearness, -place, -group))
+            elif relabelled and nearness >= _SAME:
+                pairs.append((nearness - 1, -place, -group))
     found: dict[int, int] = {}
     for _, place, group in sorted(pairs, reverse=True):
         if -place not in found and -group not in found.values():

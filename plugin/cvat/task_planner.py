@@ -204,7 +204,10 @@ class TaskPlanner:
         mask_of = [reader for (_, count), reader in zip(counts, masks) for _ in range(count)]
         unknown = [i for i, groups in enumerate(known) if not groups]
         found = inherit_groups(
-            [(identified[i], mask_of[i]) for i in unknown], written, {g for groups in known for g in groups}
+            [(identified[i], mask_of[i]) for i in unknown],
+            written,
+            {g for groups in known for g in groups},
+            relabelled=not self._settings.labels,
         )
         orphans = set(written) - {g for groups in known for g in groups} - set(found.values())
         if orphans and not self._settings.labels:

@@ -296,3 +296,14 @@ def test_a_run_that_ends_early_leaves_no_doubles_where_it_came(program_for):
     assert {tuple(s["points"]) for s in shapes if s["frame"] in (4, 6)} == {
         tuple(mask_shape(0, square(12, 9))["points"])
     }
+
+
+def test_another_label_for_the_only_keyframe_is_another_label_for_all(program_for):
+    state = state_of(blank_task(12))
+    drawn = draw(state, shapes=[mask_shape(4, square(2, 2))])
+    program = program_for(state)
+    program.propagate()
+    edit(state, drawn[0], label_id=2)
+    program.propagate()
+    shapes = state.jobs[JOB][1].shapes
+    assert sorted(s["frame"] for s in shapes) == list(range(12)) and {s["label_id"] for s in shapes} == {2}
