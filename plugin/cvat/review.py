@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plugin.cvat.annotations import Shape
+from plugin.cvat.annotations import KINDS, Shape
 from plugin.cvat.chunk_store import ChunkStore
 from plugin.cvat.doubts import DoubtfulFrame, doubtful_frames
 from plugin.cvat.drawn import Drawn
@@ -56,10 +56,13 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
         for annotation in owned.human:
             keyframes = [annotation] if isinstance(annotation, Shape) else getattr(annotation, "keyframes", ())
             drawn |= {(k.group, k.frame) for k in keyframes}
-        removed |= {(item.object, item.first) for item in owned.missing if item.kind == "shapes"}
+        gone = (*owned.missing, *journal.lost(job.id))
+        removed |= {(item.object, item.first) for item in gone if item.kind == KINDS[Shape]}
+    ever = journal.stretches_ever()
     for stretch, group, frame, confidence in journal.done_rows():
         place = group, frame
-        if stretch in alive and place not in drawn and place not in removed:
+        # Of a stretch in which the object was never seen there is nothing to be alive.
+        if (stretch in alive or stretch not in ever) and place not in drawn and place not in removed:
             outcome.rows.append((frame, group, confidence, place in own))
     outcome.rows.sort()
     groups = sorted({group for _, group, *_ in outcome.rows})

@@ -75,6 +75,9 @@ def test_review_lists_what_is_still_in_doubt(program_for):
     program.propagate()
     assert not {14, 15} & {p.doubt.frame for p in review(program).pictures}
     assert review(program, below=0.0).pictures == []
+    remove(state, next(s for s in job.shapes if s["frame"] == 7))
+    program.propagate()  # does nothing, and the person has looked
+    assert 7 not in {f for f, *_ in review(program).rows} and 6 in {f for f, *_ in review(program).rows}
 
 
 def test_doubtful_frames_get_tags(program_for):
