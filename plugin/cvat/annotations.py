@@ -1,12 +1,11 @@
 """Annotations of a job as the server has them, and what tells one from another."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from plugin.cvat.digest import digest_of
 from plugin.cvat.errors import CvatError
 from plugin.cvat.task_layout import Label
 
@@ -54,7 +53,7 @@ class Shape:
     @cached_property
     def digest(self) -> str:
         """Equal for equal content, whatever the ids: it changes when a person changes anything but the score."""
-        return _digest(["shape", self.label, self.group, *self.content])
+        return digest_of(["shape", self.label, self.group, *self.content])
 
     @property
     def content(self) -> list[Any]:
@@ -120,7 +119,7 @@ class Track:
     def digest(self) -> str:
         """As that of a shape."""
         attributes = [list(a) for a in self.attributes]
-        return _digest(["track", self.label, self.group, attributes, [k.content for k in self.keyframes]])
+        return digest_of(["track", self.label, self.group, attributes, [k.content for k in self.keyframes]])
 
     def to_json(self, label: Label) -> dict[str, Any]:
         """The body that makes it, with all attributes of its label: a keyframe without one would repeat the last."""
@@ -162,7 +161,7 @@ class Tag:
     @cached_property
     def digest(self) -> str:
         """As that of a shape."""
-        return _digest(["tag", self.label, self.frame])
+        return digest_of(["tag", self.label, self.frame])
 
     def to_json(self, label: Label) -> dict[str, Any]:
         """The body that makes it."""
@@ -251,7 +250,3 @@ def _attributes(fields: Mapping[str, Any], label: Label | None) -> tuple[tuple[i
 def _complete(attributes: tuple[tuple[int, str], ...], defaults: Mapping[int, str]) -> list[dict[str, Any]]:
     values = {**defaults, **{i: value for i, value in attributes if i in defaults}}
     return [{"spec_id": i, "value": value} for i, value in values.items()]
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()[:32]

@@ -13,8 +13,6 @@ from plugin.cvat.server import Server
 from plugin.cvat.task_layout import Media
 from plugin.sinks.atomic_write import write_error
 
-DEFAULT_BYTES = 10 * 2**30
-
 
 def cache_folder() -> Path:
     """Where chunks are kept unless somebody says otherwise."""

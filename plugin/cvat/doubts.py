@@ -1,6 +1,5 @@
 """Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
 
-import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 from model.errors import InputError
 from plugin.cvat.annotations import KINDS, Tag
+from plugin.cvat.digest import digest_of
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.job_writer import Creation, JobWriter
 from plugin.cvat.journal import Item, Journal
@@ -39,24 +39,24 @@ class DoubtfulFrame:
 
 
 def doubtful_frames(
-    rows: Iterable[tuple[int, int, float, bool]], below: float, apart: int = 1, most: int | None = None
+    frames: Iterable[DoubtfulFrame], below: float, apart: int = 1, most: int | None = None
 ) -> list[DoubtfulFrame]:
     """The frames with the lowest confidence, most doubtful first.
 
     Args:
-        rows: (frame, object, confidence, whether it is seen).
+        frames: to choose from.
         below: only lower confidences are doubtful, 0..1.
         apart: frames of one object are at least this far from each other.
         most: how many at most.
     """
     found: list[DoubtfulFrame] = []
     near: dict[int, list[int]] = {}
-    for confidence, frame, group in sorted((c, f, g) for f, g, c, _ in rows if c < below):
+    for doubt in sorted((d for d in frames if d.confidence < below), key=lambda d: (d.confidence, d.frame, d.group)):
         if most is not None and len(found) >= most:
             break
-        if all(abs(frame - other) >= apart for other in near.get(group, ())):
-            near.setdefault(group, []).append(frame)
-            found.append(DoubtfulFrame(frame, group, confidence))
+        if all(abs(doubt.frame - other) >= apart for other in near.get(doubt.group, ())):
+            near.setdefault(doubt.group, []).append(doubt.frame)
+            found.append(doubt)
     return found
 
 
@@ -98,12 +98,12 @@ class Marker:
             return 0
         done = self._journal.done_rows()
         stretches = {(frame, group): stretch for stretch, group, frame, _ in done}
-        rows = [(f, g, c, True) for stretch, g, f, c in done if stretch in current]
+        frames = [DoubtfulFrame(f, g, c) for stretch, g, f, c in done if stretch in current]
         elsewhere = {stretch for stretch, *_ in done} - set(current)  # marks there are not this run's business
         kind = KINDS[Tag] if self._settings.review == "tag" else ISSUES
         made = 0
         for job in self._layout.jobs:
-            here = [row for row in rows if row[0] in job.frames]
+            here = [doubt for doubt in frames if doubt.frame in job.frames]
             wanted: dict[int, tuple[DoubtfulFrame, str]] = {}
             removed = {(item.first, item.stretch) for item in self._journal.lost(job.id) if item.kind == kind}
             for doubt in doubtful_frames(here, self._settings.doubt_below, _APART, _MOST_MARKS):
@@ -142,7 +142,7 @@ class Marker:
         names: Mapping[int, str],
         elsewhere: Collection[str],
     ) -> int:
-        existing = self._issues(job)
+        existing = read_issues(self._server, self._journal, job.id)
         noted = {item.first: item for item in self._journal.items(job.id) if item.kind == ISSUES}
         for frame, item in noted.items():
             if item.server_id not in existing:
@@ -154,16 +154,10 @@ class Marker:
             height, width = self._layout.sizes[frame]
             name = names.get(doubt.group, "an object")
             message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"
-            item = self._journal.intend([Item(job.id, ISSUES, _digest(message), frame, frame, 0, 0, stretch)])[0]
+            item = self._journal.intend([Item(job.id, ISSUES, digest_of(message), frame, frame, 0, 0, stretch)])[0]
             body = {"job": job.id, "frame": frame, "position": [width / 2, height / 2], "message": message}
             self._post(job, item, body)
         return len(new)
-
-    def _issues(self, job: Job) -> dict[int, dict[str, Any]]:
-        """The job's issues by id; those of a run that was killed are known again."""
-        existing = {issue["id"]: issue for issue in self._server.get_all("/api/issues", job_id=job.id)}
-        adopt_issues(self._server, self._journal, job.id, existing)
-        return existing
 
     def _post(self, job: Job, item: Item, body: Mapping[str, Any]) -> None:
         """Makes an issue, once."""
@@ -177,7 +171,7 @@ class Marker:
                     raise
                 self._server.pause(wait)
                 wait = min(2 * wait, 30.0)
-                self._issues(job)
+                read_issues(self._server, self._journal, job.id)
                 if any(i.id == item.id and i.is_written for i in self._journal.items(job.id)):
                     return
                 item = self._journal.intend([item])[0]
@@ -197,8 +191,13 @@ class Marker:
         return labels[name].id
 
 
-def adopt_issues(server: Server, journal: Journal, job: int, existing: dict[int, dict[str, Any]]) -> None:
-    """After a kill: finds the issues that were about to be made, and forgets those that were not."""
+def read_issues(server: Server, journal: Journal, job: int) -> dict[int, dict[str, Any]]:
+    """The issues of a job by id; those that were about to be made when a run was killed are known again, or forgotten.
+
+    Raises:
+        CvatError: the server refuses.
+    """
+    existing = {issue["id"]: issue for issue in server.get_all("/api/issues", job_id=job)}
     known = {item.server_id for item in journal.items(job) if item.kind == ISSUES}
     for item in journal.items(job):
         if item.kind != ISSUES or item.is_written:
@@ -207,12 +206,13 @@ def adopt_issues(server: Server, journal: Journal, job: int, existing: dict[int,
         for number, issue in existing.items():
             if number not in known and issue["frame"] == item.first and found is None:
                 comments = list(server.get_all("/api/comments", issue_id=number))
-                if any(_digest(comment["message"]) == item.digest for comment in comments):
+                if any(digest_of(comment["message"]) == item.digest for comment in comments):
                     found = number
         if found is None:
             journal.forget(item.id)
         else:
             journal.confirm(item.id, found)
+    return existing
 
 
 def remove_issue(server: Server, journal: Journal, item: Item, existing: dict[int, dict[str, Any]]) -> bool:
@@ -226,7 +226,3 @@ def remove_issue(server: Server, journal: Journal, item: Item, existing: dict[in
         server.delete(f"/api/issues/{item.server_id}")
     journal.withdraw(item.id)
     return True
-
-
-def _digest(message: str) -> str:
-    return hashlib.sha256(message.encode()).hexdigest()[:32]

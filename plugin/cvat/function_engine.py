@@ -179,21 +179,23 @@ class FunctionEngine:
                     response = self._session.get(url, timeout=_TIMEOUT)
                 else:
                     response = self._session.post(url, data=body, headers=headers, timeout=_TIMEOUT)
-                status, content = response.status_code, response.content
-                error: FunctionError = _refused(url, status, content)
+                status = response.status_code
             except requests.RequestException as lost:
-                status, content = 0, b""
-                error = _GoneError(f"no answer from {url} ({type(lost).__name__}): is the function running?")
+                status = 0
+                reason = type(lost).__name__
+                error: FunctionError = _GoneError(f"no answer from {url} ({reason}): is the function running?")
             if status == 200:
                 try:
-                    reply = json.loads(content)
+                    reply = response.json()
                 except ValueError:
                     raise FunctionError(f"{url} answers no JSON: is it the function of Perclip?") from None
                 if not isinstance(reply, dict) or "error" in reply:
-                    raise _refused(url, status, content)
+                    raise _refused(url, status, response.content)
                 return reply
-            if status and status not in _PASSING:
-                raise error
+            if status:
+                error = _refused(url, status, response.content)
+                if status not in _PASSING:
+                    raise error
             if time.monotonic() + wait > deadline:
                 raise _GoneError(str(error))
             self._pause(wait)

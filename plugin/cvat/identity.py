@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from model.keyframe import Keyframe
+from model.metrics import region_similarity
 from model.reduce import LEAST_IOU, reduce
 from plugin.cvat.drawn import Drawn
 
@@ -166,14 +167,9 @@ def _join_copies(sets: _Sets, drawn: Sequence[Drawn], mask_of: MaskOf) -> None:
                     and not drawn[i].shape.outside
                     and not drawn[j].shape.outside
                     and not sets.are_apart(i, j, copies=True)
-                    and overlap(mask_of(drawn[i]), mask_of(drawn[j])) >= LEAST_IOU
+                    and region_similarity(mask_of(drawn[i]), mask_of(drawn[j])) >= LEAST_IOU
                 ):
                     sets.join(i, j)
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two masks."""
-    return np.count_nonzero(a & b) / max(1, np.count_nonzero(a | b))
 
 
 def _one_per_frame(sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int]) -> bool:

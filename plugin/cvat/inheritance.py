@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from model.errors import InputError
+from model.metrics import region_similarity
 from plugin.cvat.annotations import Shape
 from plugin.cvat.drawn import Drawn, no_image
-from plugin.cvat.identity import MaskOf, overlap
+from plugin.cvat.identity import MaskOf
 
 _SAME = 0.9  # overlap of masks that are one but for what the network makes of a frame
 
@@ -63,7 +64,7 @@ def _nearness(drawn: Sequence[Drawn], shapes: Sequence[Shape], mask_of: MaskOf) 
         except InputError:
             continue  # of another size, or a rectangle
         apart = np.subtract(_middle(mask), _middle(other))
-        best = max(best, overlap(mask, other) or -float(np.hypot(*apart)))
+        best = max(best, region_similarity(mask, other) or -float(np.hypot(*apart)))
     return best
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from plugin.cvat.annotations import KINDS, Annotation, JobAnnotations, Track, parse_annotations
+from plugin.cvat.annotations import KINDS, Annotation, Track, parse_annotations
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.journal import Item, Journal
 from plugin.cvat.ownership import Ownership, reconcile, sort_by_owner
@@ -76,10 +76,6 @@ class JobWriter:
 
     def read(self) -> Ownership:
         """The job's annotations as they are now, by owner; raises CvatError."""
-        return sort_by_owner(self._job.id, self.annotations(), self._journal)
-
-    def annotations(self) -> JobAnnotations:
-        """The job's annotations as they are now; raises CvatError."""
         try:
             content = self._server.get(self._path)
         except CvatError as error:
@@ -90,7 +86,8 @@ class JobWriter:
                     500,
                 ) from None
             raise
-        return parse_annotations(content, f"job {self._job.id}", self._layout.labels)
+        annotations = parse_annotations(content, f"job {self._job.id}", self._layout.labels)
+        return sort_by_owner(self._job.id, annotations, self._journal)
 
     def write(
         self, creations_for: Callable[[Ownership], Sequence[Creation]], is_obsolete: Callable[[Item], bool]

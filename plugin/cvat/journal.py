@@ -234,7 +234,7 @@ class Journal:
     def done(self) -> dict[str, dict[int, float]]:
         """Stretch -> finished frame -> confidence."""
         found: dict[str, dict[int, float]] = {}
-        for stretch, frame, confidence in self._run("SELECT stretch, frame, confidence FROM done"):
+        for stretch, _, frame, confidence in self.done_rows():
             found.setdefault(stretch, {})[frame] = confidence
         return found
 

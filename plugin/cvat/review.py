@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from plugin.cvat.annotations import KINDS, Shape
+from plugin.cvat.blocked_frames import shapes_in
 from plugin.cvat.chunk_store import ChunkStore
 from plugin.cvat.doubts import DoubtfulFrame, doubtful_frames
-from plugin.cvat.drawn import Drawn
+from plugin.cvat.drawn import Drawn, no_image
 from plugin.cvat.job_writer import JobWriter
 from plugin.cvat.journal import Journal
 from plugin.cvat.pictures import picture_doubts
@@ -51,11 +52,8 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
         for item, annotation in owned.own:
             labels[item.object] = item.label
             alive.add(item.stretch)
-            keyframes = [annotation] if isinstance(annotation, Shape) else getattr(annotation, "keyframes", ())
-            own |= {(item.object, k.frame): k for k in keyframes if not k.outside}
-        for annotation in owned.human:
-            keyframes = [annotation] if isinstance(annotation, Shape) else getattr(annotation, "keyframes", ())
-            drawn |= {(k.group, k.frame) for k in keyframes}
+            own |= {(item.object, shape.frame): shape for shape in shapes_in(annotation)}
+        drawn |= {(shape.group, shape.frame) for annotation in owned.human for shape in shapes_in(annotation)}
         gone = (*owned.missing, *journal.lost(job.id))
         removed |= {(item.object, item.first) for item in gone if item.kind == KINDS[Shape]}
     ever = journal.stretches_ever()
@@ -67,7 +65,7 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     outcome.rows.sort()
     groups = sorted({group for _, group, *_ in outcome.rows})
     outcome.names = {g: _name(layout, labels, g) for g in groups}
-    doubts = doubtful_frames(outcome.rows, below, _APART, _MOST)
+    doubts = doubtful_frames((DoubtfulFrame(f, g, c) for f, g, c, _ in outcome.rows), below, _APART, _MOST)
     stores = {m.path: ChunkStore(server, m, cache) for m in layout.media}
     sources = [(numbers, TaskFrames(layout, numbers, stores)) for numbers in layout.sequences]
 
@@ -75,7 +73,7 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
         shape = own.get((doubt.group, doubt.frame))
         if shape is None or shape.kind == "rectangle":
             return None
-        return Drawn(0, shape).mask(*layout.sizes[doubt.frame], lambda: np.empty((0, 0, 3), np.uint8))
+        return Drawn(0, shape).mask(*layout.sizes[doubt.frame], no_image)
 
     try:
         outcome.pictures = picture_doubts(doubts, mask_of, sources)

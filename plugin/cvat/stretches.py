@@ -5,11 +5,10 @@ it depends on; where that has been done before, nothing is computed or written. 
 propagated in one run: changed stretches that overlap, with all objects that are seen there.
 """
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from plugin.cvat.digest import digest_of
 from plugin.cvat.task_layout import Job
 from plugin.cvat.task_objects import TaskObject
 
@@ -80,9 +79,7 @@ def stretches_of(
         frames = [numbers[p] for p in inside]
         into = [job.id for job in jobs if job.frames.start <= frames[-1] and frames[0] < job.frames.stop]
         facts = [obj.group, numbers[first], numbers[last], frames, ends, direction, max_gap, into]
-        text = json.dumps([facts, options], sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-        found.append(Stretch(obj.group, first, last, tuple(kept), digest))
+        found.append(Stretch(obj.group, first, last, tuple(kept), digest_of([facts, options])))
     return found
 
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -122,18 +123,15 @@ class _DamagedError(Exception):
     """A chunk is not what it should be."""
 
 
-class _Chunk:
-    """The frames of one chunk, by their place in it."""
+class _Chunk(Protocol):
+    """The frames of one chunk, by their place in it: uint8 (H, W, 3)."""
 
-    def read(self, place: int) -> np.ndarray:
-        """uint8 (H, W, 3)."""
-        raise NotImplementedError
+    def read(self, place: int) -> np.ndarray: ...
 
-    def close(self) -> None:
-        """Closes the file."""
+    def close(self) -> None: ...
 
 
-class _ZippedImages(_Chunk):
+class _ZippedImages:
     def __init__(self, path: Path, count: int):
         try:
             self._file = zipfile.ZipFile(path)
@@ -156,7 +154,7 @@ class _ZippedImages(_Chunk):
         self._file.close()
 
 
-class _Video(_Chunk):
+class _Video:
     def __init__(self, path: Path, count: int):
         try:
             self._video = VideoFile(path, cache_bytes=_VIDEO_CACHE)

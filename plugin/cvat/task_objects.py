@@ -102,7 +102,7 @@ def allot_groups(
 
 def keyframes_of(
     objects: Sequence[TaskObject], places: Mapping[int, int], size: tuple[int, int], mask_of: MaskOf
-) -> tuple[list[Keyframe], list[str]]:
+) -> list[Keyframe]:
     """The engine's keyframes of all that is drawn.
 
     Objects are numbered 1, 2, ... in their order. Where shapes overlap, the higher z_order covers, among equals the
@@ -112,10 +112,10 @@ def keyframes_of(
         objects: at most 255.
         places: frame -> its place in the sequence.
         size: (H, W) of the frames.
-        mask_of: gives masks.
+        mask_of: gives masks, none of them empty.
 
     Returns:
-        Keyframes ascending by place; and one sentence for each shape that cannot be used.
+        Ascending by place.
 
     Raises:
         InputError: there are too many objects.
@@ -128,22 +128,11 @@ def keyframes_of(
     for number, obj in enumerate(objects, 1):
         for d in obj.drawn:
             shown.setdefault(d.frame, []).append((d.shape.z_order, number, d))
-    keyframes, warnings = [], []
+    keyframes = []
     for frame in sorted(shown):
-        label_map, named = np.zeros(size, np.uint8), set()
+        label_map = np.zeros(size, np.uint8)
         for _, number, d in sorted(shown[frame], key=lambda item: item[:2]):
-            if d.shape.outside:
-                named.add(number)
-                continue
-            try:
-                mask = mask_of(d)
-            except InputError as error:
-                what = f"a {d.shape.kind} of {objects[number - 1].name} on frame {frame}"
-                warnings.append(f"{what} cannot be used: {error}")
-                continue
-            if mask.any():
-                label_map[mask] = number
-                named.add(number)
-        if named:
-            keyframes.append(Keyframe(places[frame], label_map, sorted(named)))
-    return keyframes, warnings
+            if not d.shape.outside:
+                label_map[mask_of(d)] = number
+        keyframes.append(Keyframe(places[frame], label_map, {number for _, number, _ in shown[frame]}))
+    return keyframes

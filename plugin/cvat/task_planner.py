@@ -1,7 +1,5 @@
 """From a task's annotations to what is to be propagated: objects, keyframes, stretches, windows."""
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -9,12 +7,14 @@ from functools import lru_cache
 import numpy as np
 
 from model.errors import InputError
+from model.metrics import region_similarity
 from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import Shape, Tag, Track
 from plugin.cvat.blocked_frames import blocked_frames, shapes_in
+from plugin.cvat.digest import digest_of
 from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
 from plugin.cvat.errors import NothingDrawnError
-from plugin.cvat.identity import MaskOf, identify, overlap
+from plugin.cvat.identity import MaskOf, identify
 from plugin.cvat.inheritance import inherit_groups
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import Ownership
@@ -106,7 +106,7 @@ class TaskPlanner:
         for (numbers, count), mask_of in zip(counts, masks):
             here, objects = objects[:count], objects[count:]
             if here:
-                found.sequences.append(self._sequence(numbers, here, mask_of, owned, found.warnings))
+                found.sequences.append(self._sequence(numbers, here, mask_of, owned))
         self._window(found, owned)
         if settings.frames and not any(settings.wants(f) for s in found.sequences for f in s.numbers):
             found.warnings.append("none of the frames that were asked for is in the jobs")
@@ -179,7 +179,7 @@ class TaskPlanner:
                     mask = mask_of(proposal)
                 except InputError:
                     continue
-                if mask.any() and not any(overlap(mask, other) >= LEAST_IOU for other in theirs):
+                if mask.any() and not any(region_similarity(mask, other) >= LEAST_IOU for other in theirs):
                     theirs.append(mask)
                     found.append(proposal)
         return found
@@ -248,14 +248,11 @@ class TaskPlanner:
         objects: list[TaskObject],
         mask_of: MaskOf,
         owned: Mapping[int, Ownership],
-        warnings: list[str],
     ) -> SequencePlan:
         settings = self._settings
         places = {frame: place for place, frame in enumerate(numbers)}
         size = self._layout.sizes[numbers[0]]
-        keyframes, problems = keyframes_of(objects, places, size, mask_of)
-        warnings += problems
-        plan = SequencePlan(numbers, objects, keyframes)
+        plan = SequencePlan(numbers, objects, keyframes_of(objects, places, size, mask_of))
         done, ever = self._journal.done(), self._journal.stretches_ever()
         alive = {item.object for o in owned.values() for item, _ in o.own}
         for obj in objects:
@@ -302,7 +299,7 @@ class TaskPlanner:
             [s.digest for sequence in plan.sequences for s in sequence.stretches],
             [[r.start, r.stop] for r in settings.frames],
         ]
-        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        digest = digest_of(facts)
         stored = self._journal.plan(digest)
         if stored is None or not all(restore_windows(s, body) for s, body in zip(plan.sequences, stored)):
             for sequence in plan.sequences:

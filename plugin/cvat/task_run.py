@@ -2,7 +2,6 @@
 
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 from model.errors import PerclipError
 from model.keyframe import Keyframe
 from plugin.cvat.chunk_store import ChunkStore
+from plugin.cvat.doubtful_masks import DoubtfulMasks
 from plugin.cvat.doubts import Marker, doubtful_frames
 from plugin.cvat.engine import Engine
 from plugin.cvat.errors import ConnectionLostError, CvatError
@@ -30,7 +30,7 @@ from plugin.cvat.task_frames import TaskFrames
 from plugin.cvat.task_layout import TaskLayout
 from plugin.cvat.task_plan import SequencePlan, TaskPlan, places_of
 from plugin.cvat.task_planner import TaskPlanner
-from plugin.cvat.task_writer import FinishedFrame, TaskWriter
+from plugin.cvat.task_writer import Finding, FinishedFrame, TaskWriter
 from plugin.sources.frame_source import FrameReader
 from plugin.sources.read_ahead import ReadAhead
 
@@ -38,37 +38,6 @@ FramesOf = Callable[[Sequence[int]], TaskFrames]
 
 _APART = 5  # frames between two pictures of an object
 _PICTURES = 12  # of a task
-_DOUBTS_KEPT = 200  # label maps of the most doubtful frames of a task, compressed
-
-
-@dataclass
-class DoubtfulMask:
-    """A frame whose masks may be wrong, as it was computed.
-
-    Attributes:
-        frame: task-relative number.
-        group: of its least certain object.
-        confidence: of that object, 0..1.
-        mask: of that object, bool (H, W), packed.
-        size: (H, W).
-    """
-
-    frame: int
-    group: int
-    confidence: float
-    mask: bytes
-    size: tuple[int, int]
-
-    @classmethod
-    def of(cls, frame: int, group: int, confidence: float, mask: np.ndarray) -> "DoubtfulMask":
-        """Packs a mask, bool (H, W)."""
-        return cls(frame, group, confidence, zlib.compress(np.packbits(mask).tobytes(), 1), mask.shape)
-
-    def unpacked(self) -> np.ndarray:
-        """The mask, bool (H, W)."""
-        height, width = self.size
-        bits = np.frombuffer(zlib.decompress(self.mask), np.uint8)
-        return np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)
 
 
 @dataclass
@@ -81,8 +50,7 @@ class TaskOutcome:
         names: of the objects, by group.
         drawn: frames on which each is drawn, by group.
         rows: (frame, object, confidence, whether it was seen) of all frames that were propagated.
-        doubtful: the most doubtful frames, most doubtful first.
-        pictures: of some of them.
+        pictures: of some of the most doubtful frames.
         marks: tags or issues that were left on doubtful frames.
         written: what was written.
         frames: how many were propagated.
@@ -98,7 +66,6 @@ class TaskOutcome:
     names: dict[int, str] = field(default_factory=dict)
     drawn: dict[int, list[int]] = field(default_factory=dict)
     rows: list[tuple[int, int, float, bool]] = field(default_factory=list)
-    doubtful: list[DoubtfulMask] = field(default_factory=list)
     pictures: list[DoubtfulPicture] = field(default_factory=list)
     marks: int = 0
     written: Written = field(default_factory=Written)
@@ -171,17 +138,17 @@ class TaskRun:
             outcome.associations, outcome.warnings = plan.associations, plan.warnings
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
             marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
-            self._propagate(plan, engine, journal, frames_of, outcome)
+            doubtful = DoubtfulMasks()
+            self._propagate(plan, engine, journal, frames_of, outcome, doubtful)
             if not self._dry:
                 with _Clock(outcome.seconds, "marks"):
                     current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
                     outcome.marks = marker.mark(current, outcome.names, outcome.failed)
             with _Clock(outcome.seconds, "pictures"):
-                masks = {(d.frame, d.group): d for d in outcome.doubtful}
-                rows = [(d.frame, d.group, d.confidence, True) for d in outcome.doubtful]
+                masks = {kept.doubt: kept for kept in doubtful.all()}
                 outcome.pictures = picture_doubts(
-                    doubtful_frames(rows, 1.0, _APART, _PICTURES),
-                    lambda doubt: masks[doubt.frame, doubt.group].unpacked(),
+                    doubtful_frames(masks, 1.0, _APART, _PICTURES),
+                    lambda doubt: masks[doubt].mask(),
                     [(sequence.numbers, frames_of(sequence.numbers)) for sequence in plan.sequences],
                 )
         finally:
@@ -209,12 +176,18 @@ class TaskRun:
         return owned
 
     def _propagate(
-        self, plan: TaskPlan, engine: Engine, journal: Journal, frames_of: FramesOf, outcome: TaskOutcome
+        self,
+        plan: TaskPlan,
+        engine: Engine,
+        journal: Journal,
+        frames_of: FramesOf,
+        outcome: TaskOutcome,
+        doubtful: DoubtfulMasks,
     ) -> None:
         if any(sequence.to_do for sequence in plan.sequences):
             with _Clock(outcome.seconds, "loading the network"):
                 engine.prepare()
-        writer = TaskWriter(self._server, journal, plan, self._settings, self._dry)
+        writer = TaskWriter(self._server, journal, plan, self._settings, doubtful, self._dry)
         failed: list[PerclipError] = []
 
         def work(sequence: SequencePlan, window: Window) -> None:
@@ -267,7 +240,6 @@ class TaskRun:
             place: {s.group: s for s in window.stretches if place in sequence.missing.get(s.digest, ())}
             for place in wanted
         }
-        group_of = {number: sequence.objects[obj - 1].group for number, obj in objects.items()}
         source = frames_of(numbers)
         # Two clips are decoded while the network works on one.
         with ReadAhead(_Timed(source, outcome.seconds), 2 * engine.clip_length) as frames:
@@ -276,19 +248,13 @@ class TaskRun:
             for result in engine.run(frames, keyframes, start, stop, self._settings.direction):
                 waited = time.perf_counter() - clock
                 place = result.index + window.first
-                label_map = np.zeros_like(result.label_map)
-                confidence, stretches = {}, {}
-                for number, obj in objects.items():
-                    stretch = waiting[place].get(group_of[number])
-                    if stretch is not None and number in result.confidence:
-                        mask = result.label_map == number
-                        label_map[mask] = obj
-                        confidence[obj], stretches[obj] = result.confidence[number], stretch
-                        with self._lock:
-                            _keep_doubt(outcome, sequence.numbers[place], group_of[number], confidence[obj], mask)
-                writer.put(FinishedFrame(sequence, place, label_map, confidence, stretches))
-                for stretch in stretches.values():
-                    waiting[place].pop(stretch.group)
+                waited_for = waiting[place]
+                findings = [
+                    Finding(number, sequence.objects[obj - 1], result.confidence[number], waited_for.pop(group))
+                    for number, obj in objects.items()
+                    if (group := sequence.objects[obj - 1].group) in waited_for and number in result.confidence
+                ]
+                writer.put(FinishedFrame(sequence, place, result.label_map, findings))
                 with self._lock:
                     outcome.frames += 1
                     outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + waited
@@ -327,15 +293,6 @@ def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe]
         by_place[place] = label_map, named
     keyframes = [Keyframe(p - window.first, label_map, named) for p, (label_map, named) in sorted(by_place.items())]
     return keyframes, dict(enumerate(known, 1))
-
-
-def _keep_doubt(outcome: TaskOutcome, frame: int, group: int, confidence: float, mask: np.ndarray) -> None:
-    """Remembers a frame if it is among the most doubtful ones."""
-    kept = outcome.doubtful
-    if len(kept) < _DOUBTS_KEPT or confidence < kept[-1].confidence:
-        kept.append(DoubtfulMask.of(frame, group, confidence, mask))
-        kept.sort(key=lambda d: (d.confidence, d.frame))
-        del kept[_DOUBTS_KEPT:]
 
 
 class _Timed(FrameReader):

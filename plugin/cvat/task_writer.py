@@ -4,19 +4,22 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from model.errors import PerclipError
+from model.metrics import region_similarity
 from model.reduce import LEAST_IOU
 from plugin.cvat.annotations import KINDS, Annotation, Shape, Track
 from plugin.cvat.blocked_frames import blocked_frames
+from plugin.cvat.doubtful_masks import DoubtfulMasks
+from plugin.cvat.doubts import DoubtfulFrame
 from plugin.cvat.drawn import DRAWN_KINDS, collect_drawn
 from plugin.cvat.errors import ConnectionLostError, CvatError
-from plugin.cvat.identity import overlap
 from plugin.cvat.job_writer import Creation, JobWriter, Written
 from plugin.cvat.journal import Done, Item, Journal
 from plugin.cvat.ownership import Ownership
@@ -26,12 +29,28 @@ from plugin.cvat.stretches import Stretch
 from plugin.cvat.task_layout import Job
 from plugin.cvat.task_objects import TaskObject
 from plugin.cvat.task_plan import SequencePlan, TaskPlan
-from plugin.cvat.written_shapes import problem_of, shape_of, tracks_of
+from plugin.cvat.written_shapes import shape_of, tracks_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 
 _WAITING_FRAMES = 48  # that the network may be ahead of writing
 _LEAST_SECONDS = 2.0  # between two requests of a job
 _PATIENCE = 8  # how many times longer than a request takes the network works before the next one
+
+
+class Finding(NamedTuple):
+    """What the network says of an object on a frame.
+
+    Attributes:
+        number: of the object in the frame's label map.
+        obj: the object.
+        confidence: 0..1.
+        stretch: that waits for it.
+    """
+
+    number: int
+    obj: TaskObject
+    confidence: float
+    stretch: Stretch
 
 
 @dataclass(frozen=True)
@@ -41,16 +60,14 @@ class FinishedFrame:
     Attributes:
         sequence: of the plan.
         place: in the sequence.
-        label_map: uint8 (H, W), the engine's object numbers.
-        confidence: by object number.
-        stretches: by object number.
+        label_map: uint8 (H, W).
+        findings: of the objects whose stretches wait for this frame.
     """
 
     sequence: SequencePlan
     place: int
     label_map: np.ndarray
-    confidence: Mapping[int, float]
-    stretches: Mapping[int, Stretch]
+    findings: Sequence[Finding]
 
 
 @dataclass
@@ -60,10 +77,20 @@ class _Filled:
     stretch: Stretch
     obj: TaskObject
     output: str
-    numbers: Sequence[int]
+    sequence: SequencePlan
     shapes: dict[int, Shape | None] = field(default_factory=dict)  # by frame, not yet written
     confidence: dict[int, float] = field(default_factory=dict)  # by frame, not yet written
     polygon: tuple[int, Sequence[float]] | None = None  # the last one and its place
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The frames of its sequence."""
+        return self.sequence.numbers
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was missing is here."""
+        return {self.numbers[p] for p in self.sequence.missing[self.stretch.digest]} <= set(self.shapes)
 
 
 class TaskWriter:
@@ -74,6 +101,7 @@ class TaskWriter:
         journal: of the task; the writer's alone until it is closed.
         plan: of the task.
         settings: what is asked for.
+        doubtful: is offered all masks.
         dry: write nothing, only count.
 
     Attributes:
@@ -84,8 +112,17 @@ class TaskWriter:
         rows: (frame, object, confidence, whether it is seen) of all frames so far.
     """
 
-    def __init__(self, server: Server, journal: Journal, plan: TaskPlan, settings: BulkSettings, dry: bool = False):
+    def __init__(
+        self,
+        server: Server,
+        journal: Journal,
+        plan: TaskPlan,
+        settings: BulkSettings,
+        doubtful: DoubtfulMasks,
+        dry: bool = False,
+    ):
         self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
+        self._doubtful = doubtful
         self._writers = {job.id: JobWriter(server, journal, plan.layout, job, dry) for job in plan.layout.jobs}
         self._filled: dict[str, _Filled] = {}
         self._current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
@@ -153,39 +190,28 @@ class TaskWriter:
         """The shapes of a frame."""
         began = time.perf_counter()
         sequence, settings = frame.sequence, self._settings
-        number = sequence.numbers[frame.place]
-        for obj_number, stretch in frame.stretches.items():
-            obj = sequence.objects[obj_number - 1]
+        frame_number = sequence.numbers[frame.place]
+        for number, obj, confidence, stretch in frame.findings:
             if stretch.digest not in self._filled:
-                output = sequence.outputs[obj.group]
-                self._filled[stretch.digest] = _Filled(stretch, obj, output, sequence.numbers)
+                self._filled[stretch.digest] = _Filled(stretch, obj, sequence.outputs[obj.group], sequence)
             filled = self._filled[stretch.digest]
-            confidence = float(frame.confidence.get(obj_number, 1.0))
-            mask = frame.label_map == obj_number
+            mask = frame.label_map == number
+            self._doubtful.offer(DoubtfulFrame(frame_number, obj.group, confidence), mask)
             shape = None
-            if confidence >= settings.min_confidence and not self._is_detected(obj, number, mask):
+            if confidence >= settings.min_confidence and not self._is_detected(obj, frame_number, mask):
                 previous = self._polygon_beside(filled, frame.place)
                 score = confidence if self._server.stores_scores else None
-                shape = shape_of(mask, obj, number, filled.output, settings.tolerance, previous, score)
+                shape = shape_of(mask, obj, frame_number, filled.output, settings.tolerance, previous, score)
             if shape is not None and shape.kind == "polygon":
                 filled.polygon = frame.place, shape.points
-            problem = self._problem(shape)
-            if problem is not None:
-                self.written.refused = (*self.written.refused, f"frame {number}, {obj.name}: not written, {problem}")
-                shape = None
-            filled.shapes[number], filled.confidence[number] = shape, confidence
-            self.rows.append((number, obj.group, confidence, shape is not None))
+            filled.shapes[frame_number], filled.confidence[frame_number] = shape, confidence
+            self.rows.append((frame_number, obj.group, confidence, shape is not None))
         self.seconds["shapes"] += time.perf_counter() - began
-
-    def _problem(self, shape: Shape | None) -> str | None:
-        if shape is None:
-            return None
-        return problem_of(shape, self._plan.layout, self._plan.layout.jobs_with(shape.frame)[0])
 
     def _is_detected(self, obj: TaskObject, frame: int, mask: np.ndarray) -> bool:
         """Whether a detector's own shape of the object is there, which stays."""
         for theirs in self._plan.detected(obj.label.id, frame, mask.shape):
-            if overlap(mask, theirs) >= LEAST_IOU:
+            if region_similarity(mask, theirs) >= LEAST_IOU:
                 return True
         return False
 
@@ -206,7 +232,7 @@ class TaskWriter:
         """Writes what is ready: shapes at once, tracks when their stretch is whole."""
         ready = []
         for filled in self._filled.values():
-            if filled.output != "track" or everything or self._is_whole(filled):
+            if filled.output != "track" or everything or filled.is_whole:
                 ready.append(filled)
         if not any(filled.shapes for filled in ready):
             return
@@ -217,11 +243,6 @@ class TaskWriter:
         self._flush_seconds = time.perf_counter() - began
         self.seconds["writing"] += self._flush_seconds
         self._last_flush = time.monotonic()
-
-    def _is_whole(self, filled: _Filled) -> bool:
-        sequence = next(s for s in self._plan.sequences if filled.stretch in s.stretches)
-        missing = sequence.missing[filled.stretch.digest]
-        return {filled.numbers[p] for p in missing} <= set(filled.shapes)
 
     def _write(self, ready: Sequence[_Filled]) -> None:
         blocked: set[tuple[int, int]] = set()  # frame and object, where a person has worked meanwhile

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from plugin.cvat.doubts import ISSUES, adopt_issues, remove_issue
+from plugin.cvat.doubts import ISSUES, read_issues, remove_issue
 from plugin.cvat.job_writer import JobWriter
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import reconcile
@@ -38,19 +38,14 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
     layout = journal.keep_defaults(layout)
     deleted = kept = 0
     for job in layout.jobs:
-        writer = JobWriter(server, journal, layout, job)
+        writer = JobWriter(server, journal, layout, job, dry)
         owned = writer.read()
-        if not dry:
-            reconcile(owned, journal, forget=True)
+        reconcile(owned, journal, forget=True)
         kept += len(owned.edited)
-        deleted += len(owned.own) if dry else writer.delete(lambda item: True)
-        issues = [item for item in journal.items(job.id) if item.kind == ISSUES]
-        if issues:
-            existing = {issue["id"]: issue for issue in server.get_all("/api/issues", job_id=job.id)}
-            if not dry:
-                adopt_issues(server, journal, job.id, existing)
-                issues = [item for item in journal.items(job.id) if item.kind == ISSUES]
-            for item in issues:
+        deleted += writer.delete(lambda item: True)
+        if any(item.kind == ISSUES for item in journal.items(job.id)):
+            existing = read_issues(server, journal, job.id)
+            for item in [item for item in journal.items(job.id) if item.kind == ISSUES]:
                 gone = item.server_id in existing if dry else remove_issue(server, journal, item, existing)
                 deleted, kept = deleted + gone, kept + (not gone)
     if not dry:
