@@ -56,6 +56,12 @@ class PropagationOptions:
     fold_batchnorm: bool = True
     channels_last: bool = True
 
+    @property
+    def deciding(self) -> dict[str, object]:
+        """The options that change results by more than rounding, name -> JSON value; of those that people may set."""
+        names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
+        return {name: getattr(self, name) for name in names}
+
     def __post_init__(self):
         for name, least in (("clip_length", 1), ("top_k", 1)):
             if getattr(self, name) < least:

@@ -150,10 +150,7 @@ def _open_results(
         "network": job.network,
         "weights": file_digest(job.weights or SHIPPED[job.network]),
         "direction": job.direction,
-        **{
-            name: getattr(job.options, name)
-            for name in ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
-        },
+        **job.options.deciding,
         "dtype": str(propagator.dtype),
     }
     claim_folder(job.out, settings, job.resume)

@@ -1,6 +1,5 @@
 """Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
 
-import time
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.job_writer import Creation, JobWriter
 from plugin.cvat.journal import Item, Journal
 from plugin.cvat.ownership import Ownership
+from plugin.cvat.patience import Patience
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task_layout import Job, TaskLayout
@@ -161,16 +161,13 @@ class Marker:
 
     def _post(self, job: Job, item: Item, body: Mapping[str, Any]) -> None:
         """Makes an issue, once."""
-        deadline, wait = time.monotonic() + self._server.patience, 1.0
+        patience = Patience(self._server.patience, self._server.pause)
         while True:
             try:
                 self._journal.confirm(item.id, self._server.post("/api/issues", body)["id"])
                 return
-            except ConnectionLostError:
-                if time.monotonic() + wait > deadline:
-                    raise
-                self._server.pause(wait)
-                wait = min(2 * wait, 30.0)
+            except ConnectionLostError as error:
+                patience.wait_or_raise(error)
                 read_issues(self._server, self._journal, job.id)
                 if any(i.id == item.id and i.is_written for i in self._journal.items(job.id)):
                     return

@@ -1,6 +1,5 @@
 """What propagates masks: the network in this process, or a deployed function."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from model.errors import InputError
 from model.keyframe import Keyframe
 from model.options import PropagationOptions
 from model.result import FrameResult
+from plugin.run_settings import file_digest
 
 if TYPE_CHECKING:
     from model import Propagator
@@ -65,13 +65,7 @@ class LocalEngine:
         file = weights or SHIPPED.get(network)
         if file is None:
             raise InputError(f"{network} ships without weights: give --weights FILE")
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise InputError(f"the weights {file} cannot be read ({error.strerror}): check --weights") from None
-        names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
-        chosen = [getattr(options, name) for name in names]
-        self.identity = f"{network} {hashlib.sha256(content).hexdigest()[:16]} {chosen}"
+        self.identity = f"{network} {file_digest(file)[:16]} {options.deciding}"
         self.clip_length = options.clip_length
         self._network, self._weights, self._options = network, weights, options
 

@@ -17,12 +17,12 @@ from model.image_file import encode_jpeg
 from model.keyframe import Keyframe
 from model.result import FrameResult
 from plugin.cvat.errors import FunctionError
+from plugin.cvat.patience import Patience
 from plugin.shapes.rle import decode_mask, encode_label_map
 
 _TIMEOUT = (10, 120)  # seconds
 _PATIENCE = 120.0  # seconds
 _FIRST_PATIENCE = 5.0  # for an address that may be mistyped
-_FIRST_WAIT = 1.0  # seconds, doubled at each further try
 _LONGEST_WAIT = 20.0
 _QUALITY = 92  # of JPEGs
 _MOST_IMAGES = 60  # in one call
@@ -171,7 +171,7 @@ class FunctionEngine:
 
     def _answer(self, url: str, body: str | None, patience: float) -> Mapping[str, Any]:
         """The JSON of an answer; calls may be repeated, as they change nothing."""
-        deadline, wait = time.monotonic() + patience, _FIRST_WAIT
+        tries = Patience(patience, self._pause, longest=_LONGEST_WAIT)
         while True:
             try:
                 headers = {"Content-Type": "application/json"}
@@ -196,10 +196,7 @@ class FunctionEngine:
                 error = _refused(url, status, response.content)
                 if status not in _PASSING:
                     raise error
-            if time.monotonic() + wait > deadline:
-                raise _GoneError(str(error))
-            self._pause(wait)
-            wait = min(2 * wait, _LONGEST_WAIT)
+            tries.wait_or_raise(_GoneError(str(error)))
 
 
 def _refused(url: str, status: int, content: bytes) -> FunctionError:

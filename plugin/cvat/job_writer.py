@@ -1,6 +1,5 @@
 """Writes into one job: reads it again, leaves out what people have done meanwhile, creates, counts, deletes its own."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,12 +7,11 @@ from plugin.cvat.annotations import KINDS, Annotation, Track, parse_annotations
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.journal import Item, Journal
 from plugin.cvat.ownership import Ownership, reconcile, sort_by_owner
+from plugin.cvat.patience import Patience
 from plugin.cvat.server import Server
 from plugin.cvat.task_layout import Job, TaskLayout
 from plugin.cvat.written_shapes import problem_of_annotation
 
-_FIRST_WAIT = 1.0  # seconds, doubled at each further try
-_LONGEST_WAIT = 30.0
 _MOST_AT_ONCE = 2000  # annotations in one request
 
 
@@ -179,7 +177,7 @@ class JobWriter:
         old ones stay to know whatever comes of it.
         """
         todo, made = list(creations), set()
-        deadline, wait = time.monotonic() + self._server.patience, _FIRST_WAIT
+        patience = Patience(self._server.patience, self._server.pause)
         while todo:
             noted = self._journal.intend(self._item(c, highest) for c in todo)
             annotations = [c.annotation for c in todo]
@@ -189,11 +187,8 @@ class JobWriter:
                 came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).all
                 self._confirm(noted, came)
                 return made | {item.id for item in noted}
-            except ConnectionLostError:
-                if time.monotonic() + wait > deadline:
-                    raise
-                self._server.pause(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
+            except ConnectionLostError as error:
+                patience.wait_or_raise(error)
                 there = self._found(noted)
                 made |= there
                 todo = [c for item, c in zip(noted, todo) if item.id not in there]

@@ -20,12 +20,12 @@ from cvat_sdk.core.exceptions import CvatSdkException
 from model.errors import InputError
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.login import Login
+from plugin.cvat.patience import Patience
 
 _TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two bytes
 _PASSING = (429, 502, 503, 504)
 _FIRST_PATIENCE = 5.0  # seconds
-_FIRST_WAIT = 0.5  # seconds; doubled at each further try
-_LONGEST_WAIT = 30.0
+_FIRST_WAIT = 0.5  # seconds
 _SCORES_SINCE = (2, 56)
 _PAGE = 100
 
@@ -141,8 +141,7 @@ class Server:
         if login.token is not None:
             self._client.api_client.configuration.access_token = login.token
         else:
-            begun = time.monotonic()
-            deadline, wait = begun + patience, _FIRST_WAIT
+            busy, lost = self._tries(patience), self._tries(self.patience)
             while True:
                 try:
                     self._client.login((login.user, login.password))
@@ -156,9 +155,9 @@ class Server:
                     if status == 404:
                         raise CvatError(f"{self.url} has no CVAT API: check --url", 404) from None
                     refusal = _refusal(self.url, "/api/auth/login", status)
-                    wait = self._wait_or_raise(refusal, deadline, wait, headers)
+                    _wait_or_raise(busy, refusal, headers)
                 except (urllib3.exceptions.HTTPError, OSError) as error:
-                    wait = self._wait_or_raise(self._lost(error), min(deadline, begun + _FIRST_PATIENCE), wait)
+                    lost.wait_or_raise(self._lost(error))
                 except (AssertionError, exceptions.OpenApiException, ValueError):
                     raise CvatError(f"{self.url} gives no session: is it a CVAT server?") from None
         try:
@@ -188,7 +187,7 @@ class Server:
         self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None, repeatable: bool = True
     ) -> urllib3.HTTPResponse:
         """A response with a status below 300."""
-        deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
+        tries = self._tries(self.patience)
         while True:
             try:
                 _, response = self._client.api_client.call_api(
@@ -204,10 +203,9 @@ class Server:
                 response.read(cache_content=True)
                 response.release_conn()
             except (urllib3.exceptions.HTTPError, exceptions.ApiException, OSError) as error:
-                lost = self._lost(error)
                 if not repeatable:
-                    raise lost from None
-                wait = self._wait_or_raise(lost, deadline, wait)
+                    raise self._lost(error) from None
+                tries.wait_or_raise(self._lost(error))
                 continue
             if response.status < 300:
                 return response
@@ -216,7 +214,7 @@ class Server:
                 raise refusal
             if not repeatable and response.status != 429:  # a gateway's 502 or 504: it may have been done
                 raise ConnectionLostError(str(refusal), response.status)
-            wait = self._wait_or_raise(refusal, deadline, wait, response.headers)
+            _wait_or_raise(tries, refusal, response.headers)
 
     def _lost(self, error: Exception) -> ConnectionLostError:
         reason = type(getattr(error, "reason", None) or error).__name__
@@ -227,18 +225,16 @@ class Server:
             f"no connection to {self.url} ({reason}): check the server{hint}, then run again to go on"
         )
 
-    def _wait_or_raise(
-        self, error: CvatError, deadline: float, wait: float, headers: Mapping[str, str] | None = None
-    ) -> float:
-        """Waits, or raises when patience is at its end; gives how long to wait the next time."""
-        asked = (headers or {}).get("Retry-After", "")
-        seconds = max(wait, float(asked)) if asked.isdigit() else wait
-        if error.status != 0 and error.status not in _PASSING:
-            raise error
-        if time.monotonic() + seconds > deadline:
-            raise error
-        self.pause(seconds)
-        return min(2 * wait, _LONGEST_WAIT)
+    def _tries(self, patience: float) -> Patience:
+        return Patience(patience, self.pause, _FIRST_WAIT)
+
+
+def _wait_or_raise(tries: Patience, refusal: CvatError, headers: Mapping[str, str]) -> None:
+    """Waits where the refusal may pass, as long as the server asks for; else raises it."""
+    if refusal.status not in _PASSING:
+        raise refusal
+    asked = headers.get("Retry-After", "")
+    tries.wait_or_raise(refusal, float(asked) if asked.isdigit() else 0.0)
 
 
 def _refusal(url: str, path: str, status: int, data: bytes = b"") -> CvatError:
