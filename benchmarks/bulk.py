@@ -105,7 +105,7 @@ def _whole(engine: LocalEngine, url: str, output: str) -> tuple[float, TaskOutco
     with tempfile.TemporaryDirectory() as folder, Server(Login(url, TOKEN)) as server:
         place = Path(folder)
         settings = BulkSettings(output=output)
-        bulk = BulkRun(server, lambda: engine, 1, settings, TargetFilter(), place / "c", place / "j", False)
+        bulk = BulkRun(server, engine, settings, TargetFilter(), place / "c", place / "j", False)
         began = time.perf_counter()
         outcome = bulk.run([Target(1)])[0]
         seconds = time.perf_counter() - began

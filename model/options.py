@@ -58,7 +58,7 @@ class PropagationOptions:
 
     @property
     def deciding(self) -> dict[str, object]:
-        """The options that change results by more than rounding, name -> JSON value; of those that people may set."""
+        """Those that a run must share with another to go on with its results: name -> JSON value."""
         names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
         return {name: getattr(self, name) for name in names}
 

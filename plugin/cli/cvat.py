@@ -193,11 +193,8 @@ def _propagate(arguments: argparse.Namespace) -> None:
     with _server(arguments) as server:
         targets, refused = find_targets(server, arguments.task, arguments.job, arguments.project, chosen)
         prune(cache, int(arguments.cache_gb * 2**30))
-        parallel = max(1, len(arguments.function_url))
         engine = _engine(arguments, options)
-        if arguments.function_url:
-            engine()  # a function that is not there is none for any task
-        bulk = BulkRun(server, engine, parallel, settings, chosen, cache, journals, arguments.dry_run)
+        bulk = BulkRun(server, engine, settings, chosen, cache, journals, arguments.dry_run)
         try:
             outcomes = bulk.run(targets)
         except KeyboardInterrupt:
@@ -298,28 +295,15 @@ def _server(arguments: argparse.Namespace) -> "Server":
     return Server(login)
 
 
-def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Callable[[], Engine]":
-    """Makes the engine once, when it is first asked for."""
-    from functools import cache
-    from threading import Lock
-
-    from plugin.cvat.engine import LocalEngine
-
-    lock = Lock()
-
-    @cache
-    def made() -> "Engine":
-        if not arguments.function_url:
-            return LocalEngine(arguments.model or "perclip-lite", arguments.weights, options)
+def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engine":
+    """What propagates; the network itself is loaded when there is something to do."""
+    if arguments.function_url:
         from plugin.cvat.function_engine import FunctionEngine
 
         return FunctionEngine(arguments.function_url, options.clip_length)
+    from plugin.cvat.engine import LocalEngine
 
-    def engine() -> "Engine":
-        with lock:
-            return made()
-
-    return engine
+    return LocalEngine(arguments.model or "perclip-lite", arguments.weights, options)
 
 
 def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:

@@ -1,7 +1,7 @@
 """A run over many tasks: one after the other, or side by side where several functions answer."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,8 +112,7 @@ class BulkRun:
 
     Args:
         server: logged in.
-        engine: makes what propagates, when it is first needed.
-        parallel: how many tasks at a time.
+        engine: that propagates; tells how many tasks are worked on at a time.
         settings: what is asked for.
         chosen: which jobs.
         cache: folder for downloaded chunks.
@@ -127,15 +126,14 @@ class BulkRun:
     def __init__(
         self,
         server: Server,
-        engine: Callable[[], Engine],
-        parallel: int,
+        engine: Engine,
         settings: BulkSettings,
         chosen: TargetFilter,
         cache: Path,
         journals: Path,
         dry: bool,
     ):
-        self._server, self._engine, self._parallel, self._settings = server, engine, parallel, settings
+        self._server, self._engine, self._settings = server, engine, settings
         self._chosen, self._cache, self._journals, self._dry = chosen, cache, journals, dry
         self._stop = threading.Event()
         self.outcomes: list[TaskOutcome] = []
@@ -150,7 +148,7 @@ class BulkRun:
         total = sum(target.frames for target in targets)
         try:
             with tqdm(total=total or None, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1) as bar:
-                if self._parallel == 1 or len(targets) == 1:
+                if self._engine.parallel == 1 or len(targets) == 1:
                     for target, outcome in zip(targets, outcomes):
                         self._one(target, outcome, bar)
                 else:
@@ -161,7 +159,7 @@ class BulkRun:
 
     def _side_by_side(self, targets: Sequence[Target], outcomes: Sequence[TaskOutcome], bar: tqdm) -> None:
         jobs = [partial(self._one, target, outcome, bar) for target, outcome in zip(targets, outcomes)]
-        side_by_side(jobs, self._parallel, self._stop.set)
+        side_by_side(jobs, self._engine.parallel, self._stop.set)
 
     def _one(self, target: Target, outcome: TaskOutcome, bar: tqdm) -> None:
         """Works on a task; what is wrong with it stands in its outcome."""

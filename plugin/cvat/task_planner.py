@@ -13,6 +13,7 @@ from plugin.cvat.annotations import Shape, Tag, Track
 from plugin.cvat.blocked_frames import blocked_frames, shapes_in
 from plugin.cvat.digest import digest_of
 from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
+from plugin.cvat.engine import Engine
 from plugin.cvat.errors import NothingDrawnError
 from plugin.cvat.identity import MaskOf, identify
 from plugin.cvat.inheritance import inherit_groups
@@ -37,9 +38,8 @@ class TaskPlanner:
         layout: of the task.
         journal: of the task; learns what is found.
         settings: what is asked for.
-        engine: digest of what masks depend on besides the keyframes: network, its options.
+        engine: that propagates, here for identities that nothing else tells.
         frames_of: opens the frames of a sequence.
-        propagate: gives what propagates masks, for identities that nothing else tells.
     """
 
     def __init__(
@@ -47,12 +47,11 @@ class TaskPlanner:
         layout: TaskLayout,
         journal: Journal,
         settings: BulkSettings,
-        engine: str,
+        engine: Engine,
         frames_of: Callable[[Sequence[int]], FrameSource],
-        propagate: Callable[[], object],
     ):
         self._layout, self._journal, self._settings = layout, journal, settings
-        self._engine, self._frames_of, self._propagate = engine, frames_of, propagate
+        self._engine, self._frames_of = engine, frames_of
         self._unusable: set[tuple[int, int]] = set()  # label and frame of what people have drawn
 
     def plan(self, owned: Mapping[int, Ownership]) -> TaskPlan:
@@ -84,7 +83,7 @@ class TaskPlanner:
                 drawn += self._spread(proposals, drawn, frames, mask_of)
             places = {frame: place for place, frame in enumerate(numbers)}
             identities = identify(
-                drawn, members, written, places, mask_of, lambda source=source: (self._propagate(), source)
+                drawn, members, written, places, mask_of, lambda source=source: (self._engine, source)
             )
             shown = [shapes for shapes in identities.objects if any(not d.shape.outside for d in shapes)]
             found.associations += identities.associations
@@ -259,7 +258,7 @@ class TaskPlanner:
             output = output_of(obj, settings.output, self._layout.takes_tracks)
             plan.outputs[obj.group] = output
             options = {
-                "engine": self._engine,
+                "engine": self._engine.identity,
                 "output": output,
                 "tolerance": settings.tolerance,
                 "min_confidence": settings.min_confidence,

@@ -82,7 +82,7 @@ class TaskRun:
 
     Args:
         server: logged in.
-        engine: that propagates; made when it is first needed.
+        engine: that propagates.
         settings: what is asked for.
         cache: folder for downloaded chunks.
         dry: write nothing.
@@ -93,7 +93,7 @@ class TaskRun:
     def __init__(
         self,
         server: Server,
-        engine: Callable[[], Engine],
+        engine: Engine,
         settings: BulkSettings,
         cache: Path,
         dry: bool = False,
@@ -130,16 +130,14 @@ class TaskRun:
 
         try:
             with _Clock(outcome.seconds, "planning"):
-                engine = self._engine()
-                planner = TaskPlanner(layout, journal, self._settings, engine.identity, frames_of, lambda: engine)
-                plan = planner.plan(owned)
+                plan = TaskPlanner(layout, journal, self._settings, self._engine, frames_of).plan(owned)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
             outcome.associations, outcome.warnings = plan.associations, plan.warnings
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
             marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
             doubtful = DoubtfulMasks()
-            self._propagate(plan, engine, journal, frames_of, outcome, doubtful)
+            self._propagate(plan, journal, frames_of, outcome, doubtful)
             if not self._dry:
                 with _Clock(outcome.seconds, "marks"):
                     current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
@@ -178,7 +176,6 @@ class TaskRun:
     def _propagate(
         self,
         plan: TaskPlan,
-        engine: Engine,
         journal: Journal,
         frames_of: FramesOf,
         outcome: TaskOutcome,
@@ -186,13 +183,13 @@ class TaskRun:
     ) -> None:
         if any(sequence.to_do for sequence in plan.sequences):
             with _Clock(outcome.seconds, "loading the network"):
-                engine.prepare()
+                self._engine.prepare()
         writer = TaskWriter(self._server, journal, plan, self._settings, doubtful, self._dry)
         failed: list[PerclipError] = []
 
         def work(sequence: SequencePlan, window: Window) -> None:
             try:
-                self._window(sequence, window, engine, frames_of, writer, outcome)
+                self._window(sequence, window, frames_of, writer, outcome)
             except PerclipError as error:
                 if error is writer.error:
                     raise
@@ -200,11 +197,11 @@ class TaskRun:
 
         windows = [(sequence, window) for sequence in plan.sequences for window in sequence.windows]
         try:
-            if engine.parallel == 1 or len(windows) == 1:
+            if self._engine.parallel == 1 or len(windows) == 1:
                 for sequence, window in windows:
                     work(sequence, window)
             else:
-                side_by_side([partial(work, *window) for window in windows], engine.parallel, writer.stop)
+                side_by_side([partial(work, *window) for window in windows], self._engine.parallel, writer.stop)
             with _Clock(outcome.seconds, "waiting for the last writes"):
                 writer.close(tidy=not failed)
         except KeyboardInterrupt:
@@ -226,7 +223,6 @@ class TaskRun:
         self,
         sequence: SequencePlan,
         window: Window,
-        engine: Engine,
         frames_of: FramesOf,
         writer: TaskWriter,
         outcome: TaskOutcome,
@@ -242,10 +238,10 @@ class TaskRun:
         }
         source = frames_of(numbers)
         # Two clips are decoded while the network works on one.
-        with ReadAhead(_Timed(source, outcome.seconds), 2 * engine.clip_length) as frames:
+        with ReadAhead(_Timed(source, outcome.seconds), 2 * self._engine.clip_length) as frames:
             start, stop = wanted.start - window.first, wanted.stop - window.first
             clock = time.perf_counter()
-            for result in engine.run(frames, keyframes, start, stop, self._settings.direction):
+            for result in self._engine.run(frames, keyframes, start, stop, self._settings.direction):
                 waited = time.perf_counter() - clock
                 place = result.index + window.first
                 waited_for = waiting[place]

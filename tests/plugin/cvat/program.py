@@ -104,8 +104,7 @@ class Program:
         """One run, whatever comes of it."""
         bulk = BulkRun(
             self.server,
-            lambda: self.engine,
-            1,
+            self.engine,
             BulkSettings(**settings),
             TargetFilter(),
             self.folder / "cache",

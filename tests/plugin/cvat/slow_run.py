@@ -38,8 +38,7 @@ def main() -> None:
     with Server(Login(url, TOKEN)) as server:
         bulk = BulkRun(
             server,
-            lambda: Slow(float(seconds)),
-            1,
+            Slow(float(seconds)),
             settings,
             TargetFilter(),
             place / "cache",

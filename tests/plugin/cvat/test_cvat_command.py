@@ -114,7 +114,8 @@ def many(state_tasks):
 def run(fake, program_folder, targets, engine, parallel=1):
     server = Server(Login(fake.url, TOKEN), patience=0.0)
     settings, folder = BulkSettings(), program_folder
-    bulk = BulkRun(server, lambda: engine, parallel, settings, TargetFilter(), folder / "c", folder / "j", False)
+    engine.parallel = parallel
+    bulk = BulkRun(server, engine, settings, TargetFilter(), folder / "c", folder / "j", False)
     return bulk.run(targets)
 
 
