@@ -11,6 +11,8 @@ from model.errors import InputError
 from model.memory_read import affinity, key_bias, read_values
 from model.options import PropagationOptions
 
+Stretch = tuple[int, int | None]  # keyframes at both ends; None: it has no other end
+
 _STM_INTERVAL = 5  # frames; the policy "previous" keeps every fifth frame
 _DEFAULT_BUDGET = 16  # frames' worth of positions for the policies "spread" and "bounded"
 _RECENT = 3  # predicted frames that neither policy touches
@@ -30,12 +32,20 @@ class MemoryBank:
     """Memory of a group of objects that share all their memory frames, so that one affinity serves them all.
 
     Keys are (N, key_dim), float32 or bfloat16; values have one array (N, value_dim) per object. Keyframes must be added
-    before any predicted frame and are never dropped. `start` is the frame that the group starts from.
+    before any predicted frame and are never dropped. The group's stretch begins at the frame `start` and ends at `end`,
+    or nowhere.
     """
 
-    def __init__(self, objects: tuple[int, ...], start: int, tokens_per_frame: int, options: PropagationOptions):
+    def __init__(
+        self,
+        objects: tuple[int, ...],
+        start: int,
+        tokens_per_frame: int,
+        options: PropagationOptions,
+        end: int | None = None,
+    ):
         self.objects = objects
-        self._start, self._options = start, options
+        self._start, self._end, self._options = start, end, options
         self._tokens = tokens_per_frame
         self._size = 0  # positions in use
         self._keyframes = 0  # positions of keyframes
@@ -52,9 +62,9 @@ class MemoryBank:
         return self._size
 
     @property
-    def start(self) -> int:
-        """The frame that the group starts from."""
-        return self._start
+    def stretch(self) -> Stretch:
+        """The keyframes that the group starts from and ends at: no two groups of a pass share both."""
+        return self._start, self._end
 
     @property
     def frames(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from model.memory_bank import Stretch
 from model.prediction import PackedPredictions
 
 
@@ -15,7 +16,7 @@ class PassRecord:
     Attributes:
         reached: last frame of the last clip that was segmented; None before the first.
         ends: predictions of the clip ends that are still needed: memory frames, and `reached`.
-        memory: predicted frames that each group of objects keeps in memory, by the frame that the group starts from.
+        memory: predicted frames that each group of objects keeps in memory, by the group's stretch.
         resumable: as in `RunRecord`.
         complete: the pass need not go on.
         waiting: of a backward pass, what it predicted of frames that the forward pass has yet to reach.
@@ -23,14 +24,14 @@ class PassRecord:
 
     reached: int | None = None
     ends: dict[int, PackedPredictions] = field(default_factory=dict)
-    memory: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    memory: dict[Stretch, tuple[int, ...]] = field(default_factory=dict)
     resumable: bool = True
     complete: bool = False
     waiting: dict[int, PackedPredictions] = field(default_factory=dict)
 
-    def remembers(self, start: int, index: int) -> bool:
-        """Whether the group that starts from a frame has the recorded frame `index` in its memory."""
-        return index == self.reached or index in self.memory.get(start, ())
+    def remembers(self, stretch: Stretch, index: int) -> bool:
+        """Whether the group of a stretch has the recorded frame `index` in its memory."""
+        return index == self.reached or index in self.memory.get(stretch, ())
 
     def forget(self, also_needed: Iterable[int]) -> None:
         """Drops the clip ends that no group keeps, but for some."""

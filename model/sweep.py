@@ -146,7 +146,7 @@ class Sweep:
                 ended = rounded(logits[-1]) if self._record.resumable else logits[-1]
                 self._memorise(last, keyframe, image, clip.keys[-1], clip.last, soft_masks(ended))
             if not recorded:
-                self._record.memory = {bank.start: bank.frames for bank in self._banks}
+                self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
 
     def _propagates(self, index: int) -> bool:
@@ -240,7 +240,7 @@ class Sweep:
         self._witness.pass_by(key)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
         for bank in self._banks:
-            if new or self._record.remembers(bank.start, index):
+            if new or self._record.remembers(bank.stretch, index):
                 bank.add(index, key, {o: values[o] for o in bank.objects})
         if keyframe is not None:
             self._enter_with(keyframe, key, values)
@@ -262,7 +262,7 @@ class Sweep:
         for o in keyframe.present:
             groups.setdefault(self._next_keyframe(o, keyframe.index), []).append(o)
         for end, objects in groups.items():
-            bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options)
+            bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options, end)
             bank.add_keyframe(key, values)
             if end is not None:
                 bank.add_keyframe(*self._keyframe_memory.read(self._keyframes[end]))

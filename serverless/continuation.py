@@ -13,7 +13,7 @@ from model.prediction import PackedPrediction, PackedPredictions
 from model.run_record import PassRecord, RunRecord
 from serverless.call_error import CallError
 
-VERSION = 1
+VERSION = 2
 _LONGEST = 48 * 2**20  # characters
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 
@@ -36,7 +36,7 @@ def write_continuation(record: RunRecord, call: str, polygons: Mapping[str, Any]
             "span": [first, step],
             "reached": p.reached,
             "complete": p.complete,
-            "memory": [[start, list(frames)] for start, frames in p.memory.items()],
+            "memory": [[*stretch, list(kept)] for stretch, kept in p.memory.items()],
             "ends": [[index, _packed_to_json(packed)] for index, packed in p.ends.items()],
             "waiting": [[index, _packed_to_json(packed)] for index, packed in p.waiting.items()],
         }
@@ -83,7 +83,12 @@ def read_continuation(
             record.passes[_index(first, frames), 1 if step == 1 else -1] = PassRecord(
                 reached=None if p["reached"] is None else _index(p["reached"], frames),
                 complete=p["complete"] is True,
-                memory={_index(s, frames): tuple(_index(i, frames) for i in kept) for s, kept in p["memory"]},
+                memory={
+                    (_index(start, frames), None if end is None else _index(end, frames)): tuple(
+                        _index(i, frames) for i in kept
+                    )
+                    for start, end, kept in p["memory"]
+                },
                 ends={_index(i, frames): _packed_from_json(v, objects, logits) for i, v in p["ends"]},
                 waiting={_index(i, frames): _packed_from_json(v, objects, logits) for i, v in p["waiting"]},
             )

@@ -76,6 +76,18 @@ def test_a_chain_of_calls_gives_the_results_of_one_run(data, lite, squares):
     assert_same(parts, whole)
 
 
+def test_groups_that_start_together_keep_their_own_memory(lite, squares):
+    covered = {9: (2,), 21: (1, 2), 23: (1, 2)}  # backward from 21: object 2 ends at 9, object 1 goes on
+    keyframes = [
+        Keyframe(i, squares.labels[i] * np.isin(squares.labels[i], objects), objects) for i, objects in covered.items()
+    ]
+    propagator = lite.with_options(clip_length=1, memory="spread", memory_tokens=7 * _TOKENS)
+    whole = by_frame(propagator.run(squares.frames, keyframes, record=RunRecord(), start=4, stop=19))
+    parts, calls = chain(propagator, squares.frames, keyframes, 11, start=4, stop=19)
+    assert calls > 1
+    assert_same(parts, whole)
+
+
 def test_a_run_that_is_left_between_two_results_gives_the_rest(lite, squares):
     keyframes = [squares.keyframe(0), squares.keyframe(23)]
     whole = by_frame(lite.run(squares.frames, keyframes, record=RunRecord()))
