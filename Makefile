@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 OUT ?= out/result
 ARGS ?=
 
+UI := tests/ui/node_modules
+
 .PHONY: setup propagate test lint clean
 
 setup: $(VENV)/.ready
@@ -32,7 +34,13 @@ propagate: $(VENV)/.ready
 		--truth out/sample/masks --out out/sample-result $(ARGS)
 endif
 
-test: $(VENV)/.ready
+# What the tests of the page action need beside node; without it they are skipped, and say so.
+$(UI)/.ready: tests/ui/package.json
+	@if command -v npm >/dev/null && cd tests/ui && \
+		npm install --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null; then touch node_modules/.ready; \
+	else echo "npm is missing or could not install: the page action is not tested in a browser" >&2; fi
+
+test: $(VENV)/.ready $(UI)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
@@ -42,4 +50,4 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(UI) out

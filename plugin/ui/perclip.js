@@ -546,7 +546,6 @@ function planClip(objects, ranges, job, options) {
 // --------------------------------------------------------------------------------------------------- chain of calls
 
 const FIRST_BATCH = 12; // images of the first call: something is seen soon
-const SMALLEST_BATCH = 4;
 const LARGEST_BATCH = 600;
 const CALL_SECONDS = [2, 5, 10, 16]; // aimed at by the first calls and all later ones; nginx gives up after 60
 const MOST_SECONDS = 20; // of work in a call
@@ -604,7 +603,14 @@ class ClipChain {
         /** @type {string[]} */
         this.warnings = [];
         this.consumed = 0; // frames that passes have segmented
+        this.drawn = new Set(clip.keyframes.map((/** @type {{ frame: number }} */ { frame }) => frame));
         this.began = this.now();
+    }
+
+    /** How many frames were answered, of how many; those with something drawn do not count. */
+    get progress() {
+        const done = [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
+        return { done, total: this.clip.frames.length - this.drawn.size };
     }
 
     /** Frames per second so far. */
@@ -619,9 +625,10 @@ class ClipChain {
      * @throws {PerclipError}
      */
     async run() {
-        const keyframes = this.clip.keyframes.map((/** @type {{ frame: number }} */ keyframe) => keyframe.frame);
+        const keyframes = [...this.drawn];
         let going = { state: /** @type {string | null} */ (null), needed: keyframes, next: this.firstFrames(keyframes) };
-        let batch = FIRST_BATCH;
+        const smallest = this.clip.clip_length ?? 1; // the function works on whole clips
+        let batch = Math.max(FIRST_BATCH, smallest);
         let seconds = MOST_SECONDS;
         let slow = 0;
         let idle = 0;
@@ -633,8 +640,8 @@ class ClipChain {
             this.world.prefetch(going.next.slice(sent.length, sent.length + 2 * batch));
             const { answer, less } = await this.unlessCancelled(calling);
             if (less) {
-                if (++slow > MOST_SLOW_CALLS || (batch === SMALLEST_BATCH && seconds <= 2)) throw this.failure(less);
-                batch = Math.max(SMALLEST_BATCH, Math.floor(Math.min(batch, Math.max(1, sent.length)) / 2));
+                if (++slow > MOST_SLOW_CALLS || (batch === smallest && seconds <= 2)) throw this.failure(less);
+                batch = Math.max(smallest, Math.floor(Math.min(batch, sent.length) / 2));
                 seconds = Math.max(2, seconds / 2);
                 continue;
             }
@@ -652,7 +659,7 @@ class ClipChain {
             if (this.consumed > before) {
                 const aim = CALL_SECONDS[Math.min(calls++, CALL_SECONDS.length - 1)] * (seconds / MOST_SECONDS);
                 const speed = (this.consumed - before) / Math.max(0.05, this.now() - began);
-                batch = Math.min(LARGEST_BATCH, Math.max(SMALLEST_BATCH, Math.round(speed * aim)));
+                batch = Math.min(LARGEST_BATCH, Math.max(smallest, Math.round(speed * aim)));
             }
             going = answer.continue;
         }
@@ -729,14 +736,14 @@ class ClipChain {
      * @param {string} words
      */
     failure(words) {
-        const total = this.clip.frames.length;
-        return new PerclipError(this.answered.size ? `${words} It got through ${this.answered.size} of ${total} frames.` : words);
+        const { done, total } = this.progress;
+        return new PerclipError(done ? `${words} It got through ${done} of ${total} frames.` : words);
     }
 
     /** @param {string} [instead] */
     report(instead) {
-        const frames = `${this.answered.size} of ${this.clip.frames.length} frames`;
-        const text = this.consumed ? `${frames}, ${this.rate.toFixed(1)} frames/s` : 'Sending the first frames';
+        const { done, total } = this.progress;
+        const text = this.consumed ? `${done} of ${total} frames, ${this.rate.toFixed(1)} frames/s` : 'Sending the first frames';
         this.world.onProgress(`Perclip: ${instead ?? text}`, Math.min(99, Math.round((100 * this.consumed) / this.work)));
     }
 
@@ -942,8 +949,10 @@ function outputProblem(object, label, options) {
     return `The label "${label?.name}" takes ${takes}s only: choose another output, or let the label take any type.`;
 }
 
+const LONGEST_PLACE = 10; // frames
+
 /**
- * Where to look: the most doubtful frame of each run of doubtful frames, ascending, and how many frames these runs have.
+ * Where to look: the most doubtful frame of each run of up to ten doubtful frames, ascending, and how many these runs have.
  * @param {{ frame: number, confidence: number }[]} confidences
  * @param {number} below
  * @param {number[]} frames of the job, ascending
@@ -956,13 +965,15 @@ function doubtsOf(confidences, below, frames) {
     }
     /** @type {{ frame: number, confidence: number }[]} */
     const places = [];
-    let previous = -Infinity;
+    let [previous, began] = [-Infinity, -Infinity];
     for (const [place, frame] of frames.entries()) {
         const confidence = worst.get(frame);
         if (confidence === undefined) continue;
         const last = places[places.length - 1];
-        if (place !== previous + 1) places.push({ frame, confidence });
-        else if (confidence < last.confidence) Object.assign(last, { frame, confidence });
+        if (place !== previous + 1 || place >= began + LONGEST_PLACE) {
+            places.push({ frame, confidence });
+            began = place;
+        } else if (confidence < last.confidence) Object.assign(last, { frame, confidence });
         previous = place;
     }
     return { count: worst.size, places };
@@ -1227,7 +1238,7 @@ function actionClass(core, store, settings, onDone) {
                 await chain.run();
             } catch (error) {
                 // What was finished before is kept: it would come out the same again.
-                if (!(error instanceof PerclipError) || !chain.answered.size) throw error;
+                if (!(error instanceof PerclipError) || !chain.progress.done) throw error;
                 failure = error.message;
             } finally {
                 frames.isStopped = true;
@@ -1445,8 +1456,9 @@ class PagePart {
 
     /** One click: the selected object, or all of the frame that a person drew, with the last parameters. */
     async propagate() {
-        const { job, canvas, player, annotations } = this.store.getState().annotation;
-        if (this.action.isRunning || !job.instance) return;
+        const { canvas, player, annotations } = this.store.getState().annotation;
+        const { job } = this;
+        if (this.action.isRunning || !job) return;
         if (canvas?.instance && !canvas.instance.isAbleToChangeFrame()) {
             this.notice.show('Finish what you are drawing first.', { isError: true, seconds: 6 });
             return;
@@ -1473,12 +1485,12 @@ class PagePart {
         };
         onProgress('Perclip: starting', 0);
         try {
-            await this.core.actions.call(job.instance, this.action, parameters, player.frame.number, states, onProgress,
-                () => this.isCancelled || this.job !== job.instance);
-            if (this.job === job.instance && this.summary) await this.redraw();
+            await this.core.actions.call(job, this.action, parameters, player.frame.number, states, onProgress,
+                () => this.isCancelled || this.job !== job);
+            if (this.job === job && this.summary) await this.redraw();
             else this.notice.hide();
         } catch (error) {
-            if (this.job === job.instance) this.notice.show(messageOf(error), { isError: true });
+            if (this.job === job) this.notice.show(messageOf(error), { isError: true });
             else this.notice.hide();
         }
     }

@@ -1,0 +1,356 @@
+// The page action in Chromium, on a page like CVAT's, with the real function behind the lambda endpoint.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import test, { after, before, beforeEach } from 'node:test';
+
+import { startBrowser, startServer } from './browser.mjs';
+
+const PICTURES = process.env.PICTURES; // where screenshots go, if anywhere
+const LAST = 23;
+let server;
+let browser;
+let tab;
+let said;
+
+before(async () => {
+    [server, browser] = await Promise.all([startServer(), startBrowser()]);
+    if (PICTURES) mkdirSync(PICTURES, { recursive: true });
+});
+after(async () => {
+    await browser?.close();
+    server?.stop();
+});
+beforeEach(async () => { await open(); });
+
+/** A new tab with the job open. */
+async function open(address = '/') {
+    await tab?.context().close();
+    tab = await (await browser.newContext({ viewport: { width: 1280, height: 616 } })).newPage();
+    said = [];
+    tab.on('console', (message) => said.push(message.text()));
+    tab.on('pageerror', (error) => said.push(`uncaught: ${error}`));
+    await tab.goto(server.url + address);
+    await tab.waitForFunction(() => window.page?.isReady);
+    await fault([]);
+}
+
+const fault = (faults) => fetch(`${server.url}/faults`, { method: 'POST', body: JSON.stringify(faults) });
+const calls = async () => (await fetch(`${server.url}/calls.json`)).json();
+/** Draws the true mask of an object, as a person. */
+const draw = (frame, object, more = {}) => tab.evaluate(([at, name, extra]) => (
+    page.draw(at, { label_id: +name, points: page.truth[at][name].slice(), ...extra })), [frame, `${object}`, more]);
+const drawBoth = async () => [await draw(0, 1), await draw(0, 2)];
+const collection = () => tab.evaluate(() => page.job.collection.export());
+const written = async () => (await collection()).shapes.filter(({ source }) => source === 'auto');
+const human = async () => { const { shapes, tracks } = await collection(); return [...shapes, ...tracks].filter(({ source }) => source !== 'auto'); };
+const notice = () => tab.locator('.perclip-notice-text').textContent({ timeout: 20_000 });
+const noticed = (words) => tab.waitForFunction((text) => document.querySelector('.perclip-notice-text')?.textContent.includes(text), words, { timeout: 30_000 });
+const steps = () => tab.evaluate(() => page.job.collection.done.length);
+const save = () => tab.evaluate(async () => { page.job.collection.save(); });
+const click = async () => { await tab.click('.perclip-button'); await noticed('filled'); };
+const fromMenu = (parameters = {}, more = {}) => tab.evaluate(([given, extra]) => page.runFromMenu(given, extra), [parameters, more]);
+const picture = (name) => PICTURES && tab.screenshot({ path: `${PICTURES}/${name}.png` });
+
+/** The mean overlap of written masks with the truth, by the page's own frames. */
+function overlapWithTruth(shapes) {
+    return tab.evaluate((given) => {
+        const pixels = (points) => {
+            const [left, top, right] = points.slice(-4);
+            const found = new Set();
+            let position = 0;
+            points.slice(0, -4).forEach((run, i) => {
+                if (i % 2) for (let p = position; p < position + run; p++) found.add((top + Math.floor(p / (right - left + 1))) * 10000 + left + (p % (right - left + 1)));
+                position += run;
+            });
+            return found;
+        };
+        const each = given.map(({ frame, label_id: label, points }) => {
+            const [a, b] = [pixels(points), pixels(page.truth[frame][label])];
+            const both = [...a].filter((p) => b.has(p)).length;
+            return both / (a.size + b.size - both);
+        });
+        return each.reduce((a, b) => a + b) / each.length;
+    }, shapes);
+}
+
+test('one click fills all frames with masks that are right, as one change that can be taken back and saved', async () => {
+    await drawBoth();
+    const drawn = JSON.stringify(await human());
+    await click();
+    const shapes = await written();
+    assert.equal(shapes.length, 2 * LAST);
+    for (const label of [1, 2]) {
+        const own = shapes.filter((shape) => shape.label_id === label);
+        assert.deepEqual(own.map(({ frame }) => frame).sort((a, b) => a - b), Array.from({ length: LAST }, (_, i) => i + 1));
+        assert.equal(new Set(own.map(({ group }) => group)).size, 1);
+    }
+    assert.notEqual(shapes.find(({ label_id: id }) => id === 1).group, shapes.find(({ label_id: id }) => id === 2).group);
+    assert.ok(await overlapWithTruth(shapes) > 0.9, `J ${await overlapWithTruth(shapes)}`);
+    assert.equal(JSON.stringify(await human()), drawn);
+    assert.equal(await steps(), 1);
+    assert.equal(await tab.evaluate(() => page.job.collection.saved), undefined); // saving is the annotator's business
+    await save();
+    await tab.evaluate(() => page.job.actions.undo());
+    assert.deepEqual(await written(), []);
+    await tab.evaluate(() => page.job.actions.redo());
+    assert.equal((await written()).length, 2 * LAST);
+    await tab.evaluate(() => page.show(9));
+    await picture('one-click');
+    assert.deepEqual(said.filter((line) => /uncaught|Content Security/.test(line)), []);
+});
+
+test('what is shown is redrawn, and the whole job is sent in small images once', async () => {
+    await draw(0, 1);
+    await tab.evaluate(() => page.show(5));
+    await tab.evaluate(() => page.show(0));
+    await click();
+    const made = await calls();
+    const images = made.flatMap((call) => call.images);
+    assert.ok(images.length < 24 + 8 * made.length, `${images.length} images in ${made.length} calls`);
+    assert.ok(made.every((call) => call.characters / call.images.length < 60_000));
+    await tab.evaluate(() => page.show(5));
+    assert.equal(await tab.evaluate(() => page.state.annotation.annotations.states.length), 1);
+});
+
+test('a corrected frame counts, its neighbourhood is made anew, and other objects stay as they are', async () => {
+    await drawBoth();
+    await click();
+    const first = await written();
+    const wrong = first.find(({ frame, label_id: label }) => frame === 12 && label === 1);
+    await tab.evaluate(([id]) => page.edit(id, page.truth[12]['1'].slice()), [wrong.clientID]);
+    await tab.evaluate(async (id) => { await page.show(12); page.state.annotation.annotations.activatedStateID = id; }, wrong.clientID);
+    await tab.evaluate(() => localStorage.setItem('perclip.parameters', JSON.stringify({ Direction: 'both' })));
+    await tab.keyboard.press('Alt+KeyP');
+    await noticed('22 frames filled');
+    const people = await human();
+    assert.deepEqual(people.map(({ frame, source }) => [frame, source]), [[0, 'manual'], [0, 'manual'], [12, 'semi-auto']]);
+    const second = await written();
+    const other = (shapes) => JSON.stringify(shapes.filter(({ label_id: label }) => label === 2));
+    assert.equal(other(second), other(first));
+    const own = second.filter(({ label_id: label }) => label === 1);
+    assert.equal(own.length, LAST - 1);
+    assert.ok(own.every(({ group }) => group === wrong.group));
+    assert.ok(own.every((shape) => !first.some(({ clientID }) => clientID === shape.clientID)));
+    await save();
+});
+
+test('from the menu: progress in frames and frames per second, and polygons', async () => {
+    await drawBoth();
+    await fromMenu({ Output: 'polygon', Direction: 'both', Speed: 'fast', 'Polygon tolerance': '1.5' });
+    assert.equal(await tab.evaluate(() => page.toast), null);
+    const progress = await tab.evaluate(() => page.progress);
+    assert.match(progress.at(-2)[0], /Perclip: 23 of 23 frames, [\d.]+ frames\/s/);
+    assert.ok(progress.every(([, percent]) => percent >= 0 && percent <= 100));
+    const shapes = await written();
+    assert.equal(shapes.length, 2 * LAST);
+    assert.ok(shapes.every(({ type, points }) => type === 'polygon' && points.length >= 6));
+    assert.equal((await calls())[0].clip_length, 25);
+    await save();
+    await tab.evaluate(() => page.show(14));
+    await picture('polygons');
+    // The next click has the same parameters.
+    await tab.evaluate(() => page.show(0));
+    await tab.evaluate(() => page.job.actions.undo());
+    await click();
+    assert.ok((await written()).every(({ type }) => type === 'polygon'));
+});
+
+test('a polygon track gets a track beside it that stops where the person drew', async () => {
+    const polygon = (frame) => tab.evaluate((at) => { const [l, t, r, b] = page.truth[at]['2'].slice(-4); return [l, t, r + 1, t, r + 1, b + 1, l, b + 1]; }, frame);
+    const shapes = [];
+    for (const frame of [0, 10]) {
+        shapes.push({ type: 'polygon', frame, points: await polygon(frame), outside: false, occluded: false, z_order: 0, rotation: 0, attributes: [] });
+    }
+    await draw(0, 2, { type: 'polygon', shapes, points: undefined });
+    const drawn = JSON.stringify(await human());
+    await tab.keyboard.press('Alt+KeyP');
+    await noticed('filled');
+    const { tracks } = await collection();
+    assert.equal(JSON.stringify(await human()), drawn);
+    const made = tracks.find(({ source }) => source === 'auto');
+    assert.deepEqual(made.shapes.filter(({ outside }) => outside).map(({ frame }) => frame), [10]);
+    assert.equal(made.shapes.length, LAST);
+    assert.ok(made.shapes.every(({ type }) => type === 'polygon'));
+    await save();
+});
+
+test('cancelling stops at once and leaves nothing behind', async () => {
+    await drawBoth();
+    await fault([null, { delay: 20 }]);
+    const menu = await tab.evaluate(async () => {
+        const began = performance.now();
+        let cancelledAt = Infinity;
+        const { registered, job, core } = page;
+        await core.actions.run(job, registered[0], {}, 0, [], (text) => { if (/\d+ of 23/.test(text)) cancelledAt = Math.min(cancelledAt, performance.now()); },
+            () => performance.now() > cancelledAt + 100);
+        return performance.now() - cancelledAt - 100 + 0 * began;
+    });
+    assert.ok(menu < 1000, `${menu} ms`);
+    assert.deepEqual([await written(), await steps()], [[], 0]);
+    await fault([{ delay: 20 }]);
+    await tab.click('.perclip-button');
+    await tab.click('.perclip-notice-button', { timeout: 5000 });
+    await tab.waitForFunction(() => !document.querySelector('.perclip-notice') && !page.registered[0].isRunning, null, { timeout: 1000 });
+    assert.deepEqual([await written(), await steps()], [[], 0]);
+});
+
+test('doubtful frames are counted, and keys go through them', async () => {
+    await open('/?doubt=0.999');
+    await drawBoth();
+    await click();
+    const text = await notice();
+    assert.match(text, /\d+ doubtful frames? in \d+ places?: Alt\+\. and Alt\+,/);
+    assert.ok(await tab.locator('.perclip-notice-button').count() > 0);
+    const at = () => tab.evaluate(() => page.state.annotation.player.frame.number);
+    const places = [];
+    for (let i = 0; i < 3; i++) {
+        await tab.keyboard.press('Alt+Period');
+        await tab.waitForTimeout(150);
+        places.push(await at());
+    }
+    assert.ok(places[0] > 0, places.join());
+    await tab.keyboard.press('Alt+Comma');
+    await tab.waitForTimeout(150);
+    const places2 = Number(/in (\d+) place/.exec(text)[1]);
+    assert.equal(await at(), places2 === 1 ? places[0] : places2 === 2 ? places[1] : places[1]);
+    await picture('doubtful');
+    assert.ok(await tab.locator('.perclip-notice').isVisible());
+});
+
+test('errors of the function come in plain words, and nothing is changed', async () => {
+    await drawBoth();
+    const cases = [
+        [{ status: 404 }, /not deployed/], [{ status: 500 }, /too old/], [{ answer: { states: ['s', 's'], shapes: [null, null] } }, /too old/],
+        [{ answer: { error: { code: 'bad_image', message: 'frame 3 is no image' } } }, /refuses: frame 3 is no image/],
+    ];
+    for (const [bad, words] of cases) {
+        await fault([bad]);
+        await fromMenu();
+        assert.match(await tab.evaluate(() => page.toast), words);
+        await fault([bad]);
+        await tab.click('.perclip-button');
+        await tab.waitForFunction(() => document.querySelector('.perclip-notice[role=alert]'));
+        assert.match(await notice(), words);
+    }
+    assert.deepEqual([await written(), await steps()], [[], 0]);
+    await picture('error');
+});
+
+test('a busy function is waited for; after time-outs what was finished is kept and the rest can follow', async () => {
+    await drawBoth();
+    await fault([{ status: 503 }]);
+    await click();
+    assert.equal((await written()).length, 2 * LAST);
+    await tab.evaluate(() => page.job.actions.undo());
+    await fault([null, ...Array(8).fill({ status: 504 })]);
+    await tab.click('.perclip-button');
+    await noticed('timed out');
+    assert.match(await notice(), /got through \d+ of 23 frames\. These are kept/);
+    const kept = (await written()).length;
+    assert.ok(kept > 0 && kept < 2 * LAST, `${kept}`);
+    await fault([]);
+    await tab.evaluate(() => document.querySelector('.perclip-notice-close').click());
+    await click();
+    assert.equal((await written()).length, 2 * LAST);
+    await save();
+});
+
+test('what somebody draws while it runs wins', async () => {
+    await drawBoth();
+    await fault([null, { delay: 1.5 }]);
+    await tab.click('.perclip-button');
+    await noticed('frames/s');
+    await draw(15, 1);
+    await noticed('filled');
+    const shapes = (await collection()).shapes.filter(({ frame, label_id: label }) => frame === 15 && label === 1);
+    assert.deepEqual(shapes.map(({ source }) => source), ['manual']);
+    assert.equal((await written()).length, 2 * LAST - 1);
+});
+
+test('frames may be changed while it runs: neither waits for the other in vain', async () => {
+    await drawBoth();
+    await tab.evaluate(() => { page.job.latency = 60; });
+    await tab.click('.perclip-button');
+    const shown = await tab.evaluate(async () => {
+        const seen = [];
+        for (const frame of [20, 3, 17, 8, 22]) {
+            try { await page.show(frame); seen.push(page.state.annotation.player.frame.number); } catch (error) { seen.push(`dropped ${error}`); }
+            await new Promise((resolve) => { setTimeout(resolve, 90); });
+        }
+        return seen;
+    });
+    await noticed('filled');
+    assert.equal((await written()).length, 2 * LAST);
+    assert.ok(shown.filter((frame) => typeof frame === 'number').length >= 4, shown.join());
+});
+
+test('the annotator is not disturbed while drawing: refused before, waited for after', async () => {
+    await drawBoth();
+    await tab.evaluate(() => { page.isEditing = true; });
+    await tab.click('.perclip-button');
+    assert.match(await notice(), /Finish what you are drawing/);
+    assert.equal((await calls()).length, 0);
+    await tab.evaluate(() => { page.isEditing = false; });
+    await fault([null, { delay: 1 }]);
+    await tab.click('.perclip-button');
+    await noticed('frames/s');
+    await tab.evaluate(() => { page.isEditing = true; });
+    await tab.waitForTimeout(3000);
+    assert.deepEqual(await written(), []);
+    await tab.evaluate(() => { page.isEditing = false; });
+    await noticed('filled');
+    assert.equal((await written()).length, 2 * LAST);
+});
+
+test('a job that is left while it runs is left alone, and the button comes back with the next one', async () => {
+    await drawBoth();
+    await fault([null, { delay: 1 }]);
+    await tab.click('.perclip-button');
+    await noticed('frames/s');
+    const [job] = [await tab.evaluateHandle(() => page.job)];
+    await tab.evaluate(() => page.leaveJob());
+    await tab.waitForFunction(() => !page.registered[0].isRunning && !document.querySelector('.perclip-notice'), null, { timeout: 5000 });
+    assert.equal(await job.evaluate(({ collection: own }) => own.done.length), 0);
+    assert.equal(await tab.locator('.perclip-button').count(), 0);
+    await tab.evaluate(() => page.enterJob());
+    await tab.waitForSelector('.perclip-button');
+    await drawBoth();
+    await click();
+    assert.equal((await written()).length, 2 * LAST);
+});
+
+test('with nothing drawn, or something that cannot be propagated, a notice says what to do', async () => {
+    await tab.click('.perclip-button');
+    assert.match(await notice(), /Draw a mask or a polygon/);
+    const id = await draw(0, 1, { type: 'rectangle', points: [5, 5, 20, 20] });
+    await tab.evaluate((clientID) => { page.state.annotation.annotations.activatedStateID = clientID; }, id);
+    await tab.click('.perclip-button');
+    assert.match(await notice(), /masks and polygons/);
+    await drawBoth();
+    await tab.evaluate(() => { for (let frame = 1; frame < page.job.length; frame++) page.job.deletedFrames.add(frame); });
+    await tab.click('.perclip-button');
+    await noticed('no frames to fill');
+    assert.equal((await calls()).length, 0);
+});
+
+test('deleted frames get nothing', async () => {
+    await drawBoth();
+    await tab.evaluate(() => { page.job.deletedFrames.add(4).add(5); });
+    await click();
+    assert.deepEqual((await written()).filter(({ frame }) => frame === 4 || frame === 5), []);
+    assert.equal((await written()).length, 2 * (LAST - 2));
+});
+
+test('the script registers once, early or late, and only warns in a CVAT that is too old', async () => {
+    for (const address of ['/', '/?late=1', '/?twice=1', '/?late=1&twice=1']) {
+        await open(address);
+        await tab.waitForSelector('.perclip-button');
+        assert.equal(await tab.evaluate(() => page.registered.length), 1, address);
+        assert.equal(await tab.locator('.perclip-button').count(), 1, address);
+        assert.equal(said.filter((line) => line.startsWith('Perclip')).length, 1, said.join('\n'));
+    }
+    await open('/?old=1');
+    assert.match(said.join('\n'), /too old/);
+    assert.equal(await tab.locator('.perclip-button').count(), 0);
+    assert.ok(!said.some((line) => line.startsWith('uncaught')), said.join('\n'));
+});

@@ -1,0 +1,493 @@
+// The pure part of plugin/ui/perclip.js, without a browser.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import test from 'node:test';
+
+const perclip = createRequire(import.meta.url)('../../plugin/ui/perclip.js');
+
+const FRAMES = Array.from({ length: 40 }, (_, i) => 100 + i); // absolute numbers of a job that does not start at 0
+const LABELS = [
+    { id: 1, name: 'car', type: 'any', attributes: [{ id: 11, mutable: false }, { id: 12, mutable: true }] },
+    { id: 2, name: 'cat', type: 'mask', attributes: [] },
+];
+const JOB = { width: 64, height: 48, frames: FRAMES, last: 139, labels: LABELS };
+const OPTIONS = { range: 'to the end', target: 100, direction: 'forward', output: 'as drawn', tolerance: 2, clipLength: 5 };
+
+let nextID = 0;
+/** A mask shape that is a filled rectangle. */
+function mask(frame, box = [4, 4, 13, 13], more = {}) {
+    const [left, top, right, bottom] = box;
+    return { type: 'mask', frame, label_id: 1, group: 0, source: 'manual', attributes: [], occluded: false, outside: false, z_order: 0,
+        rotation: 0, elements: [], points: [0, (right - left + 1) * (bottom - top + 1), ...box], clientID: ++nextID, ...more };
+}
+const polygon = (frame, points, more = {}) => mask(frame, undefined, { type: 'polygon', points, ...more });
+const tracked = (frame, more = {}) => ({ type: 'polygon', frame, points: [4, 4, 14, 4, 14, 14], outside: false, occluded: false, z_order: 0,
+    rotation: 0, attributes: [], ...more });
+const track = (shapes, more = {}) => ({ frame: shapes[0].frame, label_id: 1, group: 0, source: 'manual', attributes: [], elements: [],
+    shapes, clientID: ++nextID, ...more });
+const collection = (shapes, tracks = []) => ({ shapes, tracks, tags: [] });
+const auto = (frame, group, box, more = {}) => mask(frame, box, { source: 'auto', group, ...more });
+const objectsOf = (shapes, tracks) => perclip.findObjects(collection(shapes, tracks), FRAMES);
+const drawnFrames = (object) => [...object.drawn.keys()].sort((a, b) => a - b);
+const answers = (frames, make) => new Map(frames.map((frame) => [frame, { frame, absent: [], ...make(frame) }]));
+const seen = (object, shape, confidence = 0.9) => ({ object, type: shape.type, points: shape.points, confidence });
+
+// ------------------------------------------------------------------------------------------------ masks and polygons
+
+test('masks that CVAT would accept and break on are recognised', () => {
+    const { maskProblem } = perclip;
+    assert.equal(maskProblem([0, 4, 1, 1, 2, 2], 4, 4), null);
+    assert.equal(maskProblem([3, 1, 2, 2, 3, 3], 4, 4), null);
+    for (const bad of [[], [1, 0, 0, 0, 0], [4, 0, 1, 1, 2, 2], [4, 1, 1, 2, 2]]) assert.match(maskProblem(bad, 4, 4), /empty/);
+    assert.match(maskProblem([0, 3, 1, 1, 2, 2], 4, 4), /fill/);
+    assert.match(maskProblem([0, 4, 3, 1, 4, 2], 4, 4), /outside/);
+    assert.match(maskProblem([0, 1, 2, 2, 1, 2], 4, 4), /outside/);
+    for (const odd of [0.5, -1, NaN, '4', Infinity]) assert.match(maskProblem([0, odd, 1, 1, 2, 2], 4, 4), /whole/);
+});
+
+test('polygons must have three points inside the image', () => {
+    const { polygonProblem } = perclip;
+    assert.equal(polygonProblem([0, 0, 64, 0, 64, 48], 64, 48), null);
+    assert.match(polygonProblem([0, 0, 64, 0], 64, 48), /three/);
+    assert.match(polygonProblem([0, 0, 64, 0, 64, 48, 1], 64, 48), /three/);
+    assert.match(polygonProblem([0, 0, 65, 0, 64, 48], 64, 48), /out of/);
+    assert.match(polygonProblem([0, 0, 64, 0, 64, NaN], 64, 48), /numbers/);
+});
+
+test('polygons and masks of the same pixels overlap wholly, shifted ones partly', () => {
+    const { overlap } = perclip;
+    const box = mask(0, [4, 4, 13, 13]);
+    assert.equal(overlap(box, polygon(0, [4, 4, 14, 4, 14, 14, 4, 14])), 1);
+    assert.equal(overlap(box, mask(0, [9, 4, 18, 13])), 50 / 150);
+    assert.equal(overlap(box, mask(0, [30, 30, 40, 40])), 0);
+    const ring = { type: 'mask', points: [0, 4, 2, 2, 2, 6, 4, 4, 7, 7] }; // four pixels are missing
+    assert.equal(overlap(ring, { type: 'mask', points: [0, 16, 4, 4, 7, 7] }), 12 / 16);
+});
+
+// ----------------------------------------------------------------------------------------------------------- objects
+
+test('shapes of one label and group are one object, whatever their source but auto', () => {
+    const shapes = [mask(100, undefined, { group: 5 }), mask(120, undefined, { group: 5, source: 'semi-auto' }),
+        mask(100, undefined, { group: 6 }), mask(110, undefined, { group: 5, label_id: 2 }), auto(105, 5)];
+    const objects = objectsOf(shapes);
+    assert.equal(objects.length, 3);
+    assert.deepEqual(drawnFrames(objects[0]), [100, 120]);
+    assert.deepEqual(objects[0].written.map(({ frame }) => frame), [105]);
+});
+
+test('the only shapes of a label on their frames are one object', () => {
+    const objects = objectsOf([mask(130, [40, 30, 50, 40]), mask(100), polygon(110, [1, 1, 9, 1, 9, 9])]);
+    assert.equal(objects.length, 1);
+    assert.deepEqual(drawnFrames(objects[0]), [100, 110, 130]);
+    assert.equal(objects[0].uncertain, false);
+});
+
+test('two shapes of a label on one frame are two objects, followed by their overlap', () => {
+    const [a, b] = [[4, 4, 13, 13], [30, 4, 39, 13]];
+    const objects = objectsOf([mask(100, a), mask(100, b), mask(105, [32, 4, 41, 13]), mask(105, [5, 4, 14, 13])]);
+    assert.deepEqual(objects.map(drawnFrames), [[100, 105], [100, 105]]);
+    assert.ok(objects.every((object) => !object.uncertain));
+    assert.equal(objects[0].drawn.get(105)[0].points.at(-4), 5);
+});
+
+test('where overlap does not tell which is which, it is said and not guessed', () => {
+    const objects = objectsOf([mask(100, [4, 4, 13, 13]), mask(100, [30, 4, 39, 13]), mask(120, [17, 20, 26, 29])]);
+    assert.ok(objects.every((object) => object.uncertain));
+    assert.throws(() => perclip.plannedTargets(objects, JOB, 100, OPTIONS), /"car".*press G/s);
+});
+
+test('an ungrouped shape belongs to the group whose written masks it lies on or continues', () => {
+    const shapes = [mask(100, [4, 4, 13, 13]), mask(100, [30, 4, 39, 13]), mask(120, [6, 4, 15, 13])];
+    for (const frame of FRAMES.slice(1)) shapes.push(auto(frame, 1, [5, 4, 14, 13]), auto(frame, 2, [31, 4, 40, 13]));
+    const objects = objectsOf(shapes);
+    assert.equal(objects.length, 2);
+    assert.deepEqual(drawnFrames(objects.find(({ group }) => group === 1)), [100, 120]);
+    assert.deepEqual(drawnFrames(objects.find(({ group }) => group === 2)), [100]);
+});
+
+test('tracks give their keyframes, with the attributes that hold there, and where they end', () => {
+    const value = (id, text) => ({ spec_id: id, value: text });
+    const [object] = objectsOf([], [track([tracked(100, { attributes: [value(12, 'a')] }), tracked(110), tracked(115, { outside: true })],
+        { attributes: [value(11, 'x')] })]);
+    assert.ok(object.isTrack);
+    assert.deepEqual(drawnFrames(object), [100, 110]);
+    assert.deepEqual([...object.absent], [115]);
+    assert.deepEqual(object.drawn.get(110)[0].attributes, [value(11, 'x'), value(12, 'a')]);
+});
+
+test('frames that are deleted and shapes that cannot be propagated are left out', () => {
+    const shapes = [mask(100), mask(101, undefined, { type: 'rectangle' }), mask(500)];
+    assert.deepEqual(objectsOf(shapes).map(drawnFrames), [[100]]);
+});
+
+test('targets are the objects of what was chosen; a mask of a detector serves where nobody drew', () => {
+    const shapes = [mask(100, undefined, { group: 1 }), auto(101, 1), mask(100, undefined, { group: 2 }), auto(110, 0), auto(111, 0)];
+    const target = (chosen, frame) => perclip.targetObjects(collection(shapes), collection(chosen), frame, FRAMES);
+    assert.deepEqual(target([shapes[1]], 101).map(({ group }) => group), [1]);
+    assert.deepEqual(target([shapes[0], shapes[2]], 100).length, 2);
+    const [detected] = target([shapes[3]], 110);
+    assert.deepEqual([drawnFrames(detected), detected.written], [[110], []]);
+    assert.deepEqual(target([shapes[3]], 111), []); // it is not on that frame
+});
+
+// ------------------------------------------------------------------------------------------------------------ ranges
+
+function objectWith(drawn, absent = []) {
+    const [object] = objectsOf([], [track([...drawn.map((frame) => tracked(frame)), ...absent.map((frame) => tracked(frame, { outside: true }))])]);
+    return object;
+}
+const rangeOf = (object, current, more) => perclip.rangeOf(object, FRAMES, current, { ...OPTIONS, ...more });
+
+test('ranges: where masks are written, and from which keyframes they are carried there', () => {
+    const object = objectWith([110, 120]);
+    const cases = [
+        [110, {}, [110, 139, 110, 139]],
+        [115, {}, [115, 139, 110, 139]],
+        [100, {}, [110, 139, 110, 139]], // never before the object's first keyframe
+        [110, { range: 'to the next keyframe' }, [110, 120, 110, 120]],
+        [120, { range: 'to the next keyframe' }, [120, 139, 120, 139]],
+        [110, { range: 'to the target frame', target: 115 }, [110, 115, 110, 115]],
+        [110, { range: 'to the target frame', target: 105 }, [105, 110, 105, 110]],
+        [118, { range: 'to the target frame', target: 112, direction: 'forward' }, [112, 118, 112, 120]],
+        [120, { direction: 'backward' }, [100, 120, 100, 120]],
+        [115, { direction: 'backward', range: 'to the next keyframe' }, [110, 115, 110, 120]],
+        [139, { direction: 'backward' }, [100, 120, 100, 120]],
+        [115, { direction: 'both' }, [100, 139, 100, 139]],
+        [115, { direction: 'both', range: 'to the next keyframe' }, [110, 120, 110, 120]],
+    ];
+    for (const [current, more, [low, high, from, to]] of cases) {
+        assert.deepEqual(rangeOf(object, current, more), { low, high, from, to }, JSON.stringify([current, more]));
+    }
+    assert.equal(rangeOf(objectWith([139]), 139, {}), null);
+    assert.equal(rangeOf(objectWith([100], [110]), 110, { direction: 'both', range: 'to the next keyframe' })?.to, 139);
+    assert.equal(rangeOf(objectWith([100], [110]), 115, { range: 'to the next keyframe' }), null); // it has left
+});
+
+test('both ways are computed only where that is of use', () => {
+    const plan = (object, current, more) => {
+        const range = rangeOf(object, current, more);
+        return perclip.planClip([object], [range], JOB, { ...OPTIONS, ...more });
+    };
+    assert.deepEqual([plan(objectWith([110]), 110, {}).clip.direction, plan(objectWith([110]), 110, {}).work], ['forward', 30]);
+    assert.equal(plan(objectWith([110]), 110, { direction: 'backward' }).clip.direction, 'backward');
+    assert.equal(plan(objectWith([110]), 110, { direction: 'both' }).clip.direction, 'both');
+    const between = plan(objectWith([110, 120]), 110, { range: 'to the next keyframe' });
+    assert.deepEqual([between.clip.direction, between.work, between.clip.frames.length], ['both', 22, 11]);
+});
+
+test('a clip call names frames, keyframes of all objects, and where they are absent', () => {
+    const [one, two] = [objectWith([110], [115]), objectsOf([mask(112), polygon(112, [1, 1, 9, 1, 9, 9], { group: 3 })])[1]];
+    const ranges = [one, two].map((object) => rangeOf(object, 110, {}));
+    const { clip } = perclip.planClip([one, two], ranges, JOB, { ...OPTIONS, output: 'mask', clipLength: 25 });
+    assert.deepEqual(clip.keyframes.map(({ frame, shapes }) => [frame, shapes.map(({ object, points }) => [object, points.length])]),
+        [[110, [[0, 6]]], [112, [[1, 6]]], [115, [[0, 0]]]]);
+    assert.deepEqual([clip.output, clip.clip_length, clip.width, clip.height, clip.version], ['mask', 25, 64, 48, 1]);
+    assert.equal(clip.frames.length, 30);
+    assert.ok(!('output' in perclip.planClip([one], [ranges[0]], JOB, OPTIONS).clip));
+});
+
+// ----------------------------------------------------------------------------------------------------- chain of calls
+
+/** A function that segments `speed` frames a call, forward, and needs its keyframe and the last two frames. */
+function fakeFunction(frames, { speed = 1000, faults = [] } = {}) {
+    const calls = [];
+    const call = async (clip) => {
+        const fault = faults[calls.length];
+        const images = clip.frames.filter(({ image }) => image).map(({ frame }) => frame);
+        calls.push({ images, clip });
+        if (fault?.code !== undefined) throw fault;
+        if (fault) return fault;
+        const done = clip.continue === null ? 0 : Number(clip.continue);
+        const next = frames.slice(1 + done);
+        const given = next.filter((frame, i) => images.includes(frame) && next.slice(0, i).every((other) => images.includes(other))).slice(0, speed);
+        const reached = done + given.length;
+        const rest = frames.slice(1 + reached);
+        return { frames: given.map((frame) => ({ frame, shapes: [], absent: [] })), warnings: [],
+            continue: rest.length ? { state: String(reached), needed: [frames[0], ...frames.slice(Math.max(1, reached - 1), reached + 1)], next: rest } : null };
+    };
+    return { calls, call };
+}
+
+function chainOf(frames, { call }, more = {}) {
+    const log = { progress: [], made: [], waits: [] };
+    let now = 0;
+    const world = { call, image: async (frame) => { log.made.push(frame); return 'x'.repeat(10); }, prefetch: () => {}, cancelled: () => false,
+        onProgress: (text, percent) => log.progress.push([text, percent]), now: () => { now += 0.01; return now; },
+        pause: async (milliseconds) => { log.waits.push(milliseconds); now += milliseconds / 1000; }, ...more };
+    const clip = { frames: frames.map((frame) => ({ frame })), keyframes: [{ frame: frames[0], shapes: [] }], direction: 'forward' };
+    return { chain: new perclip.ClipChain({ clip, work: frames.length - 1 }, world), log };
+}
+
+test('a chain brings all frames, with images of what is needed and next and no others', async () => {
+    const served = fakeFunction(FRAMES);
+    const { chain, log } = chainOf(FRAMES, served);
+    await chain.run();
+    assert.deepEqual([...chain.answered.keys()], FRAMES.slice(1));
+    assert.equal(served.calls[0].images.length, 13); // the keyframe and a first batch
+    const sent = served.calls.flatMap(({ images }) => images).length;
+    assert.ok(sent <= FRAMES.length + 3 * served.calls.length, `${sent} images`);
+    assert.match(log.progress.at(-1)[0], /39 of 39 frames, [\d.]+ frames\/s/);
+    const percents = log.progress.map(([, percent]) => percent);
+    assert.deepEqual(percents, [...percents].sort((a, b) => a - b));
+});
+
+test('a slow function is sent less, a fast one more', async () => {
+    const slow = fakeFunction(FRAMES, { speed: 3 });
+    let now = 0;
+    const { chain } = chainOf(FRAMES, { call: async (clip) => { now += 10; return slow.call(clip); } }, { now: () => now });
+    await chain.run();
+    assert.ok(slow.calls.slice(2).every(({ images }) => images.length <= 3 + 6), slow.calls.map(({ images }) => images.length).join());
+    const fast = fakeFunction(Array.from({ length: 1000 }, (_, i) => i));
+    await chainOf(Array.from({ length: 1000 }, (_, i) => i), fast).chain.run();
+    assert.ok(fast.calls.length < 8);
+});
+
+test('a busy or lost function is called again, for a minute', async () => {
+    const served = fakeFunction(FRAMES, { faults: [{ code: 503 }, { code: 0 }, { code: 502 }, { error: { code: 'busy', message: 'busy' } }] });
+    const { chain, log } = chainOf(FRAMES, served);
+    await chain.run();
+    assert.equal(chain.answered.size, 39);
+    assert.deepEqual(log.waits, [1000, 2000, 4000, 8000]);
+    assert.ok(log.progress.some(([text]) => /busy.*Trying again/.test(text)));
+    const gone = chainOf(FRAMES, { call: async () => { throw { code: 503 }; } });
+    await assert.rejects(gone.chain.run(), { message: 'The function is busy.' });
+});
+
+test('a call that times out is made again with less; what is done is kept and told', async () => {
+    const timeout = { code: 504 };
+    const served = fakeFunction(FRAMES, { faults: [undefined, timeout, timeout] });
+    const { chain } = chainOf(FRAMES, served);
+    await chain.run();
+    assert.equal(chain.answered.size, 39);
+    const [, first, second, third] = served.calls;
+    assert.ok(second.images.length < first.images.length && third.images.length < second.images.length);
+    assert.ok(third.clip.max_seconds < first.clip.max_seconds);
+    const dead = fakeFunction(FRAMES, { faults: [undefined, ...Array(9).fill(timeout)] });
+    const lost = chainOf(FRAMES, dead).chain;
+    await assert.rejects(lost.run(), { message: 'The function took too long and timed out. It got through 12 of 39 frames.' });
+    assert.equal(lost.answered.size, 12);
+});
+
+test('errors come in plain words', async () => {
+    const failing = (fault) => chainOf(FRAMES, fakeFunction(FRAMES, { faults: [fault] })).chain.run();
+    await assert.rejects(failing({ code: 404 }), { message: perclip.NOT_DEPLOYED });
+    await assert.rejects(failing({ code: 500 }), { message: perclip.TOO_OLD });
+    await assert.rejects(failing({ states: ['x'], shapes: [null] }), { message: perclip.TOO_OLD }); // a stock tracker
+    await assert.rejects(failing({ error: { code: 'bad_version', message: 'clip version 1' } }), { message: perclip.TOO_OLD });
+    await assert.rejects(failing({ error: { code: 'bad_shape', message: 'frame 3: empty' } }), /refuses: frame 3: empty/);
+    await assert.rejects(failing({ code: 403 }), /does not let you/);
+    const stuck = { frames: [], warnings: [], continue: { state: 's', needed: [100], next: [101] } };
+    await assert.rejects(chainOf(FRAMES, fakeFunction(FRAMES, { faults: Array(20).fill(stuck) })).chain.run(), /no progress/);
+});
+
+test('cancelling ends a chain at once, also while a call or an image is awaited', async () => {
+    let cancelled = false;
+    const never = new Promise(() => {});
+    for (const more of [{ call: () => never }, { image: () => never }]) {
+        cancelled = false;
+        const { chain } = chainOf(FRAMES, fakeFunction(FRAMES), { cancelled: () => cancelled, ...more });
+        const running = assert.rejects(chain.run(), perclip.Cancelled);
+        cancelled = true;
+        await running;
+    }
+});
+
+test('the function says where to begin with several keyframes; with one, the first frames go along', () => {
+    const { chain } = chainOf(FRAMES, fakeFunction(FRAMES));
+    assert.deepEqual(chain.firstFrames([100]), FRAMES.slice(1));
+    assert.deepEqual(chain.firstFrames([100, 120]), []);
+    chain.clip.direction = 'both';
+    assert.deepEqual(chain.firstFrames([103]), [102, 101, 100]);
+    assert.deepEqual(chain.firstFrames([100]), FRAMES.slice(1));
+});
+
+// -------------------------------------------------------------------------------------------- what is created, deleted
+
+const outcome = (object, frames, make, more = {}, range = { low: frames[0], high: frames.at(-1) }) => perclip.outcomeOf(
+    [{ object, name: 0, range }], answers(frames, make), JOB, { ...OPTIONS, ...more }, 7);
+
+test('masks come as shapes of one new group, and human frames get nothing', () => {
+    const [object] = objectsOf([mask(100, undefined, { z_order: 3, attributes: [{ spec_id: 11, value: 'x' }, { spec_id: 99, value: 'gone' }] }), mask(105)]);
+    const { created, deleted, filled } = outcome(object, FRAMES.slice(0, 10), (frame) => ({ shapes: [seen(0, mask(frame))] }));
+    assert.deepEqual(created.shapes.map(({ frame }) => frame), [101, 102, 103, 104, 106, 107, 108, 109]);
+    assert.ok(created.shapes.every(({ group, source, outside }) => group === 8 && source === 'auto' && !outside));
+    assert.deepEqual(created.shapes[0].attributes, [{ spec_id: 11, value: 'x' }]);
+    assert.equal(created.shapes[0].z_order, 3);
+    assert.ok(created.shapes.every((shape) => !('id' in shape) && !('clientID' in shape)));
+    assert.equal(new Set(created.shapes.map(({ points }) => points)).size, 8);
+    assert.deepEqual(deleted, { shapes: [], tracks: [], tags: [] });
+    assert.equal(filled.size, 8);
+});
+
+test('what Perclip wrote before is replaced where there is an answer, and nowhere else', () => {
+    const old = FRAMES.slice(1).map((frame) => auto(frame, 4));
+    const drawn = [mask(100, undefined, { group: 4 }), mask(103, undefined, { group: 4 })];
+    const [object] = objectsOf([...drawn, ...old, auto(102, 0), mask(104, undefined, { group: 9 })]);
+    const { created, deleted } = outcome(object, FRAMES.slice(0, 6),
+        (frame) => (frame === 104 ? { shapes: [], absent: [{ object: 0, confidence: 0.9 }] } : { shapes: [seen(0, mask(frame))] }));
+    assert.deepEqual(deleted.shapes.map(({ frame }) => frame), [101, 102, 103, 104, 105]);
+    assert.ok(deleted.shapes.every((shape) => old.includes(shape)));
+    assert.deepEqual(created.shapes.map(({ frame, group }) => [frame, group]), [[101, 4], [102, 4], [105, 4]]);
+});
+
+test('a bad answer is left out, named, and does not cost what was there', () => {
+    const old = auto(102, 4);
+    const [object] = objectsOf([mask(100, undefined, { group: 4 }), old]);
+    const bad = { 101: [0, 5, 60, 4, 69, 13], 102: [100, 4, 4, 13, 13] };
+    const { created, deleted, refused } = outcome(object, FRAMES.slice(0, 4),
+        (frame) => ({ shapes: [{ object: 0, type: 'mask', points: bad[frame] ?? mask(frame).points, confidence: 1 }] }));
+    assert.deepEqual(created.shapes.map(({ frame }) => frame), [103]);
+    assert.deepEqual(deleted.shapes, []);
+    assert.match(refused[0], /frame 101: a mask has a box outside/);
+    assert.match(refused[1], /frame 102: a mask is empty/);
+});
+
+test('a polygon track becomes a track beside it that ends where the object is drawn, absent or unknown', () => {
+    const [object] = objectsOf([], [track([tracked(100), tracked(105), tracked(120, { outside: true })], { attributes: [{ spec_id: 11, value: 'x' }] })]);
+    const shape = (frame) => ({ type: 'polygon', points: [4, 4, 14, 4, 14, frame - 92] });
+    const { created, deleted } = outcome(object, FRAMES.slice(0, 12), (frame) => (
+        frame === 108 ? { shapes: [], absent: [{ object: 0, confidence: 0.8 }] } : { shapes: [seen(0, shape(frame))] }));
+    const [made] = created.tracks;
+    assert.deepEqual(made.shapes.map(({ frame, outside }) => [frame, outside]), [[101, false], [102, false], [103, false], [104, false],
+        [105, true], [106, false], [107, false], [108, true], [109, false], [110, false], [111, false], [112, true]]);
+    assert.deepEqual([made.frame, made.source, made.group, made.attributes], [101, 'auto', 8, [{ spec_id: 11, value: 'x' }]]);
+    assert.equal(new Set(made.shapes.map(({ points }) => points)).size, made.shapes.length);
+    assert.deepEqual([created.shapes, deleted.tracks], [[], []]);
+    const atEnd = outcome(object, FRAMES.slice(30), (frame) => ({ shapes: [seen(0, shape(frame))] })).created.tracks[0];
+    assert.equal(atEnd.shapes.at(-1).outside, false); // nothing lies behind the job's last frame
+    const asMasks = outcome(object, FRAMES.slice(0, 3), (frame) => ({ shapes: [seen(0, mask(frame))] }), { output: 'mask' });
+    assert.deepEqual([asMasks.created.tracks, asMasks.created.shapes.length], [[], 2]);
+});
+
+test('mutable attributes follow the keyframes of a track', () => {
+    const value = (text) => [{ spec_id: 12, value: text }];
+    const [object] = objectsOf([], [track([tracked(100, { attributes: value('a') }), tracked(110, { attributes: value('b') })])]);
+    const { created } = outcome(object, FRAMES.slice(0, 16), (frame) => ({ shapes: [seen(0, tracked(frame))] }));
+    const changes = created.tracks[0].shapes.filter(({ attributes }) => attributes.length).map(({ frame, attributes }) => [frame, attributes[0].value]);
+    assert.deepEqual(changes, [[101, 'a'], [106, 'b']]);
+});
+
+test('of a track that Perclip wrote, the part outside the range stays', () => {
+    const own = track(FRAMES.slice(1).map((frame) => tracked(frame)), { source: 'auto', group: 4 });
+    const [object] = objectsOf([], [track([tracked(100), tracked(110)], { group: 4 }), own]);
+    const range = rangeOf(object, 110, { range: 'to the target frame', target: 115 });
+    const frames = FRAMES.filter((frame) => frame >= 110 && frame <= 115);
+    const { created, deleted } = outcome(object, frames, (frame) => ({ shapes: [seen(0, { type: 'polygon', points: [1, 1, 9, 1, 9, 9] })] }), {}, range);
+    assert.deepEqual(deleted.tracks, [own]);
+    const points = new Map(created.tracks[0].shapes.map((shape) => [shape.frame, shape]));
+    assert.deepEqual([...points.keys()], FRAMES.slice(1));
+    assert.ok(points.get(110).outside);
+    for (const [frame, shape] of points) {
+        const isNew = frame > 110 && frame <= 115;
+        if (frame !== 110) assert.deepEqual(shape.points, isNew ? [1, 1, 9, 1, 9, 9] : own.shapes[0].points, `frame ${frame}`);
+    }
+});
+
+test('whatever is drawn, written and answered: people\'s work stays, no frame has an object twice, all is valid', () => {
+    let seed = 1;
+    const random = (n) => { seed = (seed * 48271) % 2147483647; return seed % n; };
+    for (let round = 0; round < 400; round++) {
+        const shapes = [];
+        const tracks = [];
+        for (let i = 0; i < 1 + random(4); i++) {
+            const box = [random(30), random(20), 32 + random(31), 24 + random(23)];
+            const more = { group: random(3), label_id: 1 };
+            if (random(4)) shapes.push(random(2) ? mask(FRAMES[random(40)], box, more) : polygon(FRAMES[random(40)], [1, 1, 20 + random(40), 1, 9, 40], more));
+            else tracks.push(track([tracked(100 + random(20)), tracked(121 + random(18), { outside: random(2) === 1 })], more));
+        }
+        for (let i = 0; i < random(60); i++) shapes.push(auto(FRAMES[random(40)], random(3), undefined, { label_id: 1 }));
+        if (!random(3)) tracks.push(track(FRAMES.slice(random(10), 12 + random(20)).map((frame) => tracked(frame)), { source: 'auto', group: 1 + random(2) }));
+        const whole = collection(shapes, tracks);
+        const current = FRAMES[random(40)];
+        const options = { ...OPTIONS, range: ['to the end', 'to the next keyframe', 'to the target frame'][random(3)], target: FRAMES[random(40)],
+            direction: ['forward', 'backward', 'both'][random(3)], output: ['as drawn', 'mask', 'polygon'][random(3)] };
+        const objects = perclip.targetObjects(whole, whole, current, FRAMES);
+        const targets = objects.flatMap((object, name) => {
+            const range = perclip.rangeOf(object, FRAMES, current, options);
+            return range ? [{ object, range, name }] : [];
+        });
+        const answered = answers(FRAMES.filter(() => random(8)), (frame) => ({
+            shapes: targets.filter(() => random(5)).map(({ name, object }) => {
+                const kind = options.output === 'as drawn' ? object.drawn.values().next().value[0].type : options.output;
+                return seen(name, kind === 'mask' ? mask(frame) : polygon(frame, [1, 1, 9, 1, 9, 9]), random(100) / 100);
+            }) }));
+        const before = JSON.stringify(whole);
+        const { created, deleted } = perclip.outcomeOf(targets, answered, JOB, options, 2);
+        assert.equal(JSON.stringify(whole), before);
+        assert.ok([...deleted.shapes, ...deleted.tracks].every((annotation) => annotation.source === 'auto' && whole[annotation.shapes ? 'tracks' : 'shapes'].includes(annotation)));
+        assert.ok(created.shapes.every((shape) => perclip.shapeProblem(shape, JOB) === null));
+        const goneTracks = new Set(deleted.tracks);
+        const gone = new Set(deleted.shapes);
+        for (const { object, range } of targets) {
+            const group = created.shapes.concat(created.tracks).map((annotation) => annotation.group);
+            if (!object.group || !group.includes(object.group)) continue;
+            const count = new Map();
+            const see = (frame) => count.set(frame, (count.get(frame) ?? 0) + 1);
+            for (const shape of object.written) if (!gone.has(shape)) see(shape.frame);
+            const inRange = new Set();
+            for (const shape of created.shapes) {
+                if (shape.group !== object.group) continue;
+                assert.ok(!object.drawn.has(shape.frame) && shape.frame >= range.low && shape.frame <= range.high);
+                assert.ok(!object.written.some((old) => old.frame === shape.frame && !gone.has(old)), 'written twice');
+                assert.ok(!inRange.has(shape.frame));
+                inRange.add(shape.frame);
+            }
+        }
+        for (const made of created.tracks) {
+            assert.ok(made.shapes.length && !made.shapes[0].outside && made.frame === made.shapes[0].frame);
+            assert.ok(made.shapes.every((shape, i) => shape.frame >= 100 && shape.frame <= 139 && (!i || shape.frame > made.shapes[i - 1].frame)));
+            const object = targets.find((target) => target.object.group === made.group)?.object;
+            for (const shape of made.shapes) {
+                const isOld = [...goneTracks].some((old) => old.shapes.some((other) => other.frame === shape.frame));
+                if (object && !shape.outside && !isOld) assert.ok(!object.drawn.has(shape.frame));
+            }
+        }
+    }
+});
+
+// ------------------------------------------------------------------------------------------- settings and the notice
+
+test('a label that takes one type only is told of before anything is sent', () => {
+    const [object] = objectsOf([mask(100, undefined, { label_id: 2 })]);
+    assert.throws(() => perclip.plannedTargets([object], JOB, 100, { ...OPTIONS, output: 'polygon' }), /"cat" takes masks only/);
+    assert.equal(perclip.plannedTargets([object], JOB, 100, OPTIONS).length, 1);
+    assert.throws(() => perclip.plannedTargets([], JOB, 100, OPTIONS), /draw a mask/);
+    assert.throws(() => perclip.plannedTargets([object], JOB, 100, { ...OPTIONS, direction: 'backward' }), /no frames to fill before this one/);
+});
+
+test('doubtful frames: the worst of each run of them, and the way round', () => {
+    const low = [[103, 0.3], [104, 0.1], [105, 0.4], [120, 0.2], [120, 0.45], [130, 0.9]].map(([frame, confidence]) => ({ frame, confidence }));
+    const { count, places } = perclip.doubtsOf(low, 0.5, FRAMES);
+    assert.equal(count, 4);
+    assert.deepEqual(places.map(({ frame }) => frame), [104, 120]);
+    assert.equal(perclip.nextPlace([104, 120], 104, 1), 120);
+    assert.equal(perclip.nextPlace([104, 120], 120, 1), 104);
+    assert.equal(perclip.nextPlace([104, 120], 110, -1), 104);
+    assert.equal(perclip.nextPlace([104, 120], 100, -1), 120);
+});
+
+test('settings come from the script tag and the browser; nonsense is left out', () => {
+    const { mergedSettings, knownParameters, DEFAULT_SETTINGS } = perclip;
+    assert.deepEqual(mergedSettings({}, {}), DEFAULT_SETTINGS);
+    const merged = mergedSettings({ shortSide: '384', functionId: 'mine', doubt: 'x' }, { nextKey: 'Alt+N', functionId: 5 });
+    assert.deepEqual([merged.shortSide, merged.functionId, merged.doubt, merged.nextKey], [384, 'mine', 0.5, 'Alt+N']);
+    assert.equal(knownParameters({ Frames: 'x', Speed: 'toString', Direction: 'both', 'Polygon tolerance': 'y' }).Speed, 'accurate');
+    assert.equal(knownParameters({ Direction: 'both' }).Direction, 'both');
+    assert.deepEqual(perclip.optionsOf({ Speed: 'fast', 'Target frame': 12, 'Polygon tolerance': 1000 }),
+        { range: 'to the end', target: 12, direction: 'forward', output: 'as drawn', tolerance: 100, clipLength: 25 });
+});
+
+test('shortcuts go by the key\'s place and all modifiers', () => {
+    const press = (code, more = {}) => ({ code, altKey: true, ctrlKey: false, shiftKey: false, metaKey: false, ...more });
+    assert.ok(perclip.isShortcut(press('KeyP'), 'Alt+P'));
+    assert.ok(perclip.isShortcut(press('Period'), 'Alt+.'));
+    assert.ok(perclip.isShortcut(press('F8', { altKey: false, ctrlKey: true }), 'Ctrl+F8'));
+    assert.ok(!perclip.isShortcut(press('KeyP', { shiftKey: true }), 'Alt+P'));
+    assert.ok(!perclip.isShortcut(press('KeyP', { altKey: false }), 'Alt+P'));
+    assert.ok(!perclip.isShortcut(press('KeyO'), 'Alt+P'));
+});
+
+test('a long run of doubtful frames is more than one place', () => {
+    const { count, places } = perclip.doubtsOf(FRAMES.slice(0, 25).map((frame) => ({ frame, confidence: frame / 1000 })), 0.5, FRAMES);
+    assert.deepEqual([count, places.map(({ frame }) => frame)], [25, [100, 110, 120]]);
+});
