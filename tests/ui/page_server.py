@@ -1,7 +1,7 @@
 """A stand-in for the CVAT server behind the page: a job's frames, and the lambda endpoint before the real function.
 
-The endpoint forwards what CVAT forwards and nothing else: the frame's image, shapes and states (CVAT_CONTRACT 1). Started
-by the browser tests; prints its address as one line and ends when its standard input closes.
+The endpoint forwards what CVAT forwards and nothing else: the frame's image, shapes and states (CVAT_CONTRACT 1).
+Started by the browser tests; prints its address as one line and ends when its standard input closes.
 """
 
 import base64
@@ -31,8 +31,8 @@ FRAMES, HEIGHT, WIDTH = 24, 180, 320
 _HERE = Path(__file__).parent
 _SCRIPT = _HERE.parents[1] / "plugin" / "ui" / "perclip.js"
 _HEADERS = {  # of CVAT's own nginx
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; object-src 'none'; base-uri 'self'; worker-src 'self'",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; worker-src 'self'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "credentialless",
 }
