@@ -49,7 +49,7 @@ const steps = () => tab.evaluate(() => page.job.collection.done.length);
 const save = () => tab.evaluate(async () => { page.job.collection.save(); });
 const click = async () => { await tab.click('.perclip-button'); await noticed('filled'); };
 const fromMenu = (parameters = {}, more = {}) => tab.evaluate(([given, extra]) => page.runFromMenu(given, extra), [parameters, more]);
-const picture = (name) => PICTURES && tab.screenshot({ path: `${PICTURES}/${name}.png` });
+const picture = (name) => PICTURES && tab.screenshot({ path: `${PICTURES}/${name}.jpg`, type: 'jpeg', quality: 85 });
 
 /** The mean overlap of written masks with the truth, by the page's own frames. */
 function overlapWithTruth(shapes) {

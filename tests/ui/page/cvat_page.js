@@ -300,7 +300,7 @@ function render(isInJob) {
     const root = document.getElementById('root');
     root.innerHTML = !isInJob ? '<h1>Jobs</h1>' : `
         <div class="cvat-annotation-header"><div class="cvat-annotation-header-left-group">
-            ${[['☰', 'Menu'], ['💾', 'Save'], ['↶', 'Undo'], ['↷', 'Redo']].map(([icon, name]) => (
+            ${[['☰', 'Menu'], ['⤓', 'Save'], ['↶', 'Undo'], ['↷', 'Redo']].map(([icon, name]) => (
         `<button class="cvat-annotation-header-button"><span>${icon}</span><span>${name}</span></button>`)).join('')}
         </div><div class="player"></div></div>
         <div class="main"><div class="left"></div><div class="canvas"><canvas></canvas></div><div class="right"></div></div>`;
@@ -314,7 +314,7 @@ function draw(bitmap) {
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     context.scale(3, 3);
     const { states } = state.annotation.annotations;
-    for (const { shapeType, points, label, source } of states) {
+    for (const { shapeType, points, label } of states) {
         context.fillStyle = context.strokeStyle = COLORS[label.id];
         context.globalAlpha = 0.5;
         if (shapeType === 'mask') {
@@ -334,7 +334,6 @@ function draw(bitmap) {
             context.stroke();
         }
         context.globalAlpha = 1;
-        void source;
     }
     document.querySelector('.player').textContent = `Frame ${state.annotation.player.frame.number} of ${state.annotation.job.instance.stopFrame}`;
     document.querySelector('.right').innerHTML = states.map(({ clientID, label, shapeType, source, objectType }) => (
