@@ -156,7 +156,7 @@ function isShortcut(event, shortcut) {
 
 /**
  * Pixels of a mask or polygon inside their box.
- * @typedef {{ left: number, top: number, width: number, height: number, bits: Uint8Array }} Pixels
+ * @typedef {{ left: number, top: number, width: number, height: number, bits: Uint8Array, area: number }} Pixels
  */
 
 /**
@@ -206,7 +206,7 @@ function maskPixels(points) {
         if (i % 2) bits.fill(1, position, position + points[i]);
         position += points[i];
     }
-    return { left, top, width, height, bits };
+    return { left, top, width, height, bits, area: bits.reduce((total, bit) => total + bit, 0) };
 }
 
 /**
@@ -234,7 +234,43 @@ function polygonPixels(points) {
             bits.fill(1, row * width + Math.max(0, first), row * width + Math.min(width, behind));
         }
     }
-    return { left, top, width, height, bits };
+    return { left, top, width, height, bits, area: bits.reduce((total, bit) => total + bit, 0) };
+}
+
+/** @type {WeakMap<number[], Pixels>} */
+const knownPixels = new WeakMap(); // by points: shapes are compared with many others
+
+/**
+ * @param {{ type: string, points: number[] }} shape
+ * @returns {Pixels}
+ */
+function pixelsOf({ type, points }) {
+    const pixels = knownPixels.get(points) ?? (type === 'mask' ? maskPixels : polygonPixels)(points);
+    knownPixels.set(points, pixels);
+    return pixels;
+}
+
+/**
+ * Left, top, and what lies behind right and bottom.
+ * @param {{ type: string, points: number[] }} shape
+ */
+function boxOf({ type, points }) {
+    if (type === 'mask') {
+        const [left, top, right, bottom] = points.slice(-4);
+        return [left, top, right + 1, bottom + 1];
+    }
+    const [xs, ys] = [0, 1].map((odd) => points.filter((_, i) => i % 2 === odd));
+    return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
+/**
+ * Pixels between the middles of two shapes' boxes.
+ * @param {{ type: string, points: number[] }} one
+ * @param {{ type: string, points: number[] }} other
+ */
+function distance(one, other) {
+    const [[ax, ay], [bx, by]] = [boxOf(one), boxOf(other)].map(([left, top, right, bottom]) => [(left + right) / 2, (top + bottom) / 2]);
+    return Math.hypot(ax - bx, ay - by);
 }
 
 /**
@@ -243,7 +279,9 @@ function polygonPixels(points) {
  * @param {{ type: string, points: number[] }} other
  */
 function overlap(one, other) {
-    const [a, b] = [one, other].map((shape) => (shape.type === 'mask' ? maskPixels : polygonPixels)(shape.points));
+    const [box, second] = [boxOf(one), boxOf(other)];
+    if (box[0] >= second[2] || second[0] >= box[2] || box[1] >= second[3] || second[1] >= box[3]) return 0;
+    const [a, b] = [pixelsOf(one), pixelsOf(other)];
     const left = Math.max(a.left, b.left);
     const right = Math.min(a.left + a.width, b.left + b.width);
     const bottom = Math.min(a.top + a.height, b.top + b.height);
@@ -253,14 +291,14 @@ function overlap(one, other) {
         const inB = (y - b.top) * b.width - b.left;
         for (let x = left; x < right; x++) both += a.bits[inA + x] & b.bits[inB + x];
     }
-    const sum = (/** @type {Uint8Array} */ bits) => bits.reduce((total, bit) => total + bit, 0);
-    const either = both ? sum(a.bits) + sum(b.bits) - both : 1;
-    return both / either;
+    return both ? both / (a.area + b.area - both) : 0;
 }
 
 // --------------------------------------------------------------------------------------------------------- objects
 
-const SAME_AS_WRITTEN = 0.3; // overlap with what Perclip wrote on the same or the next frame
+const ON_WRITTEN = 0.1; // overlap with what Perclip wrote on the same frame ...
+const BESIDE_WRITTEN = 0.3; // ... or on a neighbouring one, that makes a shape the same object
+const ANOTHER_LABEL = 0.7; // the same where the label is another one: it was changed since
 const SAME_OBJECT = 0.5; // overlap of an object with itself from keyframe to keyframe ...
 const ANOTHER_OBJECT = 0.2; // ... when it has no more than this with any other
 
@@ -310,46 +348,44 @@ function addDrawnTrack(object, track, usable) {
 /**
  * The objects of a job with all that people drew of them and all that Perclip wrote of them.
  *
- * One object are: a track; shapes of one label and group; lone shapes that lie on what Perclip wrote of a group; shapes
- * that are alone of their label on each frame; shapes that overlap from keyframe to keyframe and overlap no others.
- * Where all this does not tell, the objects are uncertain.
+ * One object are: a track; shapes of one label and group; ungrouped shapes and tracks with the written masks of a group
+ * that they lie on or continue (`Linking`); shapes that are alone of their label on each frame; shapes that overlap from
+ * keyframe to keyframe and overlap no others. Where all this does not tell, the objects are uncertain.
  *
  * @param {Collection} collection
  * @param {number[]} frames ascending; all others are left out of account
+ * @param {Map<number, number>} [groupsOf] groups that were written for annotations, by their client IDs
  * @returns {AnnotatedObject[]}
  */
-function findObjects(collection, frames) {
+function findObjects(collection, frames, groupsOf = new Map()) {
     const usable = new Set(frames);
     /** @type {Map<string, AnnotatedObject>} */
     const groups = new Map();
-    /** @type {AnnotatedObject[]} */
-    const single = [];
-    const owner = (/** @type {{ label_id: number, group: number }} */ annotation) => {
-        const key = `${annotation.label_id} ${annotation.group}`;
-        const object = (annotation.group && groups.get(key)) || newObject(annotation.label_id, annotation.group);
-        if (annotation.group) groups.set(key, object);
-        else single.push(object);
+    const ofGroup = (/** @type {{ label_id: number, group: number }} */ { label_id: label, group }) => {
+        const key = `${label} ${group}`;
+        const object = groups.get(key) ?? newObject(label, group);
+        groups.set(key, object);
         return object;
+    };
+    /** @type {AnnotatedObject[]} */
+    const lone = [];
+    const ownerOf = (/** @type {{ label_id: number, group: number }} */ annotation) => {
+        if (annotation.group) return ofGroup(annotation);
+        lone.push(newObject(annotation.label_id, 0));
+        return lone[lone.length - 1];
     };
     for (const track of collection.tracks) {
         if (track.shapes[0]?.type !== 'polygon') continue;
-        if (!isWritten(track)) addDrawnTrack(owner(track), track, usable);
-        else if (track.group) owner(track).writtenTracks.push(track);
+        if (!isWritten(track)) addDrawnTrack(ownerOf(track), track, usable);
+        else if (track.group) ofGroup(track).writtenTracks.push(track);
     }
-    /** @type {Shape[]} */
-    const lone = [];
     for (const shape of collection.shapes) {
         if (!isPropagated(shape.type) || !usable.has(shape.frame)) continue;
-        if (!isWritten(shape)) {
-            if (shape.group) addDrawn(owner(shape), shape.frame, shape, shape.clientID);
-            else lone.push(shape);
-        } else if (shape.group) owner(shape).written.push(shape);
+        if (!isWritten(shape)) addDrawn(ownerOf(shape), shape.frame, shape, shape.clientID);
+        else if (shape.group) ofGroup(shape).written.push(shape);
     }
-    const found = [...groups.values()];
-    const rest = adopt(lone, found, frames);
-    const labels = new Set(rest.map((shape) => shape.label_id));
-    const chains = [...labels].flatMap((label) => chainsOf(rest.filter((shape) => shape.label_id === label)));
-    const objects = [...found, ...single, ...chains];
+    const linking = new Linking(lone, [...groups.values()], frames, groupsOf);
+    const objects = linking.objects();
     for (const object of objects) {
         for (const annotation of [...object.written, ...object.writtenTracks]) {
             object.ids.add(/** @type {number} */ (annotation.clientID));
@@ -358,68 +394,178 @@ function findObjects(collection, frames) {
     return objects;
 }
 
-/**
- * Gives lone shapes to the groups whose written masks they lie on or continue; returns those that lie on none.
- * @param {Shape[]} lone
- * @param {AnnotatedObject[]} groups
- * @param {number[]} frames
- */
-function adopt(lone, groups, frames) {
-    const places = new Map(frames.map((frame, place) => [frame, place]));
-    /** @type {{ shape: Shape, object: AnnotatedObject, score: number }[]} */
-    const pairs = [];
-    for (const object of groups) {
-        /** @type {Map<number, { type: string, points: number[] }>} */
-        const written = new Map(object.written.map((shape) => [shape.frame, shape]));
-        for (const track of object.writtenTracks) {
-            for (const shape of track.shapes) if (!shape.outside) written.set(shape.frame, shape);
-        }
-        for (const shape of lone) {
-            if (shape.label_id !== object.label || object.drawn.has(shape.frame)) continue;
-            const place = /** @type {number} */ (places.get(shape.frame));
-            const near = [frames[place], frames[place - 1], frames[place + 1]].map((frame) => written.get(frame));
-            const score = Math.max(0, ...near.map((other) => (other ? overlap(shape, other) : 0)));
-            if (score >= SAME_AS_WRITTEN) pairs.push({ shape, object, score });
+/** Finds out which ungrouped drawings belong to which groups of written masks, and to each other. */
+class Linking {
+    /**
+     * @param {AnnotatedObject[]} lone a track or one shape each
+     * @param {AnnotatedObject[]} groups
+     * @param {number[]} frames
+     * @param {Map<number, number>} groupsOf
+     */
+    constructor(lone, groups, frames, groupsOf) {
+        this.lone = lone;
+        this.groups = groups;
+        this.frames = frames;
+        this.groupsOf = groupsOf;
+        this.places = new Map(frames.map((frame, place) => [frame, place]));
+        /** @type {Map<AnnotatedObject, Map<number, { type: string, points: number[] }>>} */
+        this.written = new Map();
+        for (const object of groups) {
+            const seen = new Map(object.written.map((shape) => [shape.frame, /** @type {any} */ (shape)]));
+            for (const track of object.writtenTracks) {
+                for (const shape of track.shapes) if (!shape.outside) seen.set(shape.frame, shape);
+            }
+            if (seen.size) this.written.set(object, seen);
         }
     }
-    /** @type {Set<Shape>} */
-    const adopted = new Set();
-    for (const { shape, object } of pairs.sort((a, b) => b.score - a.score)) {
-        if (adopted.has(shape) || object.drawn.has(shape.frame)) continue;
-        adopted.add(shape);
-        addDrawn(object, shape.frame, shape, shape.clientID);
+
+    /** All objects. */
+    objects() {
+        this.linkKnown();
+        this.linkOverlapping();
+        this.linkHoles();
+        const shapes = this.lone.filter((object) => !object.isTrack);
+        const labels = new Set(shapes.map(({ label }) => label));
+        const chains = [...labels].flatMap((label) => chainsOf(shapes.filter((object) => object.label === label)));
+        this.lone = [...this.lone.filter((object) => object.isTrack), ...chains];
+        this.linkOnly();
+        return [...this.groups, ...this.lone];
     }
-    return lone.filter((shape) => !adopted.has(shape));
+
+    /** Those that a run of this session has written for. */
+    linkKnown() {
+        for (const object of [...this.lone]) {
+            const known = [...object.ids].map((id) => this.groupsOf.get(id));
+            const group = [...this.written.keys()].find((other) => known.includes(other.group) && this.fits(object, other));
+            if (group) this.join(object, group);
+        }
+    }
+
+    /** Those that lie on written masks, or beside them in time: the best pairs first. */
+    linkOverlapping() {
+        /** @type {[number, AnnotatedObject, AnnotatedObject][]} */
+        const pairs = [];
+        for (const object of this.lone) {
+            for (const group of this.written.keys()) {
+                if (!this.fits(object, group)) continue;
+                const score = Math.max(...[...object.drawn].map(([frame, [shape]]) => this.likeness(frame, shape, group)));
+                if (score >= (object.label === group.label ? 0 : ANOTHER_LABEL)) pairs.push([score, object, group]);
+            }
+        }
+        for (const [, object, group] of pairs.sort(([a], [b]) => b - a)) {
+            if (this.lone.includes(object) && this.fits(object, group)) this.join(object, group);
+        }
+    }
+
+    /** Those on frames where as many groups have a hole among their masks, the nearest to each other first. */
+    linkHoles() {
+        const frames = new Set(this.lone.flatMap((object) => [...object.drawn.keys()]));
+        for (const frame of frames) {
+            for (const label of new Set(this.lone.map((object) => object.label))) {
+                const here = this.lone.filter((object) => object.label === label && object.drawn.has(frame));
+                const holes = [...this.written].filter(([group, seen]) => group.label === label && !group.drawn.has(frame)
+                    && !seen.has(frame) && this.beside(frame).some((other) => seen.has(other)));
+                if (!here.length || here.length !== holes.length) continue;
+                /** @type {[number, AnnotatedObject, AnnotatedObject][]} */
+                const pairs = here.flatMap((object) => holes.map(([group, seen]) => {
+                    const near = /** @type {any} */ (seen.get(this.beside(frame).find((other) => seen.has(other)) ?? frame));
+                    const [shape] = /** @type {Drawn[]} */ (object.drawn.get(frame));
+                    return /** @type {[number, AnnotatedObject, AnnotatedObject]} */ ([distance(shape, near), object, group]);
+                }));
+                for (const [, object, group] of pairs.sort(([a], [b]) => a - b)) {
+                    if (this.lone.includes(object) && this.fits(object, group)) this.join(object, group);
+                }
+            }
+        }
+    }
+
+    /** The only remaining object of a label with the only group of that label, if Perclip wrote of it. */
+    linkOnly() {
+        for (const label of new Set(this.lone.map((object) => object.label))) {
+            const here = this.lone.filter((object) => object.label === label);
+            const groups = this.groups.filter((group) => group.label === label);
+            const seen = this.written.get(groups[0]);
+            if (here.length !== 1 || groups.length !== 1 || !seen) continue;
+            // On a frame with a mask that it does not touch, it was drawn as another object.
+            const isApart = [...here[0].drawn.keys()].some((frame) => seen.has(frame));
+            if (!isApart && this.fits(here[0], groups[0])) this.join(here[0], groups[0]);
+        }
+    }
+
+    /**
+     * @param {AnnotatedObject} object
+     * @param {AnnotatedObject} group
+     */
+    fits(object, group) {
+        const isFree = ![...object.drawn.keys()].some((frame) => group.drawn.has(frame));
+        return isFree && (object.label === group.label || !group.drawn.size);
+    }
+
+    /** @param {number} frame */
+    beside(frame) {
+        const place = /** @type {number} */ (this.places.get(frame));
+        return [this.frames[place - 1], this.frames[place + 1]].filter((other) => other !== undefined);
+    }
+
+    /**
+     * How well a shape fits to a group's masks, 0..1; -1 where it does not.
+     * @param {number} frame
+     * @param {Drawn} shape
+     * @param {AnnotatedObject} group
+     */
+    likeness(frame, shape, group) {
+        const seen = /** @type {Map<number, any>} */ (this.written.get(group));
+        const on = seen.has(frame) ? overlap(shape, seen.get(frame)) : 0;
+        const near = Math.max(0, ...this.beside(frame).map((other) => (seen.has(other) ? overlap(shape, seen.get(other)) : 0)));
+        return on >= ON_WRITTEN || (near >= BESIDE_WRITTEN && !seen.has(frame)) ? Math.max(on, near) : -1;
+    }
+
+    /**
+     * @param {AnnotatedObject} object
+     * @param {AnnotatedObject} group
+     */
+    join(object, group) {
+        this.lone.splice(this.lone.indexOf(object), 1);
+        group.label = object.label;
+        group.isTrack ||= object.isTrack;
+        for (const id of object.ids) group.ids.add(id);
+        for (const [frame, drawn] of object.drawn) group.drawn.set(frame, drawn);
+        for (const frame of object.absent) group.absent.add(frame);
+    }
 }
 
 /**
  * Which of the ungrouped shapes of one label are one object.
- * @param {Shape[]} shapes
+ * @param {AnnotatedObject[]} lone a shape each
  * @returns {AnnotatedObject[]}
  */
-function chainsOf(shapes) {
-    /** @type {Map<number, Shape[]>} */
+function chainsOf(lone) {
+    /** @type {Map<number, AnnotatedObject[]>} */
     const byFrame = new Map();
-    for (const shape of shapes) byFrame.set(shape.frame, [...(byFrame.get(shape.frame) ?? []), shape]);
+    for (const object of lone) {
+        const [frame] = object.drawn.keys();
+        byFrame.set(frame, [...(byFrame.get(frame) ?? []), object]);
+    }
     const isAlone = [...byFrame.values()].every((onFrame) => onFrame.length === 1);
-    /** @type {{ object: AnnotatedObject, last: Shape }[]} */
+    /** @type {{ object: AnnotatedObject, last: Drawn, frame: number }[]} */
     const chains = [];
-    for (const [, onFrame] of [...byFrame].sort(([a], [b]) => a - b)) {
+    for (const [frame, onFrame] of [...byFrame].sort(([a], [b]) => a - b)) {
         const open = [...chains];
-        for (const shape of onFrame) {
-            const scores = open.map(({ last }) => (last.frame === shape.frame ? 0 : overlap(last, shape)));
+        for (const object of onFrame) {
+            const [shape] = /** @type {Drawn[]} */ (object.drawn.get(frame));
+            const scores = isAlone ? [1] : open.map(({ last, frame: at }) => (at === frame ? 0 : overlap(last, shape)));
             const best = scores.indexOf(Math.max(...scores));
             const isClear = scores.every((score, i) => i === best || score <= ANOTHER_OBJECT);
-            let chain = open.length && (isAlone || (scores[best] >= SAME_OBJECT && isClear)) ? open[best] : null;
-            if (!chain) {
-                chain = { object: newObject(shape.label_id, 0), last: shape };
+            const chain = open.length && scores[best] >= SAME_OBJECT && isClear ? open[best] : null;
+            if (chain) {
+                Object.assign(chain, { last: shape, frame });
+                for (const id of object.ids) addDrawn(chain.object, frame, shape, id);
+            } else {
                 // It may be any object that was drawn before and not found again.
-                chain.object.uncertain = open.length > 0;
-                if (open.length) for (const other of open) other.object.uncertain = true;
-                chains.push(chain);
+                object.uncertain = open.length > 0;
+                for (const other of open) other.object.uncertain = true;
+                chains.push({ object, last: shape, frame });
             }
-            chain.last = shape;
-            addDrawn(chain.object, shape.frame, shape, shape.clientID);
         }
     }
     return chains.map(({ object }) => object);
@@ -433,21 +579,19 @@ function chainsOf(shapes) {
  * @param {Collection} chosen what is to be propagated
  * @param {number} frame that the annotator is on
  * @param {number[]} frames ascending
+ * @param {Map<number, number>} [groupsOf] as in `findObjects`
  * @returns {AnnotatedObject[]}
  */
-function targetObjects(collection, chosen, frame, frames) {
+function targetObjects(collection, chosen, frame, frames, groupsOf) {
     const ids = new Set([...chosen.shapes, ...chosen.tracks].map((annotation) => annotation.clientID));
-    const objects = findObjects(collection, frames).filter((object) => [...object.ids].some((id) => ids.has(id)));
-    const known = new Set(objects.flatMap((object) => (object.drawn.size ? [...object.ids] : [])));
-    for (const shape of collection.shapes) {
-        const isOpen = ids.has(shape.clientID) && !known.has(/** @type {number} */ (shape.clientID));
-        if (!isOpen || shape.frame !== frame || !isPropagated(shape.type) || !frames.includes(frame)) continue;
-        let object = objects.find((other) => other.written.includes(shape));
-        if (!object) objects.push(object = newObject(shape.label_id, shape.group));
-        object.written = object.written.filter((other) => other !== shape);
-        addDrawn(object, frame, shape, shape.clientID);
-    }
-    return objects.filter((object) => object.drawn.size);
+    const find = (/** @type {Collection} */ all) => findObjects(all, frames, groupsOf)
+        .filter((object) => [...object.ids].some((id) => ids.has(id)));
+    const known = new Set(find(collection).flatMap((object) => (object.drawn.size ? [...object.ids] : [])));
+    const serves = (/** @type {Shape} */ shape) => ids.has(shape.clientID) && shape.frame === frame && isWritten(shape)
+        && !known.has(/** @type {number} */ (shape.clientID));
+    // For this once as if a person had drawn them.
+    const shapes = collection.shapes.map((shape) => (serves(shape) ? { ...shape, source: 'semi-auto' } : shape));
+    return find({ ...collection, shapes }).filter((object) => object.drawn.size);
 }
 
 // ---------------------------------------------------------------------------------------------------------- ranges
@@ -495,18 +639,49 @@ function rangeOf(object, frames, current, options) {
     return drawn.some((frame) => frame >= from && frame <= to) ? { low, high, from, to } : null;
 }
 
+const MOST_KEYFRAMES = 24; // of a chain, where it can be parted: each of its calls carries all their images
+
 /**
- * The object `clip` of all calls of a chain but for images and `continue`, and how many frames its passes segment.
+ * What chains of clip calls have to do: `clip`, all that the calls of a chain have in common, and how many frames its
+ * passes segment.
+ *
+ * Frames between two on which all objects are drawn are left out, and long plans are parted where all objects are drawn:
+ * a stretch between two such frames depends on nothing outside it.
  *
  * @param {AnnotatedObject[]} objects their places are their names
  * @param {Range[]} ranges of the objects
  * @param {JobFacts} job
  * @param {Options} options
  */
-function planClip(objects, ranges, job, options) {
+function planClips(objects, ranges, job, options) {
     const from = Math.min(...ranges.map((range) => range.from));
     const to = Math.max(...ranges.map((range) => range.to));
-    const numbers = job.frames.filter((frame) => frame >= from && frame <= to);
+    const isOpen = job.frames.map((frame) => frame >= from && frame <= to && objects.some((object, i) => (
+        !object.drawn.has(frame) && frame >= ranges[i].from && frame <= ranges[i].to)));
+    const numbers = job.frames.filter((frame, i) => (
+        frame >= from && frame <= to && (isOpen[i] || isOpen[i - 1] || isOpen[i + 1])));
+    /** @type {number[][]} */
+    const parts = [[]];
+    let keyframes = 0;
+    for (const frame of numbers) {
+        parts[parts.length - 1].push(frame);
+        if (objects.some((object) => object.drawn.has(frame) || object.absent.has(frame))) keyframes++;
+        if (keyframes >= MOST_KEYFRAMES && objects.every((object) => object.drawn.has(frame))) {
+            parts.push([frame]);
+            keyframes = 1;
+        }
+    }
+    return parts.filter((part) => part.length > 1).map((part) => planClip(part, objects, ranges, job, options));
+}
+
+/**
+ * @param {number[]} numbers of the chain's frames, ascending
+ * @param {AnnotatedObject[]} objects
+ * @param {Range[]} ranges
+ * @param {JobFacts} job
+ * @param {Options} options
+ */
+function planClip(numbers, objects, ranges, job, options) {
     /** @type {{ frame: number, shapes: { object: number, type: string, points: number[] }[] }[]} */
     const keyframes = [];
     for (const frame of numbers) {
@@ -518,8 +693,8 @@ function planClip(objects, ranges, job, options) {
         if (shapes.length) keyframes.push({ frame, shapes });
     }
     // Both ways costs twice the time: only where it is of use.
-    const serving = objects.map((object) => keyframes.filter(({ frame }) => (
-        object.drawn.has(frame) || object.absent.has(frame))).map(({ frame }) => frame));
+    const serving = objects.map((object) => keyframes.map(({ frame }) => frame)
+        .filter((frame) => object.drawn.has(frame) || object.absent.has(frame)));
     const isForward = serving.every((served, i) => served.length === 1 && served[0] <= ranges[i].low);
     const isBackward = serving.every((served, i) => served.length === 1 && served[0] >= ranges[i].high);
     const direction = isForward ? 'forward' : isBackward ? 'backward' : 'both';
@@ -570,15 +745,15 @@ const TOO_OLD = 'The function on this CVAT server is too old for this page, or i
  * @returns {{ words: string, again: 'wait' | 'less' | 'no' }}
  */
 function explained(error) {
-    const status = Number(error?.code) || 0;
+    const status = error?.code;
     if (status === 404) return { words: NOT_DEPLOYED, again: 'no' };
     if (status === 413) return { words: 'The call was too large for the server.', again: 'less' };
     if (status === 504 || status === 408) return { words: 'The function took too long and timed out.', again: 'less' };
     if (status === 429 || status === 503) return { words: 'The function is busy.', again: 'wait' };
     if (status === 0 || status === 502) return { words: 'The connection to the function was lost.', again: 'wait' };
     if (status === 401 || status === 403) return { words: 'CVAT does not let you call the function.', again: 'no' };
-    if (status === 400 || status === 500) return { words: TOO_OLD, again: 'no' };
-    return { words: String(error?.message ?? error), again: 'no' };
+    if (status === 500) return { words: TOO_OLD, again: 'no' };
+    return { words: `CVAT refuses the call: ${messageOf(error)}`, again: 'no' };
 }
 
 /**
@@ -589,8 +764,10 @@ class ClipChain {
      * @param {{ clip: Record<string, any>, work: number }} plan as `planClip` gives it
      * @param {{ call: (clip: object) => Promise<any>, image: (frame: number) => Promise<string>,
      *     prefetch: (frames: number[]) => void, cancelled: () => boolean, onProgress: (text: string, percent: number)
-     *     => void, now?: () => number, pause?: (milliseconds: number) => Promise<void> }} world
-     *     `image`: of a frame, JPEG in base64.
+     *     => void, now?: () => number, pause?: (milliseconds: number) => Promise<void>, before?: ClipChain,
+     *     others?: { done: number, total: number, work: number, allWork: number } }} world
+     *     `image`: of a frame, JPEG in base64; `before`: a chain that was cut off: the same plan goes on from there.
+     *     `others`: what other chains of the run have done, of how much, for the progress.
      */
     constructor({ clip, work }, world) {
         this.clip = clip;
@@ -602,7 +779,21 @@ class ClipChain {
         this.answered = new Map();
         /** @type {string[]} */
         this.warnings = [];
+        /** @type {{ state: string | null, needed: number[], next: number[] } | null} */
+        this.going = null; // how to go on; null before the first answer
+        /** @type {number} */
         this.consumed = 0; // frames that passes have segmented
+        /** @type {number} */
+        this.resumed = 0; // of these, by an earlier run
+        this.isDone = false;
+        this.smallest = clip.clip_length ?? 1; // images of a call: the function works on whole clips
+        if (world.before && JSON.stringify(world.before.clip) === JSON.stringify(clip)) {
+            this.answered = world.before.answered;
+            this.going = world.before.going;
+            this.isDone = world.before.isDone;
+            this.consumed = world.before.consumed;
+            this.resumed = this.consumed;
+        }
         this.drawn = new Set(clip.keyframes.map((/** @type {{ frame: number }} */ { frame }) => frame));
         this.began = this.now();
     }
@@ -610,12 +801,14 @@ class ClipChain {
     /** How many frames were answered, of how many; those with something drawn do not count. */
     get progress() {
         const done = [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
-        return { done, total: this.clip.frames.length - this.drawn.size };
+        const { others } = this.world;
+        const total = this.clip.frames.length - this.drawn.size;
+        return others ? { done: done + others.done, total: others.total } : { done, total };
     }
 
     /** Frames per second so far. */
     get rate() {
-        return this.consumed / Math.max(0.001, this.now() - this.began);
+        return (this.consumed - this.resumed) / Math.max(0.001, this.now() - this.began);
     }
 
     /**
@@ -625,10 +818,10 @@ class ClipChain {
      * @throws {PerclipError}
      */
     async run() {
+        if (this.isDone) return;
         const keyframes = [...this.drawn];
-        let going = { state: /** @type {string | null} */ (null), needed: keyframes, next: this.firstFrames(keyframes) };
-        const smallest = this.clip.clip_length ?? 1; // the function works on whole clips
-        let batch = Math.max(FIRST_BATCH, smallest);
+        let going = this.going ?? { state: null, needed: keyframes, next: this.firstFrames(keyframes) };
+        let batch = Math.max(FIRST_BATCH, this.smallest);
         let seconds = MOST_SECONDS;
         let slow = 0;
         let idle = 0;
@@ -637,16 +830,19 @@ class ClipChain {
             const { body, sent } = await this.body(going, batch, seconds);
             const began = this.now();
             const calling = this.patiently(body);
-            this.world.prefetch(going.next.slice(sent.length, sent.length + 2 * batch));
+            this.world.prefetch(going.next.slice(sent.length, sent.length + batch));
             const { answer, less } = await this.unlessCancelled(calling);
             if (less) {
-                if (++slow > MOST_SLOW_CALLS || (batch === smallest && seconds <= 2)) throw this.failure(less);
-                batch = Math.max(smallest, Math.floor(Math.min(batch, sent.length) / 2));
+                const isLeast = sent.length <= this.smallest && seconds <= 2;
+                if (++slow > MOST_SLOW_CALLS || isLeast || (!sent.length && slow > 1)) throw this.failure(less);
+                batch = Math.max(this.smallest, Math.floor(Math.min(batch, sent.length) / 2));
                 seconds = Math.max(2, seconds / 2);
                 continue;
             }
+            slow = 0;
+            seconds = Math.min(MOST_SECONDS, 2 * seconds);
             for (const frame of answer.frames) this.answered.set(frame.frame, frame);
-            this.warnings = answer.warnings ?? [];
+            this.warnings = [...new Set([...this.warnings, ...(answer.warnings ?? [])])];
             const before = this.consumed;
             const place = answer.continue ? sent.indexOf(answer.continue.next[0]) : -1;
             this.consumed += place < 0 ? sent.length : place;
@@ -659,10 +855,11 @@ class ClipChain {
             if (this.consumed > before) {
                 const aim = CALL_SECONDS[Math.min(calls++, CALL_SECONDS.length - 1)] * (seconds / MOST_SECONDS);
                 const speed = (this.consumed - before) / Math.max(0.05, this.now() - began);
-                batch = Math.min(LARGEST_BATCH, Math.max(smallest, Math.round(speed * aim)));
+                batch = Math.min(LARGEST_BATCH, Math.max(this.smallest, Math.round(speed * aim)));
             }
-            going = answer.continue;
+            this.going = going = answer.continue;
         }
+        this.isDone = true;
         this.report();
     }
 
@@ -689,10 +886,10 @@ class ClipChain {
         /** @type {number[]} */
         const sent = [];
         let size = 0;
-        for (const frame of [...going.needed, ...going.next.slice(0, batch)]) {
-            if (images.has(frame)) continue;
-            const isNeeded = images.size < going.needed.length;
-            if (!isNeeded && size > MOST_CHARACTERS) break;
+        const needed = new Set(going.needed);
+        for (const frame of new Set([...needed, ...going.next.slice(0, batch)])) {
+            const isNeeded = needed.has(frame);
+            if (!isNeeded && size > MOST_CHARACTERS && sent.length >= this.smallest) break;
             const image = await this.unlessCancelled(this.world.image(frame));
             images.set(frame, image);
             size += image.length;
@@ -744,7 +941,9 @@ class ClipChain {
     report(instead) {
         const { done, total } = this.progress;
         const text = this.consumed ? `${done} of ${total} frames, ${this.rate.toFixed(1)} frames/s` : 'Sending the first frames';
-        this.world.onProgress(`Perclip: ${instead ?? text}`, Math.min(99, Math.round((100 * this.consumed) / this.work)));
+        const { work, allWork } = this.world.others ?? { work: 0, allWork: this.work };
+        const percent = Math.min(99, Math.round((100 * (work + Math.min(this.work, this.consumed))) / allWork));
+        this.world.onProgress(`Perclip: ${instead ?? text}`, percent);
     }
 
     /**
@@ -821,7 +1020,7 @@ function trackOf(events, object, group, job) {
     const mutable = new Set(label?.attributes.filter((attribute) => attribute.mutable).map(({ id }) => id));
     /** @type {TrackedShape[]} */
     const shapes = [];
-    let values = '';
+    let values = '[]';
     for (const [frame, event] of [...events].sort(([a], [b]) => a - b)) {
         const last = shapes[shapes.length - 1];
         const seen = 'own' in event ? (event.own.outside ? null : event.own) : event.shape;
@@ -831,7 +1030,7 @@ function trackOf(events, object, group, job) {
         }
         let attributes = seen.attributes.filter(({ spec_id: id }) => mutable.has(id));
         if (JSON.stringify(attributes) === values) attributes = [];
-        else if (attributes.length) values = JSON.stringify(attributes);
+        else values = JSON.stringify(attributes);
         shapes.push({ type: 'polygon', frame, points: seen.points.slice(), outside: false, occluded: seen.occluded,
             z_order: seen.z_order, rotation: 0, attributes });
     }
@@ -842,7 +1041,7 @@ function trackOf(events, object, group, job) {
 }
 
 /**
- * What one commit creates and deletes, how sure the function was, and what could not be taken.
+ * What one commit creates and deletes, how sure the function was, what could not be taken, and the groups by name.
  *
  * A frame that has something drawn of an object gets nothing of it; what Perclip wrote before goes from all frames that
  * were answered.
@@ -850,10 +1049,9 @@ function trackOf(events, object, group, job) {
  * @param {{ object: AnnotatedObject, name: number, range: Range }[]} targets `name`: of the object in the answers
  * @param {Map<number, AnsweredFrame>} answered
  * @param {JobFacts} job
- * @param {Options} options
  * @param {number} highestGroup in use
  */
-function outcomeOf(targets, answered, job, options, highestGroup) {
+function outcomeOf(targets, answered, job, highestGroup) {
     /** @type {Collection} */
     const created = { shapes: [], tracks: [], tags: [] };
     /** @type {Collection} */
@@ -864,11 +1062,13 @@ function outcomeOf(targets, answered, job, options, highestGroup) {
     const refused = [];
     /** @type {Set<number>} */
     const filled = new Set();
-    let groups = highestGroup;
+    /** @type {Map<number, number>} */
+    const groups = new Map();
+    let highest = highestGroup;
     for (const { object, name, range } of targets) {
-        const group = object.group || ++groups;
+        const group = object.group || ++highest;
+        groups.set(name, group);
         const label = job.labels.find((other) => other.id === object.label);
-        const asTrack = object.isTrack && options.output !== 'mask';
         const inRange = job.frames.filter((frame) => frame >= range.low && frame <= range.high && answered.has(frame));
         /** @type {Map<number, { shape: Shape | null } | { own: TrackedShape }>} */
         const events = new Map();
@@ -897,7 +1097,7 @@ function outcomeOf(targets, answered, job, options, highestGroup) {
                 source: 'auto', attributes: knownAttributes(like.attributes, label), occluded: false, outside: false,
                 z_order: like.z_order, rotation: 0, elements: [], score: seen.confidence,
             };
-            const problem = asTrack && shape.type !== 'polygon' ? 'is no polygon' : shapeProblem(shape, job);
+            const problem = shapeProblem(shape, job);
             if (problem) {
                 refused.push(`frame ${frame}: a ${shape.type || 'shape'} ${problem}`);
                 continue;
@@ -905,21 +1105,25 @@ function outcomeOf(targets, answered, job, options, highestGroup) {
             settled.add(frame);
             filled.add(frame);
             confidences.push({ frame, confidence: seen.confidence });
-            if (asTrack) events.set(frame, { shape });
-            else created.shapes.push(shape);
+            const isTracked = object.isTrack && shape.type === 'polygon';
+            events.set(frame, { shape: isTracked ? shape : null });
+            if (!isTracked) created.shapes.push(shape);
         }
         deleted.shapes.push(...object.written.filter((shape) => settled.has(shape.frame)));
         const tracks = object.writtenTracks.filter((track) => track.shapes.some(({ frame }) => settled.has(frame)));
         deleted.tracks.push(...tracks);
-        if (!asTrack) for (const frame of settled) events.set(frame, { shape: null });
         for (const { shapes } of tracks) {
-            for (const own of shapes) if (!settled.has(own.frame)) events.set(own.frame, { own });
+            let { attributes } = shapes[0];
+            for (const shape of shapes) {
+                if (shape.attributes.length) attributes = shape.attributes; // those of before hold on
+                if (!settled.has(shape.frame)) events.set(shape.frame, { own: { ...shape, attributes } });
+            }
         }
         endAtGaps(events, settled, job);
-        const track = asTrack || tracks.length ? trackOf(events, object, group, job) : null;
+        const track = trackOf(events, object, group, job);
         if (track) created.tracks.push(track);
     }
-    return { created, deleted, confidences, refused, filled };
+    return { created, deleted, confidences, refused, filled, groups };
 }
 
 /**
@@ -994,6 +1198,7 @@ function nextPlace(places, current, step) {
 
 const JPEG_QUALITY = 0.92;
 const FRAME_PATIENCE = 30; // seconds
+const POLITENESS = 10; // seconds for which the annotator's own frames come first
 const CACHED_CHARACTERS = 128 * 2 ** 20;
 
 const sleep = (/** @type {number} */ milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
@@ -1046,11 +1251,12 @@ class PageFrames {
 
     /** @param {number} frame */
     async encode(frame) {
-        const deadline = performance.now() + FRAME_PATIENCE * 1000;
+        const began = performance.now();
+        const deadline = began + FRAME_PATIENCE * 1000;
         for (;;) {
             if (this.isStopped) throw new Cancelled();
-            // CVAT drops a request for a frame when a newer one comes: neither may drop the other's.
-            if (!this.isBusy()) {
+            // CVAT drops a request for a frame when a newer one comes: neither may drop the other's for long.
+            if (!this.isBusy() || performance.now() > began + POLITENESS * 1000) {
                 try {
                     return await this.draw(frame);
                 } catch (error) {
@@ -1126,7 +1332,7 @@ async function factsOf(job, current) {
  * @param {() => typeof DEFAULT_SETTINGS} settings
  * @param {(summary: Summary) => void} onDone told before what was found is committed
  *
- * @typedef {{ frames: number, objects: number, seconds: number, rate: number, warnings: string[], failure: string | null,
+ * @typedef {{ frames: number, what: string, seconds: number, rate: number, warnings: string[], failure: string | null,
  *     doubts: { count: number, places: { frame: number, confidence: number }[] }, job: any }} Summary
  */
 function actionClass(core, store, settings, onDone) {
@@ -1135,6 +1341,11 @@ function actionClass(core, store, settings, onDone) {
         job = null;
         parameters_ = DEFAULT_PARAMETERS;
         isRunning = false;
+        isOneClick = false; // the next run is the button's: its parameters are not kept
+        /** @type {WeakMap<object, Map<number, number>>} */
+        groups = new WeakMap(); // by job: what was written for which annotation, as `findObjects` takes it
+        /** @type {ClipChain[]} */
+        unfinished = []; // chains of a run that failed: the same run goes on from there
 
         get name() {
             return ACTION_NAME;
@@ -1171,7 +1382,8 @@ function actionClass(core, store, settings, onDone) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
             this.job = job;
             this.parameters_ = knownParameters(parameters);
-            window.localStorage.setItem('perclip.parameters', JSON.stringify(this.parameters_));
+            if (!this.isOneClick) window.localStorage.setItem('perclip.parameters', JSON.stringify(this.parameters_));
+            this.isOneClick = false;
         }
 
         async destroy() {} // called even where `init` refused: a run in progress must not notice
@@ -1216,50 +1428,92 @@ function actionClass(core, store, settings, onDone) {
             if (job.dimension === '3d') throw new PerclipError('Perclip works on images and videos, not on point clouds.');
             const facts = await factsOf(job, current);
             const whole = await job.annotations.export();
-            const objects = targetObjects(whole, chosen, current, facts.frames);
+            const groups = this.groups.get(job) ?? new Map();
+            this.groups.set(job, groups);
+            const objects = targetObjects(whole, chosen, current, facts.frames, groups);
             const targets = plannedTargets(objects, facts, current, options);
-            const plan = planClip(targets.map(({ object }) => object), targets.map(({ range }) => range), facts, options);
-            const isBusy = () => Boolean(store.getState().annotation.player?.frame?.fetching);
-            const { functionId, shortSide, doubt } = settings();
-            const frames = new PageFrames(job, isBusy, facts, shortSide);
-            const [first] = plan.clip.keyframes;
-            const chain = new ClipChain(plan, {
-                image: (frame) => frames.image(frame),
-                prefetch: (numbers) => frames.prefetch(numbers),
-                // CVAT hands on what lies in a shape; the frame's own image, which CVAT adds, is not looked at.
-                call: (clip) => core.lambda.call(job.taskId, { id: functionId }, {
-                    type: 'init_tracking', job: job.id, frame: first.frame, shapes: [{ type: 'mask', points: [], clip }],
-                }),
-                cancelled,
-                onProgress,
-            });
-            let failure = null;
-            try {
-                await chain.run();
-            } catch (error) {
-                // What was finished before is kept: it would come out the same again.
-                if (!(error instanceof PerclipError) || !chain.progress.done) throw error;
-                failure = error.message;
-            } finally {
-                frames.isStopped = true;
-            }
+            const plans = planClips(targets.map(({ object }) => object), targets.map(({ range }) => range), facts, options);
+            const began = performance.now();
+            const { chains, failure } = await this.answer(plans, facts, onProgress, cancelled);
+            const answered = new Map(chains.flatMap((chain) => [...chain.answered]));
             await this.editingEnds(cancelled);
             // What the annotator drew meanwhile counts.
             const now = await job.annotations.export();
-            const fresh = targetObjects(now, chosen, current, facts.frames);
+            const fresh = targetObjects(now, chosen, current, facts.frames, groups);
             const remaining = targets.flatMap(({ object, range }, name) => {
                 const same = fresh.find((other) => [...other.ids].some((id) => object.ids.has(id)));
                 return same ? [{ object: same, range, name }] : [];
             });
             const highest = [...now.shapes, ...now.tracks, ...now.tags].reduce((most, { group }) => Math.max(most, group || 0), 0);
-            const { created, deleted, confidences, refused, filled } = outcomeOf(
-                remaining, chain.answered, facts, options, highest);
+            const { created, deleted, confidences, refused, filled, groups: made } = outcomeOf(
+                remaining, answered, facts, highest);
             if (cancelled()) throw new Cancelled();
-            const warnings = [...chain.warnings, ...refused.slice(0, 3)];
+            for (const { object, name } of remaining) {
+                for (const id of object.ids) groups.set(id, /** @type {number} */ (made.get(name)));
+            }
+            const warnings = [...new Set(chains.flatMap((chain) => chain.warnings)), ...refused.slice(0, 3)];
             if (refused.length > 3) warnings.push(`${refused.length - 3} more`);
-            onDone({ frames: filled.size, objects: remaining.length, seconds: chain.now() - chain.began, rate: chain.rate,
-                warnings, failure, doubts: doubtsOf(confidences, doubt, facts.frames), job });
+            if (created.tracks.some((track) => remaining.some(({ object, name }) => object.isTrack && made.get(name) === track.group))) {
+                warnings.push('CVAT goes on showing the drawn track\'s own interpolation: hide or end it where it disturbs.');
+            }
+            const seconds = (performance.now() - began) / 1000;
+            const rate = chains.reduce((total, chain) => total + chain.consumed - chain.resumed, 0) / Math.max(0.001, seconds);
+            const labels = new Set(remaining.map(({ object }) => facts.labels.find(({ id }) => id === object.label)?.name));
+            const what = remaining.length > 3 ? `${remaining.length} objects` : [...labels].join(', ');
+            onDone({ frames: filled.size, what, seconds, rate, warnings, failure, doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
             return { created, deleted };
+        }
+
+        /**
+         * Has all plans answered; `failure` says why not, where some frames were answered nevertheless.
+         * @param {{ clip: Record<string, any>, work: number }[]} plans
+         * @param {JobFacts} facts
+         * @param {(text: string, percent: number) => void} onProgress
+         * @param {() => boolean} cancelled
+         */
+        async answer(plans, facts, onProgress, cancelled) {
+            const { job, unfinished } = this;
+            const { functionId, shortSide } = settings();
+            const isBusy = () => {
+                const { player, canvas } = store.getState().annotation;
+                // The canvas asks for its frame after "fetching" is over.
+                return Boolean(player?.frame?.fetching || player?.playing || canvas?.ready === false);
+            };
+            const frames = new PageFrames(job, isBusy, facts, shortSide);
+            const drawn = (/** @type {any} */ { clip }) => clip.frames.length - clip.keyframes.length;
+            const others = { done: 0, total: plans.reduce((total, plan) => total + drawn(plan), 0), work: 0,
+                allWork: plans.reduce((total, plan) => total + plan.work, 0) };
+            /** @type {ClipChain[]} */
+            const chains = [];
+            /** @type {string | null} */
+            let failure = null;
+            try {
+                for (const plan of plans) {
+                    const chain = new ClipChain(plan, {
+                        image: (frame) => frames.image(frame),
+                        prefetch: (numbers) => frames.prefetch(numbers),
+                        // CVAT hands on what lies in a shape; the frame's own image, which CVAT adds, is not looked at.
+                        call: (clip) => core.lambda.call(job.taskId, { id: functionId }, { type: 'init_tracking', job: job.id,
+                            frame: plan.clip.keyframes[0].frame, shapes: [{ type: 'mask', points: [], clip }] }),
+                        cancelled,
+                        onProgress,
+                        before: unfinished[chains.length],
+                        others: { ...others },
+                    });
+                    chains.push(chain);
+                    await chain.run();
+                    Object.assign(others, { done: chain.progress.done, work: others.work + plan.work });
+                }
+                this.unfinished = [];
+            } catch (error) {
+                this.unfinished = error instanceof PerclipError ? chains : [];
+                // What was finished before is kept: it would come out the same again.
+                if (!(error instanceof PerclipError) || !chains[chains.length - 1].progress.done) throw error;
+                failure = error.message;
+            } finally {
+                frames.isStopped = true;
+            }
+            return { chains, failure };
         }
 
         /**
@@ -1291,8 +1545,8 @@ function plannedTargets(objects, facts, current, options) {
     }
     const uncertain = objects.find((object) => object.uncertain);
     if (uncertain) {
-        throw new PerclipError(`Which of the shapes of "${nameOf(uncertain)}" are one object cannot be told. `
-            + 'Group the shapes of each object (select them and press G), then propagate.');
+        throw new PerclipError(`Which shapes of "${nameOf(uncertain)}" on different frames are one object cannot be told. `
+            + 'Draw these objects as tracks; or keep one frame of them, propagate it, and correct what comes out.');
     }
     for (const object of objects) {
         const problem = outputProblem(object, facts.labels.find(({ id }) => id === object.label), options);
@@ -1302,12 +1556,25 @@ function plannedTargets(objects, facts, current, options) {
         const range = rangeOf(object, facts.frames, current, options);
         return range ? [{ object, range }] : [];
     });
+    if (!targets.length && objects.some((object) => object.isTrack && object.drawn.size > facts.frames.length / 2)) {
+        throw new PerclipError('Nearly every frame of this track is a keyframe. If Perclip wrote it and you have edited it, CVAT counts '
+            + 'all of it as drawn: delete it, and add keyframes to the track that you drew.');
+    }
     if (!targets.length) {
         const way = { forward: ' behind this one', backward: ' before this one' }[options.direction] ?? '';
         throw new PerclipError(`There are no frames to fill${way}. Choose another direction or other frames `
             + '(menu, Run actions, Perclip).');
     }
     return targets;
+}
+
+/**
+ * The group of an object of the page; 0 for none.
+ * @param {any} state cvat-core's ObjectState
+ * @returns {number}
+ */
+function groupOf(state) {
+    return state.group?.id ?? state.group ?? 0;
 }
 
 /**
@@ -1454,7 +1721,7 @@ class PagePart {
         event.stopPropagation();
     }
 
-    /** One click: the selected object, or all of the frame that a person drew, with the last parameters. */
+    /** One click: the selected object, or all of the frame, with the last parameters. */
     async propagate() {
         const { canvas, player, annotations } = this.store.getState().annotation;
         const { job } = this;
@@ -1469,27 +1736,34 @@ class PagePart {
             return;
         }
         const states = selected ? [selected] : annotations.states.filter(
-            (/** @type {any} */ state) => isApplicable(state) && !isWritten(state) && !state.outside);
+            // Masks of a detector, which nobody has grouped, are propagated one by one.
+            (/** @type {any} */ state) => isApplicable(state) && !state.outside && !(isWritten(state) && !groupOf(state)));
         if (!states.length) {
             this.notice.show('Draw a mask or a polygon on this frame, or select one, then propagate it.', { isError: true, seconds: 6 });
             return;
         }
         const parameters = knownParameters(stored('perclip.parameters'));
-        // A target frame is chosen in the menu, for once.
-        if (parameters.Frames === RANGES[2]) parameters.Frames = RANGES[0];
+        if (parameters.Frames === RANGES[2] && Number(parameters['Target frame']) === player.frame.number) {
+            this.notice.show('This is the last target frame: choose another one (menu, Run actions, Perclip).', { isError: true, seconds: 8 });
+            return;
+        }
         this.isCancelled = false;
         this.summary = null;
         const cancel = /** @type {[string, () => void]} */ (['Cancel', () => { this.isCancelled = true; this.notice.hide(); }]);
+        let isOver = false; // CVAT holds back progress and tells the last of it later
         const onProgress = (/** @type {string} */ text, /** @type {number} */ percent) => {
-            if (!this.isCancelled && !this.summary) this.notice.show(text, { percent, buttons: [cancel] });
+            if (!isOver && !this.isCancelled && !this.summary) this.notice.show(text, { percent, buttons: [cancel] });
         };
         onProgress('Perclip: starting', 0);
+        this.action.isOneClick = true;
         try {
             await this.core.actions.call(job, this.action, parameters, player.frame.number, states, onProgress,
                 () => this.isCancelled || this.job !== job);
+            isOver = true;
             if (this.job === job && this.summary) await this.redraw();
             else this.notice.hide();
         } catch (error) {
+            isOver = true;
             if (this.job === job) this.notice.show(messageOf(error), { isError: true });
             else this.notice.hide();
         }
@@ -1518,8 +1792,8 @@ class PagePart {
         const { count, places } = summary.doubts;
         const many = (/** @type {number} */ n, /** @type {string} */ noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
         const lines = [];
-        if (summary.failure) lines.push(`${summary.failure} These are kept: run it again for the rest.`);
-        lines.push(`${many(summary.frames, 'frame')} filled in ${summary.seconds.toFixed(1)} s `
+        if (summary.failure) lines.push(`${summary.failure} They are kept. Press again, on this frame, to go on from there.`);
+        lines.push(`${summary.what}: ${many(summary.frames, 'frame')} filled in ${summary.seconds.toFixed(1)} s `
             + `(${summary.rate.toFixed(1)} frames/s). Ctrl+Z takes them back.`);
         lines.push(count ? `${many(count, 'doubtful frame')} in ${many(places.length, 'place')}: ${nextKey} and `
             + `${previousKey} go through them.` : 'No frame is doubtful.');
@@ -1563,9 +1837,9 @@ function enterPage() {
 }
 
 if (typeof module === 'object' && typeof window === 'undefined') {
-    module.exports = { adopt, chainsOf, Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, explained, findObjects, isShortcut,
+    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, explained, findObjects, isShortcut,
         knownParameters, maskPixels, maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, outputProblem,
-        overlap, PerclipError, planClip, plannedTargets, polygonPixels, polygonProblem, rangeOf, shapeProblem, targetObjects,
+        overlap, PerclipError, planClips, plannedTargets, polygonPixels, polygonProblem, rangeOf, shapeProblem, targetObjects,
         TOO_OLD };
 } else {
     enterPage();

@@ -93,7 +93,7 @@ test('two shapes of a label on one frame are two objects, followed by their over
 test('where overlap does not tell which is which, it is said and not guessed', () => {
     const objects = objectsOf([mask(100, [4, 4, 13, 13]), mask(100, [30, 4, 39, 13]), mask(120, [17, 20, 26, 29])]);
     assert.ok(objects.every((object) => object.uncertain));
-    assert.throws(() => perclip.plannedTargets(objects, JOB, 100, OPTIONS), /"car".*press G/s);
+    assert.throws(() => perclip.plannedTargets(objects, JOB, 100, OPTIONS), /"car".*cannot be told/s);
 });
 
 test('an ungrouped shape belongs to the group whose written masks it lies on or continues', () => {
@@ -103,6 +103,57 @@ test('an ungrouped shape belongs to the group whose written masks it lies on or 
     assert.equal(objects.length, 2);
     assert.deepEqual(drawnFrames(objects.find(({ group }) => group === 1)), [100, 120]);
     assert.deepEqual(drawnFrames(objects.find(({ group }) => group === 2)), [100]);
+});
+
+/** What a first run made of an object, and what a second run takes for the same object. */
+function again(shapes, tracks, chosen, groupsOf) {
+    return perclip.targetObjects(collection(shapes, tracks), chosen, 100, FRAMES, groupsOf);
+}
+
+test('a second run knows what the first one wrote: tracks, fast objects, runs from behind the keyframe, detector masks', () => {
+    const drawnTrack = track([tracked(100), tracked(110)]);
+    const ownTrack = track(FRAMES.slice(1).map((frame) => tracked(frame)), { source: 'auto', group: 1 });
+    assert.deepEqual(again([], [drawnTrack, ownTrack], collection([], [drawnTrack])).map(({ group }) => group), [1]);
+
+    const fast = [mask(100, [0, 4, 5, 13]), ...FRAMES.slice(1, 9).map((frame) => auto(frame, 1, [(frame - 100) * 7, 4, (frame - 100) * 7 + 5, 13]))];
+    assert.deepEqual(again(fast, [], collection([fast[0]])).map(({ group }) => group), [1]);
+
+    const behind = [mask(100), ...FRAMES.slice(10).map((frame) => auto(frame, 1))];
+    assert.deepEqual(again(behind, [], collection([behind[0]])).map(({ group }) => group), [1]);
+
+    const detected = [auto(100, 0), auto(101, 4)];
+    const [object] = again(detected, [], collection([detected[0]]));
+    assert.deepEqual([object.group, object.written.length], [4, 1]);
+    assert.equal(detected[0].source, 'auto');
+
+    const apart = [mask(100, [40, 30, 50, 40]), mask(100, [4, 4, 13, 13], { label_id: 2 }), auto(101, 6, [20, 4, 29, 13])];
+    assert.deepEqual(again(apart, [], collection([apart[0]]), new Map([[apart[0].clientID, 6]])).map(({ group }) => group), [6]);
+});
+
+test('two fast objects and their masks find each other by distance; a changed label takes its masks along', () => {
+    const shapes = [mask(100, [0, 4, 5, 9]), mask(100, [40, 4, 45, 9]), auto(101, 1, [47, 4, 52, 9]), auto(101, 2, [7, 4, 12, 9])];
+    const objects = objectsOf(shapes);
+    assert.equal(objects.length, 2);
+    assert.deepEqual(objects.map(({ group, drawn }) => [group, drawn.get(100)[0].points.at(-4)]).sort(), [[1, 40], [2, 0]]);
+    const renamed = objectsOf([mask(100, undefined, { label_id: 2 }), auto(101, 1), auto(102, 1)]);
+    assert.deepEqual(renamed.map(({ label, group, written }) => [label, group, written.length]), [[2, 1, 2]]);
+});
+
+test('a correction drawn over a mask is a keyframe of its object; one that touches none is another object', () => {
+    const shapes = [mask(100), ...FRAMES.slice(1).map((frame) => auto(frame, 1)), mask(120, [8, 8, 17, 17])];
+    assert.deepEqual(objectsOf(shapes).map(drawnFrames), [[100, 120]]);
+    const other = [mask(100), ...FRAMES.slice(1).map((frame) => auto(frame, 1)), mask(120, [40, 30, 50, 40])];
+    assert.deepEqual(objectsOf(other).map(({ group }) => group), [1, 0]);
+    const redrawn = other.filter((shape) => shape.frame !== 120 || shape.source !== 'auto'); // the wrong mask was deleted first
+    assert.deepEqual(objectsOf(redrawn).map(drawnFrames), [[100, 120]]);
+});
+
+test('thousands of moving masks of one label are looked through in no time', () => {
+    const shapes = [];
+    for (const frame of FRAMES) for (let i = 0; i < 60; i++) shapes.push(mask(frame, [(i * 7 + frame * 13) % 50, i % 30, (i * 7 + frame * 13) % 50 + 9, i % 30 + 9]));
+    const began = performance.now();
+    objectsOf(shapes);
+    assert.ok(performance.now() - began < 5000);
 });
 
 test('tracks give their keyframes, with the attributes that hold there, and where they end', () => {
@@ -166,7 +217,7 @@ test('ranges: where masks are written, and from which keyframes they are carried
 test('both ways are computed only where that is of use', () => {
     const plan = (object, current, more) => {
         const range = rangeOf(object, current, more);
-        return perclip.planClip([object], [range], JOB, { ...OPTIONS, ...more });
+        return perclip.planClips([object], [range], JOB, { ...OPTIONS, ...more })[0];
     };
     assert.deepEqual([plan(objectWith([110]), 110, {}).clip.direction, plan(objectWith([110]), 110, {}).work], ['forward', 30]);
     assert.equal(plan(objectWith([110]), 110, { direction: 'backward' }).clip.direction, 'backward');
@@ -178,12 +229,12 @@ test('both ways are computed only where that is of use', () => {
 test('a clip call names frames, keyframes of all objects, and where they are absent', () => {
     const [one, two] = [objectWith([110], [115]), objectsOf([mask(112), polygon(112, [1, 1, 9, 1, 9, 9], { group: 3 })])[1]];
     const ranges = [one, two].map((object) => rangeOf(object, 110, {}));
-    const { clip } = perclip.planClip([one, two], ranges, JOB, { ...OPTIONS, output: 'mask', clipLength: 25 });
+    const [{ clip }] = perclip.planClips([one, two], ranges, JOB, { ...OPTIONS, output: 'mask', clipLength: 25 });
     assert.deepEqual(clip.keyframes.map(({ frame, shapes }) => [frame, shapes.map(({ object, points }) => [object, points.length])]),
         [[110, [[0, 6]]], [112, [[1, 6]]], [115, [[0, 0]]]]);
     assert.deepEqual([clip.output, clip.clip_length, clip.width, clip.height, clip.version], ['mask', 25, 64, 48, 1]);
     assert.equal(clip.frames.length, 30);
-    assert.ok(!('output' in perclip.planClip([one], [ranges[0]], JOB, OPTIONS).clip));
+    assert.ok(!('output' in perclip.planClips([one], [ranges[0]], JOB, OPTIONS)[0].clip));
 });
 
 // ----------------------------------------------------------------------------------------------------- chain of calls
@@ -231,6 +282,57 @@ test('a chain brings all frames, with images of what is needed and next and no o
     assert.deepEqual(percents, [...percents].sort((a, b) => a - b));
 });
 
+test('many keyframes are parted into chains, and stretches that are all drawn are left out', () => {
+    const frames = Array.from({ length: 300 }, (_, i) => i);
+    const job = { ...JOB, frames, last: 299 };
+    const [object] = perclip.findObjects(collection(frames.filter((f) => f % 4 === 0 && f < 200).map((f) => mask(f))), frames);
+    const range = perclip.rangeOf(object, frames, 0, OPTIONS);
+    const plans = perclip.planClips([object], [range], job, OPTIONS);
+    assert.equal(plans.length, 3);
+    assert.ok(plans.every(({ clip }) => clip.keyframes.length <= 25));
+    const numbers = plans.flatMap(({ clip }) => clip.frames.map(({ frame }) => frame));
+    assert.deepEqual([...new Set(numbers)], frames);
+    assert.equal(numbers.length, 300 + 2); // they meet at keyframes
+    const [dense] = perclip.findObjects(collection(frames.filter((f) => f < 250 || f > 260).map((f) => mask(f))), frames);
+    const [only, ...others] = perclip.planClips([dense], [perclip.rangeOf(dense, frames, 0, OPTIONS)], job, OPTIONS);
+    assert.deepEqual([only.clip.frames.map(({ frame }) => frame), others], [frames.slice(249, 262), []]);
+});
+
+test('a chain that was cut off goes on where it was', async () => {
+    const timeout = { code: 504 };
+    const served = fakeFunction(FRAMES, { faults: [undefined, ...Array(4).fill(timeout)] });
+    const first = chainOf(FRAMES, served).chain;
+    await assert.rejects(first.run(), /timed out/);
+    const second = chainOf(FRAMES, served, { before: first }).chain;
+    await second.run();
+    assert.equal(second.answered.size, 39);
+    assert.equal(served.calls[5].clip.continue, '12');
+    const third = chainOf(FRAMES, served, { before: second }).chain;
+    const before = served.calls.length;
+    await third.run();
+    assert.equal(served.calls.length, before);
+    const other = chainOf(FRAMES.slice(0, 20), fakeFunction(FRAMES.slice(0, 20)), { before: first }).chain;
+    await other.run();
+    assert.deepEqual([...other.answered.keys()], FRAMES.slice(1, 20)); // another plan begins anew
+});
+
+test('a time-out now and then does not end a long chain', async () => {
+    const frames = Array.from({ length: 2000 }, (_, i) => i);
+    const served = fakeFunction(frames, { speed: 15, faults: Array.from({ length: 400 }, (_, i) => (i % 10 === 9 ? { code: 504 } : undefined)) });
+    const { chain } = chainOf(frames, served);
+    await chain.run();
+    assert.equal(chain.answered.size, 1999);
+});
+
+test('with many large keyframes, images of frames to be filled still go along', async () => {
+    const frames = FRAMES;
+    const served = fakeFunction(frames);
+    const { chain } = chainOf(frames, served, { image: async () => 'x'.repeat(30 * 2 ** 20) });
+    await chain.run();
+    assert.equal(chain.answered.size, 39);
+    assert.ok(served.calls.every(({ images }) => images.length <= 5));
+});
+
 test('a slow function is sent less, a fast one more', async () => {
     const slow = fakeFunction(FRAMES, { speed: 3 });
     let now = 0;
@@ -276,6 +378,8 @@ test('errors come in plain words', async () => {
     await assert.rejects(failing({ error: { code: 'bad_version', message: 'clip version 1' } }), { message: perclip.TOO_OLD });
     await assert.rejects(failing({ error: { code: 'bad_shape', message: 'frame 3: empty' } }), /refuses: frame 3: empty/);
     await assert.rejects(failing({ code: 403 }), /does not let you/);
+    await assert.rejects(failing({ code: 400, message: 'frame 500 is not in the job' }), /refuses the call: frame 500/);
+    await assert.rejects(failing(Object.assign(new TypeError('x is undefined'), { code: 'odd' })), /x is undefined/);
     const stuck = { frames: [], warnings: [], continue: { state: 's', needed: [100], next: [101] } };
     await assert.rejects(chainOf(FRAMES, fakeFunction(FRAMES, { faults: Array(20).fill(stuck) })).chain.run(), /no progress/);
 });
@@ -303,8 +407,8 @@ test('the function says where to begin with several keyframes; with one, the fir
 
 // -------------------------------------------------------------------------------------------- what is created, deleted
 
-const outcome = (object, frames, make, more = {}, range = { low: frames[0], high: frames.at(-1) }) => perclip.outcomeOf(
-    [{ object, name: 0, range }], answers(frames, make), JOB, { ...OPTIONS, ...more }, 7);
+const outcome = (object, frames, make, range = { low: frames[0], high: frames.at(-1) }) => perclip.outcomeOf(
+    [{ object, name: 0, range }], answers(frames, make), JOB, 7);
 
 test('masks come as shapes of one new group, and human frames get nothing', () => {
     const [object] = objectsOf([mask(100, undefined, { z_order: 3, attributes: [{ spec_id: 11, value: 'x' }, { spec_id: 99, value: 'gone' }] }), mask(105)]);
@@ -355,7 +459,7 @@ test('a polygon track becomes a track beside it that ends where the object is dr
     assert.deepEqual([created.shapes, deleted.tracks], [[], []]);
     const atEnd = outcome(object, FRAMES.slice(30), (frame) => ({ shapes: [seen(0, shape(frame))] })).created.tracks[0];
     assert.equal(atEnd.shapes.at(-1).outside, false); // nothing lies behind the job's last frame
-    const asMasks = outcome(object, FRAMES.slice(0, 3), (frame) => ({ shapes: [seen(0, mask(frame))] }), { output: 'mask' });
+    const asMasks = outcome(object, FRAMES.slice(0, 3), (frame) => ({ shapes: [seen(0, mask(frame))] }));
     assert.deepEqual([asMasks.created.tracks, asMasks.created.shapes.length], [[], 2]);
 });
 
@@ -372,7 +476,7 @@ test('of a track that Perclip wrote, the part outside the range stays', () => {
     const [object] = objectsOf([], [track([tracked(100), tracked(110)], { group: 4 }), own]);
     const range = rangeOf(object, 110, { range: 'to the target frame', target: 115 });
     const frames = FRAMES.filter((frame) => frame >= 110 && frame <= 115);
-    const { created, deleted } = outcome(object, frames, (frame) => ({ shapes: [seen(0, { type: 'polygon', points: [1, 1, 9, 1, 9, 9] })] }), {}, range);
+    const { created, deleted } = outcome(object, frames, (frame) => ({ shapes: [seen(0, { type: 'polygon', points: [1, 1, 9, 1, 9, 9] })] }), range);
     assert.deepEqual(deleted.tracks, [own]);
     const points = new Map(created.tracks[0].shapes.map((shape) => [shape.frame, shape]));
     assert.deepEqual([...points.keys()], FRAMES.slice(1));
@@ -412,7 +516,7 @@ test('whatever is drawn, written and answered: people\'s work stays, no frame ha
                 return seen(name, kind === 'mask' ? mask(frame) : polygon(frame, [1, 1, 9, 1, 9, 9]), random(100) / 100);
             }) }));
         const before = JSON.stringify(whole);
-        const { created, deleted } = perclip.outcomeOf(targets, answered, JOB, options, 2);
+        const { created, deleted } = perclip.outcomeOf(targets, answered, JOB, 2);
         assert.equal(JSON.stringify(whole), before);
         assert.ok([...deleted.shapes, ...deleted.tracks].every((annotation) => annotation.source === 'auto' && whole[annotation.shapes ? 'tracks' : 'shapes'].includes(annotation)));
         assert.ok(created.shapes.every((shape) => perclip.shapeProblem(shape, JOB) === null));

@@ -215,6 +215,18 @@ const prepared = (action, given) => Object.fromEntries(Object.entries(action.par
     return [name, type === 'number' ? +value : value];
 }));
 
+/** As in CVAT: every 100 ms at most, and the last one later. */
+function throttled(onProgress) {
+    let [last, timer] = [-Infinity, 0];
+    return (...given) => {
+        clearTimeout(timer);
+        const wait = last + 100 - performance.now();
+        const tell = () => { last = performance.now(); onProgress(...given); };
+        if (wait <= 0) tell();
+        else timer = setTimeout(tell, wait);
+    };
+}
+
 const core = {
     classes: { BaseCollectionAction },
     actions: {
@@ -224,7 +236,8 @@ const core = {
             registered.push(action);
         },
         list: async () => [...registered],
-        run: async (job, action, given, frame, filters, onProgress, cancelled) => {
+        run: async (job, action, given, frame, filters, tell, cancelled) => {
+            const onProgress = throttled(tell);
             try {
                 await action.init(job, prepared(action, given));
                 const { width, height, number } = await job.frames.get(frame);
@@ -236,7 +249,8 @@ const core = {
                 await action.destroy();
             }
         },
-        call: async (job, action, given, frame, states, onProgress, cancelled) => {
+        call: async (job, action, given, frame, states, tell, cancelled) => {
+            const onProgress = throttled(tell);
             try {
                 await action.init(job, prepared(action, given));
                 const exported = await Promise.all(states.map((state) => state.export()));
@@ -269,28 +283,33 @@ const core = {
 // ---------------------------------------------------------------------------------------------------------- store
 
 const state = { annotation: { job: { instance: null }, player: { frame: { number: 0, fetching: false } },
-    annotations: { states: [], activatedStateID: null }, canvas: { instance: { isAbleToChangeFrame: () => !window.page.isEditing } } } };
+    annotations: { states: [], activatedStateID: null }, canvas: { ready: true, instance: { isAbleToChangeFrame: () => !window.page.isEditing } } } };
 const listeners = new Set();
 const store = { getState: () => state, subscribe: (listener) => { listeners.add(listener); return () => listeners.delete(listener); } };
 const changed = () => listeners.forEach((listener) => listener());
 const dispatch = (action) => action();
 const actionCreators = {
     changeFrameAsync: (number, _fill, _step, force = false) => async () => {
-        const { player, annotations, job } = state.annotation;
+        const { player, annotations, job, canvas } = state.annotation;
         if (!job.instance || (!force && number === player.frame.number)) return;
         if (window.page.isEditing) return; // silently, as CVAT
         player.frame.fetching = true;
         changed();
+        const frame = await job.instance.frames.get(number);
+        annotations.states = await job.instance.annotations.get(number);
+        annotations.activatedStateID = null;
+        player.frame.number = number;
+        // The canvas asks for the image when all is settled; where its request is dropped, it stays as it is.
+        canvas.ready = false;
+        player.frame.fetching = false;
+        changed();
         try {
-            const { imageData } = await (await job.instance.frames.get(number)).data();
-            player.frame.number = number;
-            annotations.states = await job.instance.annotations.get(number);
-            annotations.activatedStateID = null;
-            draw(imageData);
-        } finally {
-            player.frame.fetching = false;
-            changed();
+            draw((await frame.data()).imageData);
+            canvas.ready = true;
+        } catch (dropped) {
+            window.page.dropped.push(dropped);
         }
+        changed();
     },
 };
 
@@ -342,7 +361,7 @@ function draw(bitmap) {
 }
 
 window.page = {
-    core, state, registered, isEditing: false,
+    core, state, registered, isEditing: false, dropped: [],
     get job() { return state.annotation.job.instance; },
     async enterJob() {
         const facts = await (await fetch('/job.json')).json();

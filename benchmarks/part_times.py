@@ -1,0 +1,68 @@
+"""Where the time of a run goes: seconds in each part of the engine."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+
+from model import propagator, sweep
+from model.framing import Framing
+from model.inference import InferenceNetwork
+from model.memory_bank import MemoryBank
+from model.pass_evidence import Witness
+from model.pcvos import PCVOS
+
+# The outermost of these that is running gets the time.
+_PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
+    "pre-processing": ((Framing, "image"), (Framing, "masks")),
+    "key encoder": ((PCVOS, "encode"),),
+    "read": ((MemoryBank, "read"),),
+    "memory bank": ((MemoryBank, "add"), (MemoryBank, "add_temporary"), (MemoryBank, "add_keyframe")),
+    "refinement": ((InferenceNetwork, "refine"),),
+    "decoder": ((InferenceNetwork, "decode"), (PCVOS, "prepare_decoding")),
+    "value encoder": ((InferenceNetwork, "encode_value"),),
+    "confidence": ((Witness, "observe"),),
+    "soft masks": ((sweep, "soft_masks"),),
+    "post-processing": ((propagator._Run, "_result"),),
+}
+
+
+@contextmanager
+def part_times(device: torch.device) -> Iterator[dict[str, float]]:
+    """Measures the runs inside; gives seconds by part, "other" excluded. Waits for the GPU at each border of a part."""
+    seconds = dict.fromkeys(_PARTS, 0.0)
+    busy = False
+
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal busy
+            if busy:
+                return function(*args, **kwargs)
+            busy, began = True, _now(device)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                busy = False
+                seconds[part] += _now(device) - began
+
+        return run
+
+    originals = [(owner, name, getattr(owner, name)) for places in _PARTS.values() for owner, name in places]
+    for part, places in _PARTS.items():
+        for owner, name in places:
+            setattr(owner, name, timed(part, getattr(owner, name)))
+    try:
+        yield seconds
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
