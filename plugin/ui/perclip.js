@@ -1837,7 +1837,7 @@ function enterPage() {
 }
 
 if (typeof module === 'object' && typeof window === 'undefined') {
-    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, explained, findObjects, isShortcut,
+    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, explained, factsOf, findObjects, isShortcut,
         knownParameters, maskPixels, maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, outputProblem,
         overlap, PerclipError, planClips, plannedTargets, polygonPixels, polygonProblem, rangeOf, shapeProblem, targetObjects,
         TOO_OLD };

@@ -113,7 +113,7 @@ function again(shapes, tracks, chosen, groupsOf) {
 test('a second run knows what the first one wrote: tracks, fast objects, runs from behind the keyframe, detector masks', () => {
     const drawnTrack = track([tracked(100), tracked(110)]);
     const ownTrack = track(FRAMES.slice(1).map((frame) => tracked(frame)), { source: 'auto', group: 1 });
-    assert.deepEqual(again([], [drawnTrack, ownTrack], collection([], [drawnTrack])).map(({ group }) => group), [1]);
+    assert.deepEqual(again([], [drawnTrack, ownTrack], collection([], [drawnTrack])).map(({ group, isTrack }) => [group, isTrack]), [[1, true]]);
 
     const fast = [mask(100, [0, 4, 5, 13]), ...FRAMES.slice(1, 9).map((frame) => auto(frame, 1, [(frame - 100) * 7, 4, (frame - 100) * 7 + 5, 13]))];
     assert.deepEqual(again(fast, [], collection([fast[0]])).map(({ group }) => group), [1]);
@@ -126,7 +126,7 @@ test('a second run knows what the first one wrote: tracks, fast objects, runs fr
     assert.deepEqual([object.group, object.written.length], [4, 1]);
     assert.equal(detected[0].source, 'auto');
 
-    const apart = [mask(100, [40, 30, 50, 40]), mask(100, [4, 4, 13, 13], { label_id: 2 }), auto(101, 6, [20, 4, 29, 13])];
+    const apart = [mask(100, [40, 30, 50, 40]), auto(120, 6, [20, 4, 29, 13]), auto(120, 7, [4, 4, 13, 13])];
     assert.deepEqual(again(apart, [], collection([apart[0]]), new Map([[apart[0].clientID, 6]])).map(({ group }) => group), [6]);
 });
 
@@ -357,10 +357,11 @@ test('a busy or lost function is called again, for a minute', async () => {
 
 test('a call that times out is made again with less; what is done is kept and told', async () => {
     const timeout = { code: 504 };
-    const served = fakeFunction(FRAMES, { faults: [undefined, timeout, timeout] });
+    const served = fakeFunction(FRAMES, { speed: 5, faults: [undefined, timeout, timeout] });
     const { chain } = chainOf(FRAMES, served);
     await chain.run();
     assert.equal(chain.answered.size, 39);
+    assert.deepEqual(served.calls.map(({ clip }) => clip.max_seconds).slice(0, 6), [20, 20, 10, 5, 10, 20]);
     const [, first, second, third] = served.calls;
     assert.ok(second.images.length < first.images.length && third.images.length < second.images.length);
     assert.ok(third.clip.max_seconds < first.clip.max_seconds);
@@ -594,4 +595,103 @@ test('shortcuts go by the key\'s place and all modifiers', () => {
 test('a long run of doubtful frames is more than one place', () => {
     const { count, places } = perclip.doubtsOf(FRAMES.slice(0, 25).map((frame) => ({ frame, confidence: frame / 1000 })), 0.5, FRAMES);
     assert.deepEqual([count, places.map(({ frame }) => frame)], [25, [100, 110, 120]]);
+});
+
+// ------------------------------------------------------------------------------------------------- what is easily lost
+
+test('linking keeps to labels, to grouped tracks and to the frames that there are', () => {
+    const [object] = objectsOf([mask(100, undefined, { label_id: 2 }), auto(101, 1, [9, 9, 18, 18])]).filter(({ drawn }) => drawn.size);
+    assert.deepEqual([object.label, object.written], [2, []]); // touches a mask of another label
+    const stray = track([tracked(101)], { source: 'auto', group: 0 });
+    assert.deepEqual(objectsOf([mask(100)], [stray]).flatMap(({ writtenTracks }) => writtenTracks), []);
+    assert.deepEqual(drawnFrames(objectsOf([], [track([tracked(90), tracked(100)])])[0]), [100]);
+    // Hardly touching is not enough, on the frame or beside it, and less so with another label.
+    const near = (frame, left, label = 1) => objectsOf([mask(100, [4, 4, 13, 13], { label_id: label }), auto(frame, 1, [left, 4, left + 9, 13]),
+        auto(frame, 2, [50, 30, 59, 39])]).filter(({ drawn }) => drawn.size).map(({ group }) => group);
+    assert.deepEqual([near(100, 13), near(100, 10), near(102, 4)], [[0], [1], [0]]);
+    assert.deepEqual([near(101, 4, 2), near(101, 8, 2)], [[1], [0]]);
+    const masks = track([tracked(100, { type: 'rectangle' })]);
+    assert.deepEqual(objectsOf([], [masks]), []);
+    // Of two groups that a shape touches, the one that it lies on best.
+    const both = [mask(120, [8, 4, 17, 13]), ...FRAMES.flatMap((frame) => [auto(frame, 1, [4, 4, 13, 13]), auto(frame, 2, [9, 4, 18, 13])])];
+    assert.deepEqual(objectsOf(both).filter(({ drawn }) => drawn.size).map(({ group }) => group), [2]);
+    // A shape that touches two of the frame before by nearly the same is not given to either.
+    const unclear = [mask(100, [4, 4, 23, 13]), mask(100, [14, 4, 33, 13]), mask(105, [7, 4, 26, 13])];
+    assert.ok(objectsOf(unclear).some(({ uncertain }) => uncertain));
+});
+
+test('a track of Perclip is replaced up to a keyframe of its own', () => {
+    const own = track([tracked(101), tracked(112), tracked(125)], { source: 'auto', group: 4 });
+    const [object] = objectsOf([], [track([tracked(100), tracked(110)], { group: 4 }), own]);
+    const { low, high } = rangeOf(object, 110, { range: 'to the target frame', target: 115 });
+    assert.deepEqual([low, high], [102, 124]);
+});
+
+test('the next images are made while a call is answered, and warnings are passed on', async () => {
+    const wanted = [];
+    const served = fakeFunction(FRAMES);
+    const { chain } = chainOf(FRAMES, { call: async (clip) => ({ ...await served.call(clip), warnings: ['object 0 is tiny'] }) },
+        { prefetch: (frames) => wanted.push(...frames) });
+    await chain.run();
+    assert.equal(wanted[0], 113);
+    assert.deepEqual(chain.warnings, ['object 0 is tiny']);
+});
+
+test('what is too large is sent in parts, and too many calls are waited out', async () => {
+    const served = fakeFunction(FRAMES, { faults: [{ code: 413 }, { error: { code: 'too_large', message: 'memory' } }, { code: 429 }] });
+    const { chain, log } = chainOf(FRAMES, served);
+    await chain.run();
+    assert.equal(chain.answered.size, 39);
+    assert.ok(served.calls[2].images.length < served.calls[0].images.length / 2);
+    assert.deepEqual(log.waits, [1000]);
+    const always = fakeFunction(FRAMES, { faults: Array(50).fill({ error: { code: 'too_large', message: 'send a shorter range' } }) });
+    await assert.rejects(chainOf(FRAMES, always).chain.run(), { message: 'send a shorter range' });
+    assert.ok(always.calls.length <= 5);
+});
+
+test('cancelling while a busy function is waited for ends the waiting', async () => {
+    let cancelled = false;
+    const served = fakeFunction(FRAMES, { faults: Array(50).fill({ code: 503 }) });
+    const { chain } = chainOf(FRAMES, served, { cancelled: () => cancelled, pause: async () => { cancelled = true; } });
+    await assert.rejects(chain.run(), perclip.Cancelled);
+    await new Promise((resolve) => { setTimeout(resolve, 20); });
+    assert.equal(served.calls.length, 2); // the one that was under way
+});
+
+test('no shape passes that CVAT would save badly', () => {
+    const good = mask(100, undefined, { attributes: [{ spec_id: 11, value: 'x' }] });
+    assert.equal(perclip.shapeProblem(good, JOB), null);
+    for (const [bad, words] of [[{ label_id: 9 }, /label/], [{ frame: '100' }, /frame/], [{ frame: 100.5 }, /frame/], [{ frame: 140 }, /frame/],
+        [{ attributes: [{ spec_id: 99, value: 'x' }] }, /attribute/], [{ type: 'rectangle' }, /neither/], [{ points: [] }, /empty/]]) {
+        assert.match(perclip.shapeProblem({ ...good, ...bad }, JOB), words);
+    }
+});
+
+test('created shapes have lists and texts of their own, the confidence, and a group that nobody has', () => {
+    const [object] = objectsOf([mask(100, undefined, { attributes: [{ spec_id: 11, value: 5 }] })]);
+    const given = seen(0, mask(101), 0.75);
+    const { created, groups } = outcome(object, [101, 102], () => ({ shapes: [given] }));
+    assert.deepEqual(created.shapes.map(({ attributes, score, group }) => [attributes, score, group]), Array(2).fill([[{ spec_id: 11, value: '5' }], 0.75, 8]));
+    assert.ok(created.shapes.every(({ points }) => points !== given.points));
+    assert.notEqual(created.shapes[0].points, created.shapes[1].points);
+    assert.equal(groups.get(0), 8);
+    const [tracked_] = objectsOf([], [track([tracked(100)], { attributes: [{ spec_id: 11, value: 'x' }, { spec_id: 12, value: 'y' }] })]);
+    const [made] = outcome(tracked_, [101, 102], (frame) => ({ shapes: [seen(0, tracked(frame))] })).created.tracks;
+    assert.deepEqual([made.attributes, made.shapes[0].attributes], [[{ spec_id: 11, value: 'x' }], [{ spec_id: 12, value: 'y' }]]);
+});
+
+test('attributes of kept parts of a track hold on behind a new part', () => {
+    const value = (text) => [{ spec_id: 12, value: text }];
+    const own = track([tracked(101, { attributes: value('old') }), ...FRAMES.slice(2).map((frame) => tracked(frame))], { source: 'auto', group: 4 });
+    const [object] = objectsOf([], [track([tracked(100, { attributes: value('a') }), tracked(110, { attributes: value('b') })], { group: 4 }), own]);
+    const { created } = outcome(object, [111, 112], (frame) => ({ shapes: [seen(0, tracked(frame))] }));
+    const changes = created.tracks[0].shapes.filter(({ attributes }) => attributes.length).map(({ frame, attributes }) => [frame, attributes[0].value]);
+    assert.deepEqual(changes, [[101, 'old'], [111, 'b'], [113, 'old']]);
+});
+
+test('images of another size and deleted frames are no part of the sequence', async () => {
+    const sizes = { 0: [64, 48], 1: [64, 48], 2: [32, 48], 3: [64, 48] };
+    const job = { stopFrame: 3, labels: LABELS, frames: { frameNumbers: async () => [0, 1, 2, 3],
+        get: async (frame) => ({ width: sizes[frame][0], height: sizes[frame][1], deleted: frame === 1 }) } };
+    assert.deepEqual(await perclip.factsOf(job, 0), { width: 64, height: 48, frames: [0, 3], last: 3, labels: LABELS });
 });
