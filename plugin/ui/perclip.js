@@ -264,13 +264,16 @@ function boxOf({ type, points }) {
 }
 
 /**
- * Pixels between the middles of two shapes' boxes.
+ * How far the middles of two shapes' boxes lie apart, in diagonals of the larger box.
  * @param {{ type: string, points: number[] }} one
  * @param {{ type: string, points: number[] }} other
  */
 function distance(one, other) {
-    const [[ax, ay], [bx, by]] = [boxOf(one), boxOf(other)].map(([left, top, right, bottom]) => [(left + right) / 2, (top + bottom) / 2]);
-    return Math.hypot(ax - bx, ay - by);
+    const [a, b] = [one, other].map((shape) => {
+        const [left, top, right, bottom] = boxOf(shape);
+        return { x: (left + right) / 2, y: (top + bottom) / 2, size: Math.hypot(right - left, bottom - top) };
+    });
+    return Math.hypot(a.x - b.x, a.y - b.y) / Math.max(a.size, b.size);
 }
 
 /**
@@ -296,9 +299,11 @@ function overlap(one, other) {
 
 // --------------------------------------------------------------------------------------------------------- objects
 
-const ON_WRITTEN = 0.1; // overlap with what Perclip wrote on the same frame ...
+const ON_WRITTEN = 0.4; // overlap with what Perclip wrote on the same frame ...
 const BESIDE_WRITTEN = 0.3; // ... or on a neighbouring one, that makes a shape the same object
+const TOUCHES_WRITTEN = 0.1; // less: a correction, or a neighbour; nobody can say
 const ANOTHER_LABEL = 0.7; // the same where the label is another one: it was changed since
+const FARTHEST = 2; // diagonals of the larger box between an object and itself on the next frame
 const SAME_OBJECT = 0.5; // overlap of an object with itself from keyframe to keyframe ...
 const ANOTHER_OBJECT = 0.2; // ... when it has no more than this with any other
 
@@ -376,8 +381,9 @@ function findObjects(collection, frames, groupsOf = new Map()) {
     };
     for (const track of collection.tracks) {
         if (track.shapes[0]?.type !== 'polygon') continue;
-        if (!isWritten(track)) addDrawnTrack(ownerOf(track), track, usable);
-        else if (track.group) ofGroup(track).writtenTracks.push(track);
+        const isSeen = track.shapes.some((shape) => !shape.outside && usable.has(shape.frame));
+        if (!isWritten(track) && isSeen) addDrawnTrack(ownerOf(track), track, usable);
+        if (isWritten(track) && track.group) ofGroup(track).writtenTracks.push(track);
     }
     for (const shape of collection.shapes) {
         if (!isPropagated(shape.type) || !usable.has(shape.frame)) continue;
@@ -393,6 +399,8 @@ function findObjects(collection, frames, groupsOf = new Map()) {
     }
     return objects;
 }
+
+const UNCLEAR = -1;
 
 /** Finds out which ungrouped drawings belong to which groups of written masks, and to each other. */
 class Linking {
@@ -441,39 +449,46 @@ class Linking {
         }
     }
 
-    /** Those that lie on written masks, or beside them in time: the best pairs first. */
+    /** Those that lie on written masks, or beside them in time: the best pairs first, those of one label before others. */
     linkOverlapping() {
-        /** @type {[number, AnnotatedObject, AnnotatedObject][]} */
+        /** @type {{ score: number, isLabel: number, place: number, object: AnnotatedObject, group: AnnotatedObject }[]} */
         const pairs = [];
         for (const object of this.lone) {
             for (const group of this.written.keys()) {
                 if (!this.fits(object, group)) continue;
-                const score = Math.max(...[...object.drawn].map(([frame, [shape]]) => this.likeness(frame, shape, group)));
-                if (score >= (object.label === group.label ? 0 : ANOTHER_LABEL)) pairs.push([score, object, group]);
+                const isLabel = Number(object.label === group.label);
+                const scores = this.scores(object, group);
+                const score = Math.max(...scores);
+                const place = this.placeOf([...object.drawn.keys()][scores.indexOf(score)], group);
+                if (score >= (isLabel ? 0 : ANOTHER_LABEL)) pairs.push({ score, isLabel, place, object, group });
+                else if (isLabel && scores.includes(UNCLEAR)) object.uncertain = true;
             }
         }
-        for (const [, object, group] of pairs.sort(([a], [b]) => b - a)) {
-            if (this.lone.includes(object) && this.fits(object, group)) this.join(object, group);
+        for (const { object, group } of pairs.sort((a, b) => b.isLabel - a.isLabel || b.place - a.place || b.score - a.score)) {
+            if (!this.lone.includes(object) || !this.fits(object, group)) continue;
+            // Once a group has its keyframe, masks on one side tell no more.
+            if (Math.max(...this.scores(object, group)) >= 0) this.join(object, group);
         }
     }
 
     /** Those on frames where as many groups have a hole among their masks, the nearest to each other first. */
     linkHoles() {
-        const frames = new Set(this.lone.flatMap((object) => [...object.drawn.keys()]));
+        const frames = new Set(this.lone.flatMap((object) => [...object.drawn.keys()]).sort((a, b) => a - b));
         for (const frame of frames) {
             for (const label of new Set(this.lone.map((object) => object.label))) {
                 const here = this.lone.filter((object) => object.label === label && object.drawn.has(frame));
-                const holes = [...this.written].filter(([group, seen]) => group.label === label && !group.drawn.has(frame)
-                    && !seen.has(frame) && this.beside(frame).some((other) => seen.has(other)));
+                const holes = [...this.written.keys()].filter((group) => group.label === label && !group.drawn.has(frame)
+                    && this.isHole(frame, group));
                 if (!here.length || here.length !== holes.length) continue;
                 /** @type {[number, AnnotatedObject, AnnotatedObject][]} */
-                const pairs = here.flatMap((object) => holes.map(([group, seen]) => {
-                    const near = /** @type {any} */ (seen.get(this.beside(frame).find((other) => seen.has(other)) ?? frame));
+                const pairs = here.flatMap((object) => holes.map((group) => {
                     const [shape] = /** @type {Drawn[]} */ (object.drawn.get(frame));
-                    return /** @type {[number, AnnotatedObject, AnnotatedObject]} */ ([distance(shape, near), object, group]);
+                    const away = Math.min(...this.near(frame, group).map((other) => distance(shape, other)));
+                    return /** @type {[number, AnnotatedObject, AnnotatedObject]} */ ([away, object, group]);
                 }));
-                for (const [, object, group] of pairs.sort(([a], [b]) => a - b)) {
-                    if (this.lone.includes(object) && this.fits(object, group)) this.join(object, group);
+                for (const [away, object, group] of pairs.sort(([a], [b]) => a - b)) {
+                    const isFree = away <= FARTHEST && this.lone.includes(object) && this.fits(object, group);
+                    if (isFree) this.join(object, group);
                 }
             }
         }
@@ -493,31 +508,73 @@ class Linking {
     }
 
     /**
+     * Whether an object may belong to a group at all. A track is an object of its own, so of a group nothing but its masks.
      * @param {AnnotatedObject} object
      * @param {AnnotatedObject} group
      */
     fits(object, group) {
         const isFree = ![...object.drawn.keys()].some((frame) => group.drawn.has(frame));
-        return isFree && (object.label === group.label || !group.drawn.size);
-    }
-
-    /** @param {number} frame */
-    beside(frame) {
-        const place = /** @type {number} */ (this.places.get(frame));
-        return [this.frames[place - 1], this.frames[place + 1]].filter((other) => other !== undefined);
+        const isOpen = !group.drawn.size || (object.label === group.label && !object.isTrack && !group.isTrack);
+        return isFree && isOpen;
     }
 
     /**
-     * How well a shape fits to a group's masks, 0..1; -1 where it does not.
+     * A group's masks on the neighbouring frames.
+     * @param {number} frame
+     * @param {AnnotatedObject} group
+     */
+    near(frame, group) {
+        const place = /** @type {number} */ (this.places.get(frame));
+        const beside = [this.frames[place - 1], this.frames[place + 1]].filter((other) => other !== undefined);
+        const seen = /** @type {Map<number, any>} */ (this.written.get(group));
+        return beside.flatMap((other) => seen.get(other) ?? []);
+    }
+
+    /**
+     * Whether a group's masks leave a frame out. For its first keyframe, masks on one side tell; later, an object that has
+     * just left must not be taken for one whose mask a person has deleted.
+     * @param {number} frame
+     * @param {AnnotatedObject} group
+     */
+    isHole(frame, group) {
+        const sides = this.near(frame, group).length;
+        const seen = /** @type {Map<number, any>} */ (this.written.get(group));
+        return !seen.has(frame) && sides >= (group.drawn.size ? 2 : 1);
+    }
+
+    /**
+     * How much a frame's place speaks for a keyframe of a group: among its masks or before them 2, behind them 1, else 0.
+     * @param {number} frame
+     * @param {AnnotatedObject} group
+     */
+    placeOf(frame, group) {
+        const seen = [.../** @type {Map<number, any>} */ (this.written.get(group)).keys()];
+        if (seen.includes(frame) || this.near(frame, group).length === 2 || frame < Math.min(...seen)) return 2;
+        return frame > Math.max(...seen) ? 1 : 0;
+    }
+
+    /**
+     * @param {AnnotatedObject} object
+     * @param {AnnotatedObject} group
+     */
+    scores(object, group) {
+        return [...object.drawn].map(([frame, [shape]]) => this.likeness(frame, shape, group));
+    }
+
+    /**
+     * How well a shape fits to a group's masks, 0..1; UNCLEAR or less where it does not.
      * @param {number} frame
      * @param {Drawn} shape
      * @param {AnnotatedObject} group
      */
     likeness(frame, shape, group) {
         const seen = /** @type {Map<number, any>} */ (this.written.get(group));
-        const on = seen.has(frame) ? overlap(shape, seen.get(frame)) : 0;
-        const near = Math.max(0, ...this.beside(frame).map((other) => (seen.has(other) ? overlap(shape, seen.get(other)) : 0)));
-        return on >= ON_WRITTEN || (near >= BESIDE_WRITTEN && !seen.has(frame)) ? Math.max(on, near) : -1;
+        if (seen.has(frame)) {
+            const on = overlap(shape, seen.get(frame));
+            return on >= ON_WRITTEN ? on : on >= TOUCHES_WRITTEN ? UNCLEAR : -2;
+        }
+        const near = Math.max(0, ...this.near(frame, group).map((other) => overlap(shape, other)));
+        return this.isHole(frame, group) && near >= BESIDE_WRITTEN ? near : -2;
     }
 
     /**
@@ -528,6 +585,7 @@ class Linking {
         this.lone.splice(this.lone.indexOf(object), 1);
         group.label = object.label;
         group.isTrack ||= object.isTrack;
+        object.uncertain = false;
         for (const id of object.ids) group.ids.add(id);
         for (const [frame, drawn] of object.drawn) group.drawn.set(frame, drawn);
         for (const frame of object.absent) group.absent.add(frame);
@@ -558,11 +616,12 @@ function chainsOf(lone) {
             const isClear = scores.every((score, i) => i === best || score <= ANOTHER_OBJECT);
             const chain = open.length && scores[best] >= SAME_OBJECT && isClear ? open[best] : null;
             if (chain) {
+                chain.object.uncertain ||= object.uncertain;
                 Object.assign(chain, { last: shape, frame });
                 for (const id of object.ids) addDrawn(chain.object, frame, shape, id);
             } else {
                 // It may be any object that was drawn before and not found again.
-                object.uncertain = open.length > 0;
+                object.uncertain ||= open.length > 0;
                 for (const other of open) other.object.uncertain = true;
                 chains.push({ object, last: shape, frame });
             }
@@ -772,7 +831,8 @@ class ClipChain {
     constructor({ clip, work }, world) {
         this.clip = clip;
         this.work = work;
-        this.world = world;
+        const { before, ...others } = world; // what was cut off is not kept alive
+        this.world = others;
         this.now = world.now ?? (() => performance.now() / 1000);
         this.pause = world.pause ?? ((milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); }));
         /** @type {Map<number, AnsweredFrame>} */
@@ -787,18 +847,21 @@ class ClipChain {
         this.resumed = 0; // of these, by an earlier run
         this.isDone = false;
         this.smallest = clip.clip_length ?? 1; // images of a call: the function works on whole clips
-        if (world.before && JSON.stringify(world.before.clip) === JSON.stringify(clip)) {
-            this.answered = world.before.answered;
-            this.going = world.before.going;
-            this.isDone = world.before.isDone;
-            this.consumed = world.before.consumed;
+        if (before && JSON.stringify(before.clip) === JSON.stringify(clip)) {
+            this.answered = new Map(before.answered);
+            this.going = before.going;
+            this.isDone = before.isDone;
+            this.consumed = before.consumed;
             this.resumed = this.consumed;
         }
-        this.drawn = new Set(clip.keyframes.map((/** @type {{ frame: number }} */ { frame }) => frame));
+        this.keyframes = clip.keyframes.map((/** @type {{ frame: number }} */ { frame }) => frame);
+        const named = clip.keyframes.map((/** @type {any} */ { shapes }) => new Set(shapes.map((/** @type {any} */ { object }) => object)));
+        const most = new Set(named.flatMap((/** @type {Set<number>} */ names) => [...names])).size;
+        this.drawn = new Set(this.keyframes.filter((/** @type {number} */ _, /** @type {number} */ i) => named[i].size === most));
         this.began = this.now();
     }
 
-    /** How many frames were answered, of how many; those with something drawn do not count. */
+    /** How many frames were answered, of how many; those on which all objects are drawn do not count. */
     get progress() {
         const done = [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
         const { others } = this.world;
@@ -819,19 +882,27 @@ class ClipChain {
      */
     async run() {
         if (this.isDone) return;
-        const keyframes = [...this.drawn];
+        const { keyframes } = this;
         let going = this.going ?? { state: null, needed: keyframes, next: this.firstFrames(keyframes) };
         let batch = Math.max(FIRST_BATCH, this.smallest);
         let seconds = MOST_SECONDS;
         let slow = 0;
         let idle = 0;
+        let restarts = 0;
         for (let calls = 0; ;) {
             this.report();
             const { body, sent } = await this.body(going, batch, seconds);
             const began = this.now();
             const calling = this.patiently(body);
             this.world.prefetch(going.next.slice(sent.length, sent.length + batch));
-            const { answer, less } = await this.unlessCancelled(calling);
+            const { answer, less, isStale } = await this.unlessCancelled(calling);
+            if (isStale) {
+                if (++restarts > 1) throw this.failure('The function keeps changing: try again later.');
+                this.answered.clear();
+                [this.consumed, this.resumed, this.going] = [0, 0, null];
+                going = { state: null, needed: keyframes, next: this.firstFrames(keyframes) };
+                continue;
+            }
             if (less) {
                 const isLeast = sent.length <= this.smallest && seconds <= 2;
                 if (++slow > MOST_SLOW_CALLS || isLeast || (!sent.length && slow > 1)) throw this.failure(less);
@@ -901,9 +972,10 @@ class ClipChain {
     }
 
     /**
-     * An answer, after waiting for a busy function if need be; or `less`, why less should be asked for.
+     * An answer, after waiting for a busy function if need be; or `less`, why less should be asked for; or `isStale`: another
+     * function answers now, and cannot go on with what the one before began.
      * @param {object} body
-     * @returns {Promise<{ answer?: any, less?: string }>}
+     * @returns {Promise<{ answer?: any, less?: string, isStale?: boolean }>}
      */
     async patiently(body) {
         const deadline = this.now() + PATIENCE;
@@ -915,6 +987,7 @@ class ClipChain {
                 if (code === undefined && Array.isArray(answer?.frames)) return { answer };
                 if (code === 'too_large') failed = { words: answer.error.message, again: 'less' };
                 else if (code === 'busy') failed = { words: answer.error.message, again: 'wait' };
+                else if (code === 'bad_continue' && this.going) return { isStale: true };
                 else if (code === undefined || code === 'bad_version') failed = { words: TOO_OLD, again: 'no' };
                 else failed = { words: `The function refuses: ${answer.error.message}`, again: 'no' };
             } catch (error) {
@@ -1344,8 +1417,8 @@ function actionClass(core, store, settings, onDone) {
         isOneClick = false; // the next run is the button's: its parameters are not kept
         /** @type {WeakMap<object, Map<number, number>>} */
         groups = new WeakMap(); // by job: what was written for which annotation, as `findObjects` takes it
-        /** @type {ClipChain[]} */
-        unfinished = []; // chains of a run that failed: the same run goes on from there
+        /** @type {{ job: any, functionId: string, chains: ClipChain[] }} */
+        unfinished = { job: null, functionId: '', chains: [] }; // of a run that failed: the same run goes on from there
 
         get name() {
             return ACTION_NAME;
@@ -1404,6 +1477,7 @@ function actionClass(core, store, settings, onDone) {
          */
         async run({ collection, frameData, onProgress, cancelled }) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
+            if (!isCanvasFree(store)) throw new PerclipError('Finish what you are drawing first.');
             this.isRunning = true;
             const nothing = { created: { shapes: [], tracks: [], tags: [] }, deleted: { shapes: [], tracks: [], tags: [] } };
             try {
@@ -1440,11 +1514,15 @@ function actionClass(core, store, settings, onDone) {
             // What the annotator drew meanwhile counts.
             const now = await job.annotations.export();
             const fresh = targetObjects(now, chosen, current, facts.frames, groups);
-            const remaining = targets.flatMap(({ object, range }, name) => {
+            /** @type {{ object: AnnotatedObject, range: Range, name: number }[]} */
+            const remaining = [];
+            for (const [name, { object, range }] of targets.entries()) {
                 const same = fresh.find((other) => [...other.ids].some((id) => object.ids.has(id)));
-                return same ? [{ object: same, range, name }] : [];
-            });
-            const highest = [...now.shapes, ...now.tracks, ...now.tags].reduce((most, { group }) => Math.max(most, group || 0), 0);
+                if (same && !remaining.some((other) => other.object === same)) remaining.push({ object: same, range, name });
+            }
+            // Of groups that were taken back, too: what was written for one object must not pass for another's.
+            const highest = [...now.shapes, ...now.tracks, ...now.tags, ...[...groups.values()].map((group) => ({ group }))]
+                .reduce((most, { group }) => Math.max(most, group || 0), 0);
             const { created, deleted, confidences, refused, filled, groups: made } = outcomeOf(
                 remaining, answered, facts, highest);
             if (cancelled()) throw new Cancelled();
@@ -1472,22 +1550,26 @@ function actionClass(core, store, settings, onDone) {
          * @param {() => boolean} cancelled
          */
         async answer(plans, facts, onProgress, cancelled) {
-            const { job, unfinished } = this;
+            const { job } = this;
             const { functionId, shortSide } = settings();
+            const isSame = this.unfinished.job === job && this.unfinished.functionId === functionId;
+            const unfinished = isSame ? this.unfinished.chains : [];
+            this.unfinished = { job, functionId, chains: [] };
             const isBusy = () => {
                 const { player, canvas } = store.getState().annotation;
                 // The canvas asks for its frame after "fetching" is over.
                 return Boolean(player?.frame?.fetching || player?.playing || canvas?.ready === false);
             };
             const frames = new PageFrames(job, isBusy, facts, shortSide);
-            const drawn = (/** @type {any} */ { clip }) => clip.frames.length - clip.keyframes.length;
-            const others = { done: 0, total: plans.reduce((total, plan) => total + drawn(plan), 0), work: 0,
+            const others = { done: 0, total: 0, work: 0,
                 allWork: plans.reduce((total, plan) => total + plan.work, 0) };
             /** @type {ClipChain[]} */
             const chains = [];
             /** @type {string | null} */
             let failure = null;
             try {
+                const planned = plans.map((plan) => new ClipChain(plan, /** @type {any} */ ({})));
+                others.total = planned.reduce((total, chain) => total + chain.progress.total, 0);
                 for (const plan of plans) {
                     const chain = new ClipChain(plan, {
                         image: (frame) => frames.image(frame),
@@ -1504,14 +1586,14 @@ function actionClass(core, store, settings, onDone) {
                     await chain.run();
                     Object.assign(others, { done: chain.progress.done, work: others.work + plan.work });
                 }
-                this.unfinished = [];
             } catch (error) {
-                this.unfinished = error instanceof PerclipError ? chains : [];
+                if (error instanceof PerclipError) this.unfinished.chains = chains;
                 // What was finished before is kept: it would come out the same again.
                 if (!(error instanceof PerclipError) || !chains[chains.length - 1].progress.done) throw error;
                 failure = error.message;
             } finally {
                 frames.isStopped = true;
+                frames.made.clear();
             }
             return { chains, failure };
         }
@@ -1521,8 +1603,7 @@ function actionClass(core, store, settings, onDone) {
          * @param {() => boolean} cancelled
          */
         async editingEnds(cancelled) {
-            const canvas = store.getState().annotation.canvas?.instance;
-            while (canvas?.isAbleToChangeFrame && !canvas.isAbleToChangeFrame()) {
+            while (!isCanvasFree(store)) {
                 if (cancelled()) throw new Cancelled();
                 await sleep(100);
             }
@@ -1545,8 +1626,8 @@ function plannedTargets(objects, facts, current, options) {
     }
     const uncertain = objects.find((object) => object.uncertain);
     if (uncertain) {
-        throw new PerclipError(`Which shapes of "${nameOf(uncertain)}" on different frames are one object cannot be told. `
-            + 'Draw these objects as tracks; or keep one frame of them, propagate it, and correct what comes out.');
+        throw new PerclipError(`Which shapes of "${nameOf(uncertain)}" are one object cannot be told. Where one corrects a mask of `
+            + 'Perclip, delete that mask. Else draw these objects as tracks; or keep one frame of them and propagate that.');
     }
     for (const object of objects) {
         const problem = outputProblem(object, facts.labels.find(({ id }) => id === object.label), options);
@@ -1560,12 +1641,27 @@ function plannedTargets(objects, facts, current, options) {
         throw new PerclipError('Nearly every frame of this track is a keyframe. If Perclip wrote it and you have edited it, CVAT counts '
             + 'all of it as drawn: delete it, and add keyframes to the track that you drew.');
     }
+    // In an order that does not change with what Perclip writes: a run that was cut off goes on with the same call.
+    const keyOf = (/** @type {AnnotatedObject} */ { drawn, label }) => {
+        const first = Math.min(...drawn.keys());
+        return `${String(first).padStart(9, '0')} ${label} ${drawn.get(first)?.[0].points}`;
+    };
+    targets.sort(({ object: a }, { object: b }) => (keyOf(a) < keyOf(b) ? -1 : 1));
     if (!targets.length) {
         const way = { forward: ' behind this one', backward: ' before this one' }[options.direction] ?? '';
         throw new PerclipError(`There are no frames to fill${way}. Choose another direction or other frames `
             + '(menu, Run actions, Perclip).');
     }
     return targets;
+}
+
+/**
+ * Whether nothing is being drawn or edited, so that the page could show another frame or other masks.
+ * @param {any} store
+ */
+function isCanvasFree(store) {
+    const canvas = store.getState().annotation.canvas?.instance;
+    return !canvas?.isAbleToChangeFrame || canvas.isAbleToChangeFrame();
 }
 
 /**
@@ -1723,10 +1819,10 @@ class PagePart {
 
     /** One click: the selected object, or all of the frame, with the last parameters. */
     async propagate() {
-        const { canvas, player, annotations } = this.store.getState().annotation;
+        const { player, annotations } = this.store.getState().annotation;
         const { job } = this;
         if (this.action.isRunning || !job) return;
-        if (canvas?.instance && !canvas.instance.isAbleToChangeFrame()) {
+        if (!isCanvasFree(this.store)) {
             this.notice.show('Finish what you are drawing first.', { isError: true, seconds: 6 });
             return;
         }
@@ -1766,6 +1862,8 @@ class PagePart {
             isOver = true;
             if (this.job === job) this.notice.show(messageOf(error), { isError: true });
             else this.notice.hide();
+        } finally {
+            this.action.isOneClick = false;
         }
     }
 
@@ -1776,11 +1874,11 @@ class PagePart {
 
     /** @param {number} step */
     jump(step) {
-        const { player, canvas } = this.store.getState().annotation;
+        const { player } = this.store.getState().annotation;
         const places = this.summary && this.summary.job === this.job ? this.summary.doubts.places : [];
         if (!places.length) {
             this.notice.show('There are no doubtful frames to look at.', { seconds: 4 });
-        } else if (!canvas?.instance || canvas.instance.isAbleToChangeFrame()) {
+        } else if (isCanvasFree(this.store)) {
             this.dispatch(this.actionCreators.changeFrameAsync(
                 nextPlace(places.map(({ frame }) => frame), player.frame.number, step)));
         }

@@ -264,6 +264,24 @@ test('a busy function is waited for; after time-outs what was finished is kept a
     await save();
 });
 
+test('after an undo, what is written for one object does not pass for another\'s', async () => {
+    const [first, second] = [await draw(0, 1), await draw(0, 2, { label_id: 1 })];
+    const press = async (clientID) => {
+        await tab.evaluate(async (id) => { await page.show(0); page.state.annotation.annotations.activatedStateID = id; }, clientID);
+        await tab.evaluate(() => document.querySelector('.perclip-notice-close')?.click());
+        await click();
+    };
+    await press(first);
+    await tab.evaluate(() => page.job.actions.undo());
+    await press(second);
+    const kept = (await written()).map(({ clientID }) => clientID);
+    await press(first);
+    const shapes = await written();
+    assert.equal(shapes.length, 2 * LAST);
+    assert.ok(kept.every((id) => shapes.some(({ clientID }) => clientID === id)));
+    assert.equal(new Set(shapes.map(({ group }) => group)).size, 2);
+});
+
 test('the target frame of the menu holds for the button, until it is reached', async () => {
     await draw(0, 1);
     await fromMenu({ Frames: 'to the target frame', 'Target frame': 6 });
@@ -310,6 +328,8 @@ test('the annotator is not disturbed while drawing: refused before, waited for a
     await tab.evaluate(() => { page.isEditing = true; });
     await tab.click('.perclip-button');
     assert.match(await notice(), /Finish what you are drawing/);
+    await fromMenu();
+    assert.match(await tab.evaluate(() => page.toast), /Finish what you are drawing/);
     assert.equal((await calls()).length, 0);
     await tab.evaluate(() => { page.isEditing = false; });
     await fault([null, { delay: 1 }]);

@@ -140,12 +140,50 @@ test('two fast objects and their masks find each other by distance; a changed la
 });
 
 test('a correction drawn over a mask is a keyframe of its object; one that touches none is another object', () => {
-    const shapes = [mask(100), ...FRAMES.slice(1).map((frame) => auto(frame, 1)), mask(120, [8, 8, 17, 17])];
+    const shapes = [mask(100), ...FRAMES.slice(1).map((frame) => auto(frame, 1)), mask(120, [5, 5, 14, 14])];
     assert.deepEqual(objectsOf(shapes).map(drawnFrames), [[100, 120]]);
+    const between = [...shapes.slice(0, -1), mask(120, [8, 8, 17, 17])]; // a correction, or a neighbour
+    assert.throws(() => perclip.plannedTargets(objectsOf(between), JOB, 120, OPTIONS), /delete that mask/);
     const other = [mask(100), ...FRAMES.slice(1).map((frame) => auto(frame, 1)), mask(120, [40, 30, 50, 40])];
     assert.deepEqual(objectsOf(other).map(({ group }) => group), [1, 0]);
     const redrawn = other.filter((shape) => shape.frame !== 120 || shape.source !== 'auto'); // the wrong mask was deleted first
     assert.deepEqual(objectsOf(redrawn).map(drawnFrames), [[100, 120]]);
+});
+
+test('a new object is not taken for one that has just left, or is hidden, or drawn elsewhere', () => {
+    const first = [mask(100), mask(100, [4, 30, 13, 39])];
+    const second = FRAMES.slice(1).map((frame) => auto(frame, 2, [4, 30, 13, 39]));
+    const gone = (frame) => frame >= 120 && frame <= 122;
+    const written = FRAMES.slice(1).filter((frame) => !gone(frame)).map((frame) => auto(frame, 1));
+    for (const frame of [120, 121, 122]) {
+        for (const box of [[44, 4, 53, 13], [5, 5, 14, 14]]) {
+            const objects = objectsOf([...first, ...second, ...written, mask(frame, box)]);
+            assert.deepEqual(objects.map(({ group, drawn }) => [group, drawn.size]).sort(), [[0, 1], [1, 1], [2, 1]], `${frame} ${box}`);
+        }
+    }
+    // A hole of one frame, far away from it: another object.
+    const far = objectsOf([...first, ...second, ...FRAMES.slice(1).filter((frame) => frame !== 110).map((frame) => auto(frame, 1)), mask(110, [50, 4, 53, 7])]);
+    assert.deepEqual(far.map(({ group }) => group).sort(), [0, 1, 2]);
+});
+
+test('a track is an object of its own beside the masks of another, and one without keyframes here is none', () => {
+    const shapes = [mask(100), ...FRAMES.slice(1, 19).map((frame) => auto(frame, 1))];
+    const other = track([tracked(130, { points: [40, 30, 50, 30, 50, 40] })]);
+    const late = track([tracked(90), tracked(105, { outside: true })]);
+    const objects = objectsOf(shapes, [other, late]);
+    assert.deepEqual(objects.map(({ group, isTrack, absent }) => [group, isTrack, absent.size]), [[1, false, 0], [0, true, 0]]);
+});
+
+test('masks go to an object of their own label before one of another', () => {
+    const shapes = [mask(100, [0, 4, 9, 13]), ...FRAMES.slice(1, 30).map((frame) => auto(frame, 1, [4, 4, 13, 13])), mask(115, [4, 4, 13, 13], { label_id: 2 })];
+    assert.deepEqual(objectsOf(shapes).map(({ label, group, written }) => [label, group, written.length]), [[1, 1, 29], [2, 0, 0]]);
+});
+
+test('objects come in the same order whatever Perclip has written', () => {
+    const drawn = [mask(110, [30, 4, 39, 13], { label_id: 2 }), mask(100)];
+    const order = (more) => perclip.plannedTargets(objectsOf([...drawn, ...more]), JOB, 100, OPTIONS).map(({ object }) => object.label);
+    assert.deepEqual(order([]), [1, 2]);
+    assert.deepEqual(order([auto(111, 5, [30, 4, 39, 13], { label_id: 2 })]), [1, 2]);
 });
 
 test('thousands of moving masks of one label are looked through in no time', () => {
@@ -314,6 +352,23 @@ test('a chain that was cut off goes on where it was', async () => {
     const other = chainOf(FRAMES.slice(0, 20), fakeFunction(FRAMES.slice(0, 20)), { before: first }).chain;
     await other.run();
     assert.deepEqual([...other.answered.keys()], FRAMES.slice(1, 20)); // another plan begins anew
+});
+
+test('a function that was deployed anew in between begins again, once', async () => {
+    const served = fakeFunction(FRAMES, { faults: [undefined, { error: { code: 'bad_continue', message: 'another network' } }] });
+    const { chain } = chainOf(FRAMES, served);
+    await chain.run();
+    assert.equal(chain.answered.size, 39);
+    assert.deepEqual(served.calls.slice(0, 3).map(({ clip }) => clip.continue), [null, '12', null]);
+    const always = fakeFunction(FRAMES, { speed: 5, faults: [undefined, ...Array(9).fill([{ error: { code: 'bad_continue', message: 'x' } }, undefined]).flat()] });
+    await assert.rejects(chainOf(FRAMES, always).chain.run(), /keeps changing/);
+});
+
+test('frames on which only some objects are drawn count in the progress', () => {
+    const { chain } = chainOf(FRAMES, fakeFunction(FRAMES));
+    const keyframes = [{ frame: 100, shapes: [{ object: 0 }, { object: 1 }] }, { frame: 101, shapes: [{ object: 1 }] }];
+    const other = new perclip.ClipChain({ clip: { ...chain.clip, keyframes }, work: 1 }, {});
+    assert.deepEqual(other.progress, { done: 0, total: 39 });
 });
 
 test('a time-out now and then does not end a long chain', async () => {
@@ -608,7 +663,7 @@ test('linking keeps to labels, to grouped tracks and to the frames that there ar
     // Hardly touching is not enough, on the frame or beside it, and less so with another label.
     const near = (frame, left, label = 1) => objectsOf([mask(100, [4, 4, 13, 13], { label_id: label }), auto(frame, 1, [left, 4, left + 9, 13]),
         auto(frame, 2, [50, 30, 59, 39])]).filter(({ drawn }) => drawn.size).map(({ group }) => group);
-    assert.deepEqual([near(100, 13), near(100, 10), near(102, 4)], [[0], [1], [0]]);
+    assert.deepEqual([near(100, 13), near(100, 6), near(102, 4)], [[0], [1], [0]]);
     assert.deepEqual([near(101, 4, 2), near(101, 8, 2)], [[1], [0]]);
     const masks = track([tracked(100, { type: 'rectangle' })]);
     assert.deepEqual(objectsOf([], [masks]), []);

@@ -99,7 +99,7 @@ class Collection {
 
     export() {
         const of = (kind) => this.alive().filter((object) => object.kind === kind).map((object) => object.toJSON());
-        return { shapes: of('shape'), tracks: of('track'), tags: [] };
+        return { shapes: of('shape').sort((a, b) => a.frame - b.frame), tracks: of('track'), tags: [] }; // frame by frame
     }
 
     commit(created, deleted) {
