@@ -41,7 +41,7 @@ from plugin.sources import open_source
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
 _LENGTH = 60  # frames of the clip
 _SECONDS = 12.0  # of a measurement, after the first clips
-_PLAIN = {"dtype": "float32", "fold_batchnorm": False, "channels_last": False}
+_PLAIN = {"dtype": "float32", "fold_batchnorm": False, "channels_last": False, "fuse_activations": False}
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,14 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
         seconds: of each measurement.
     """
     height, width = SIZES[configuration.size]
-    network = _network(configuration.network)
     frames, keyframe = _clip(height, width, configuration.objects)
     options = {"clip_length": configuration.clip_length, "short_side": None, "device": device}
-    used = Propagator(network, PropagationOptions(**options))
+    used = Propagator(_network(configuration.network), PropagationOptions(**options))
     rate, parts = _rate(used, frames, keyframe, seconds)
     peak = _peak_gigabytes(used.device)
     gigaflops = _arithmetic(used, frames, keyframe)
     possible = _matrix_rate(used.device, used.dtype)
-    plain = Propagator(network, PropagationOptions(**options, **_PLAIN))
+    plain = Propagator(_network(configuration.network), PropagationOptions(**options, **_PLAIN))
     plain_rate, _ = _rate(plain, frames, keyframe, seconds / 2)
     floor = possible / gigaflops  # frames per second
     return asdict(configuration) | {

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.activated_convolution import ActivatedConv2d
 from model.resnet import Pyramid
 
 # Per block: output channels, expansion, stride, dilation. The last stride-2 block keeps stride 1 and the ones behind it
@@ -26,15 +27,16 @@ _BLOCKS = (
 _F4, _F8, _F16_MID, _F16 = 2, 5, 12, 16  # blocks whose outputs are the features
 
 
-class _HalvingConv2d(nn.Conv2d):
+class _HalvingConv2d(ActivatedConv2d):
     """3x3 convolution of stride 2 with TensorFlow's "SAME" padding: for even sizes one pixel, at the bottom right."""
 
     def __init__(self, in_dim: int, out_dim: int, groups: int = 1):
-        super().__init__(in_dim, out_dim, 3, 2, groups=groups)
+        super().__init__(in_dim, out_dim, 3, "relu6", stride=2, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in_dim, H, W) -> (N, out_dim, H / 2, W / 2)."""
         # A 4x4 kernel whose first row and column are zero pads the same inside the convolution: no copy of the image.
-        return F.conv2d(x, F.pad(self.weight, (1, 0, 1, 0)), self.bias, 2, 1, groups=self.groups)
+        return self._convolve(x, F.pad(self.weight, (1, 0, 1, 0)), (1, 1))
 
 
 class InvertedResidual(nn.Module):
@@ -43,19 +45,19 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, expansion: int, stride: int, dilation: int):
         super().__init__()
         dim = in_dim * expansion
-        self.expand = nn.Conv2d(in_dim, dim, 1) if expansion > 1 else None
+        self.expand = ActivatedConv2d(in_dim, dim, 1, "relu6") if expansion > 1 else None
         self.depthwise = (
             _HalvingConv2d(dim, dim, groups=dim)
             if stride == 2
-            else nn.Conv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
+            else ActivatedConv2d(dim, dim, 3, "relu6", padding=dilation, dilation=dilation, groups=dim)
         )
         self.project = nn.Conv2d(dim, out_dim, 1)
         self.residual = stride == 1 and in_dim == out_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H / stride, W / stride)."""
-        h = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        h = self.project(F.relu6(self.depthwise(h), inplace=True))
+        h = x if self.expand is None else self.expand(x)
+        h = self.project(self.depthwise(h))
         return x + h if self.residual else h
 
 
@@ -79,7 +81,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> Pyramid:
         """Normalised images (N, 3, H, W), H and W multiples of 16."""
-        x = F.relu6(self.Conv(images), inplace=True)
+        x = self.Conv(images)
         features = {}
         for i, block in enumerate(self.blocks):
             x = block(x)

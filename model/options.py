@@ -38,6 +38,7 @@ class PropagationOptions:
             "bfloat16", "float16". Matching and aggregation are always float32.
         fold_batchnorm: fold BatchNorm into the convolutions; same results up to rounding, faster.
         channels_last: lay images out channels last; same results up to rounding, faster.
+        fuse_activations: on a CPU, let a convolution apply the activation behind it; same results, faster.
 
     Raises:
         InputError: a value is out of its range.
@@ -55,6 +56,7 @@ class PropagationOptions:
     dtype: str = "auto"
     fold_batchnorm: bool = True
     channels_last: bool = True
+    fuse_activations: bool = True
 
     @property
     def deciding(self) -> dict[str, object]:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.activated_convolution import ActivatedConv2d
+
 
 class SharedInput(NamedTuple):
     """What some input channels give to a block's first convolution and shortcut, biases included: (N, C, H, W)."""
@@ -22,13 +24,13 @@ class ResBlock(nn.Module):
     def __init__(self, in_dim: int, out_dim: int):
         super().__init__()
         self.downsample = nn.Conv2d(in_dim, out_dim, 3, padding=1) if in_dim != out_dim else None
-        self.conv1 = nn.Conv2d(in_dim, out_dim, 3, padding=1)
+        self.conv1 = ActivatedConv2d(in_dim, out_dim, 3, "relu", padding=1)
         self.conv2 = nn.Conv2d(out_dim, out_dim, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H, W)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return shortcut + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return shortcut + self.conv2(self.conv1(F.relu(x)))
 
     def share(self, tail: Tensor) -> SharedInput:
         """The contribution of the last input channels, which all objects of a frame share, (N, tail_dim, H, W).

@@ -27,16 +27,18 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_dim, dim, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(dim)
+        self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(dim, dim, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(dim)
+        self.relu2 = nn.ReLU()
         self.conv3 = nn.Conv2d(dim, 4 * dim, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * dim)
         self.downsample = _shortcut(in_dim, 4 * dim, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, 4 dim, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = F.relu(self.bn2(self.conv2(out)))
+        out = self.relu1(self.bn1(self.conv1(x)))
+        out = self.relu2(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         return F.relu(out + (x if self.downsample is None else self.downsample(x)))
 
@@ -48,13 +50,14 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_dim, dim, 3, stride, padding=1)
         self.bn1 = nn.BatchNorm2d(dim)
+        self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(dim)
         self.downsample = _shortcut(in_dim, dim, stride, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, dim, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.relu1(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return F.relu(out + (x if self.downsample is None else self.downsample(x)))
 
@@ -74,13 +77,14 @@ class ResNet50(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
+        self.relu1 = nn.ReLU()
         self.res2 = stage(Bottleneck, 64, 64, 3, 1)
         self.layer2 = stage(Bottleneck, 256, 128, 4, 2)
         self.layer3 = stage(Bottleneck, 512, 256, 6, 2)
 
     def forward(self, images: Tensor) -> Pyramid:
         """Normalised images (N, 3, H, W), H and W multiples of 16."""
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, 2, padding=1)
+        x = F.max_pool2d(self.relu1(self.bn1(self.conv1(images))), 3, 2, padding=1)
         f4 = self.res2(x)
         f8 = self.layer2(f4)
         return Pyramid(self.layer3(f8), f8, f4)

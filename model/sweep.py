@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.decoder import DecoderFrame
 from model.framing import Framing
 from model.inference import EncodedClip, InferenceNetwork
 from model.keyframe import Keyframe
@@ -96,6 +97,8 @@ class Sweep:
         self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
         self._range = range(span.first, span.last + 1)
         self._banks: list[MemoryBank] = []
+        self._last_image = torch.empty(0)
+        self._room: list[DecoderFrame] = []
         self._witness = Witness(framing.grid, options.top_k)
 
     @property
@@ -169,21 +172,23 @@ class Sweep:
     def _image(self, index: int) -> Tensor:
         return self._framing.image(self._frames[index], index)
 
-    def _images(self, indices: range) -> list[Tensor]:
+    def _images(self, indices: range) -> Iterator[Tensor]:
+        """The images of a clip, one by one: all at once take 125 MB with 25 frames of 480p."""
         low, high = min(indices), max(indices)
         clip = self._frames[low : high + 1]
-        return [self._framing.image(clip[i - low], i) for i in indices]
+        for i in indices:
+            self._last_image = self._framing.image(clip[i - low], i)
+            yield self._last_image
 
     def _segment(self, indices: range) -> tuple[EncodedClip, Tensor, Tensor]:
         """Encode, read, refine, decode; gives the clip, its last image and logits float32 (T, K, H / 4, W / 4)."""
-        images = self._images(indices)
-        clip = self._network.encode_clip(images)
+        clip = self._network.encode_clip(self._images(indices), self._room)
         readouts: dict[int, Tensor] = {}
         for bank in self._banks:
             readouts |= self._read(bank, clip.keys)
         grid = self._framing.grid
         stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, grid)
-        return clip, images[-1], self._network.decode(clip, self._network.refine(clip, stacked))
+        return clip, self._last_image, self._network.decode(clip, self._network.refine(clip, stacked))
 
     def _read(self, bank: MemoryBank, keys: Tensor) -> dict[int, Tensor]:
         """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5)."""

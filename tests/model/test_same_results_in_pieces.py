@@ -1,0 +1,70 @@
+"""What is done to be faster or smaller changes no result."""
+
+import pytest
+import torch
+from torch import nn
+
+from model import PropagationOptions, Propagator, load_network, refinement
+from model.activated_convolution import ActivatedConv2d, fuse_activations
+from model.inference import InferenceNetwork
+from model.refinement import IntraClipRefinement
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+def test_fused_activations_are_the_same_bits(dtype, activation):
+    torch.manual_seed(0)
+    conv = ActivatedConv2d(8, 16, 3, activation, padding=1, stride=2).to(dtype).to(memory_format=torch.channels_last)
+    nn.init.normal_(conv.weight, std=3)
+    x = torch.randn(2, 8, 17, 23).to(dtype).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        plain = conv(x)
+        fuse_activations(nn.Sequential(conv))
+        fused = conv(x)
+    assert torch.equal(plain, fused)
+    assert plain.min() == 0 and (activation == "relu") == bool(plain.max() > 6)
+
+
+def test_a_network_gives_the_same_masks_with_and_without_fused_activations(squares, lite):
+    plain = Propagator(
+        load_network("perclip-lite"),
+        PropagationOptions(short_side=None, dtype="float32", device="cpu", fuse_activations=False),
+    )
+    keyframe = squares.keyframe(0)
+    for a, b in zip(plain.run(squares.frames, [keyframe], stop=8), lite.run(squares.frames, [keyframe], stop=8)):
+        assert (a.label_map == b.label_map).all()
+        assert a.confidence == pytest.approx(b.confidence, abs=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 6, 9])
+def test_refining_in_rows_of_windows_is_refining_the_clip(frames, monkeypatch):
+    torch.manual_seed(frames)
+    network = IntraClipRefinement(8, 12, 16, 2, final_norm=True).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    key, value = torch.randn(1, 8, frames, 10, 15), torch.randn(1, 2, 12, frames, 10, 15)
+    results = []
+    with torch.inference_mode():
+        for positions in (1, 2 * 2 * 150, 10**6):
+            monkeypatch.setitem(refinement._POSITIONS, "cpu", positions)
+            results.append(network(key, value))
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(results[0], value, atol=0.1)
+
+
+def test_a_clip_in_the_room_of_an_earlier_one_is_the_same():
+    options = PropagationOptions(device="cpu", dtype="float32")
+    network = InferenceNetwork(load_network("perclip-lite"), options)
+    torch.manual_seed(0)
+    first, second = torch.randn(3, 3, 64, 96), torch.randn(2, 3, 64, 96)
+    room: list = []
+    with torch.inference_mode():
+        readouts = torch.randn(1, 2, 4, 6, 128)
+        network.encode_clip(iter(first), room)
+        reused = network.encode_clip(iter(second), room)
+        fresh = network.encode_clip(iter(second))
+        assert len(room) == 3
+        assert torch.equal(network.decode(reused, readouts), network.decode(fresh, readouts))
+        other_size = network.encode_clip(iter(torch.randn(1, 3, 32, 32)), room)
+        assert other_size.decoding[0].skip4.shape[-2:] == (8, 8)
