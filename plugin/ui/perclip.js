@@ -85,6 +85,19 @@ function stored(name) {
 }
 
 /**
+ * Puts a JSON object into the browser's storage, where there is one.
+ * @param {string} name
+ * @param {object} value
+ */
+function keep(name, value) {
+    try {
+        window.localStorage.setItem(name, JSON.stringify(value));
+    } catch {
+        // Some browsers forbid it: the next run begins with the defaults.
+    }
+}
+
+/**
  * Settings: defaults, then the script tag's `data-...` attributes, then the browser's `perclip.settings`.
  * @param {Record<string, string | undefined>} attributes
  * @param {Record<string, any>} own
@@ -800,7 +813,7 @@ const TOO_OLD = 'The function on this CVAT server is too old for this page, or i
 
 /**
  * What a failed call means: `words` for the annotator; `again`: "wait" and call again, "less" work at once, or "no".
- * @param {any} error as `core.lambda.call` threw it: `code` is the HTTP status, 0 or nothing for a lost connection
+ * @param {any} error as `core.lambda.call` threw it: `code` is the HTTP status, 0 for a lost connection
  * @returns {{ words: string, again: 'wait' | 'less' | 'no' }}
  */
 function explained(error) {
@@ -1455,7 +1468,7 @@ function actionClass(core, store, settings, onDone) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
             this.job = job;
             this.parameters_ = knownParameters(parameters);
-            if (!this.isOneClick) window.localStorage.setItem('perclip.parameters', JSON.stringify(this.parameters_));
+            if (!this.isOneClick) keep('perclip.parameters', this.parameters_);
             this.isOneClick = false;
         }
 
