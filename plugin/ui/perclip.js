@@ -658,9 +658,11 @@ function targetObjects(collection, chosen, frame, frames, groupsOf) {
     const ids = new Set([...chosen.shapes, ...chosen.tracks].map((annotation) => annotation.clientID));
     const find = (/** @type {Collection} */ all) => findObjects(all, frames, groupsOf)
         .filter((object) => [...object.ids].some((id) => ids.has(id)));
-    const known = new Set(find(collection).flatMap((object) => (object.drawn.size ? [...object.ids] : [])));
+    const objects = find(collection).filter((object) => object.drawn.size);
+    const known = new Set(objects.flatMap((object) => [...object.ids]));
     const serves = (/** @type {Shape} */ shape) => ids.has(shape.clientID) && shape.frame === frame && isWritten(shape)
         && !known.has(/** @type {number} */ (shape.clientID));
+    if (!collection.shapes.some(serves)) return objects;
     // For this once as if a person had drawn them.
     const shapes = collection.shapes.map((shape) => (serves(shape) ? { ...shape, source: 'semi-auto' } : shape));
     return find({ ...collection, shapes }).filter((object) => object.drawn.size);
@@ -800,6 +802,12 @@ const MOST_CHARACTERS = 24 * 2 ** 20; // of images in a call
 const PATIENCE = 60; // seconds for which a busy or lost function is called again
 const MOST_SLOW_CALLS = 3;
 
+/**
+ * @param {number} milliseconds
+ * @returns {Promise<void>}
+ */
+const sleep = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
 /** The annotator does not want it any more. */
 class Cancelled extends Error {}
 
@@ -847,7 +855,7 @@ class ClipChain {
         const { before, ...others } = world; // what was cut off is not kept alive
         this.world = others;
         this.now = world.now ?? (() => performance.now() / 1000);
-        this.pause = world.pause ?? ((milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); }));
+        this.pause = world.pause ?? sleep;
         /** @type {Map<number, AnsweredFrame>} */
         this.answered = new Map();
         /** @type {string[]} */
@@ -1205,6 +1213,7 @@ function outcomeOf(targets, answered, job, highestGroup) {
                 if (!settled.has(shape.frame)) events.set(shape.frame, { own: { ...shape, attributes } });
             }
         }
+        if (!object.isTrack && !tracks.length) continue;
         endAtGaps(events, settled, job);
         const track = trackOf(events, object, group, job);
         if (track) created.tracks.push(track);
@@ -1219,9 +1228,9 @@ function outcomeOf(targets, answered, job, highestGroup) {
  * @param {JobFacts} job
  */
 function endAtGaps(events, settled, job) {
-    for (const frame of settled) {
-        const following = job.frames.find((other) => other > frame) ?? frame + 1;
-        if (following <= job.last && !events.has(following)) events.set(following, { shape: null });
+    for (const [place, frame] of job.frames.entries()) {
+        const following = job.frames[place + 1] ?? frame + 1;
+        if (settled.has(frame) && following <= job.last && !events.has(following)) events.set(following, { shape: null });
     }
 }
 
@@ -1286,8 +1295,6 @@ const JPEG_QUALITY = 0.92;
 const FRAME_PATIENCE = 30; // seconds
 const POLITENESS = 10; // seconds for which the annotator's own frames come first
 const CACHED_CHARACTERS = 128 * 2 ** 20;
-
-const sleep = (/** @type {number} */ milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
 /** Frames of a job as small JPEGs, from the page's decoder: one at a time, and never before the annotator's own. */
 class PageFrames {
@@ -1948,10 +1955,9 @@ function enterPage() {
 }
 
 if (typeof module === 'object' && typeof window === 'undefined') {
-    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, explained, factsOf, findObjects, isShortcut,
-        knownParameters, maskPixels, maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, outputProblem,
-        overlap, PerclipError, planClips, plannedTargets, polygonPixels, polygonProblem, rangeOf, shapeProblem, targetObjects,
-        TOO_OLD };
+    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, isShortcut, knownParameters,
+        maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, overlap, planClips, plannedTargets,
+        polygonProblem, rangeOf, shapeProblem, targetObjects, TOO_OLD };
 } else {
     enterPage();
 }
