@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from queue import Queue
+from queue import Empty, Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +23,7 @@ _WAITING = 8  # calls that may wait for the worker; more are told to come again
 _PATIENCE = 30  # seconds to wait, as `workerAvailabilityTimeoutMilliseconds` of function.yaml
 _IDLE = 30  # seconds without a byte after which a connection is closed
 _SLOWEST_BODY = 60  # seconds for a whole body
+_HEED = 0.5  # seconds after which a signal is heeded that came just before the worker began to wait
 _PIECE = 2**20  # bytes of a body read at a time
 _MOST_CONNECTIONS = 100
 
@@ -90,7 +91,13 @@ class LocalServer(ThreadingHTTPServer):
 
     def work(self) -> None:
         """Answers the calls until `listen` ends, in this thread: torch is at its fastest where it was warmed up."""
-        while (call := self._calls.get()) is not None:
+        while True:
+            try:
+                call = self._calls.get(timeout=_HEED)
+            except Empty:
+                continue
+            if call is None:
+                return
             event, response = call
             if response.set_running_or_notify_cancel():
                 try:
