@@ -7,34 +7,17 @@ import argparse
 import csv
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.forth_and_back import ForthAndBack
 from model import Keyframe, PropagationOptions, Propagator, load_network
 from model.metrics import region_similarity
 from model.options import MEMORY_POLICIES
 from plugin.sample import render_sample
 from plugin.sources import open_source
-
-
-class ForthAndBack(Sequence):
-    """A clip of n items played to its end, back to its start, and so on."""
-
-    def __init__(self, items: Sequence, length: int):
-        self._items, self._length = items, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._length))]
-        period = 2 * (len(self._items) - 1)
-        place = index % period
-        return self._items[min(place, period - place)]
 
 
 def resident_megabytes() -> float:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.long_video import ForthAndBack
+from benchmarks.forth_and_back import ForthAndBack
 from model.checkpoint import load_network
 from model.command_line import Parser, run_program
 from model.keyframe import Keyframe
