@@ -33,11 +33,13 @@ class ActivatedConv2d(nn.Conv2d):
         """For inference on a CPU from now on; changes nothing where this torch cannot."""
         self._fused = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
+    def kernel(self) -> tuple[Tensor, tuple[int, int]]:
+        """Weight (out_dim, in_dim / groups, rows, columns) and padding as the convolution is done."""
+        return self.weight, self.padding
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H / stride, W / stride)."""
-        return self._convolve(x, self.weight, self.padding)
-
-    def _convolve(self, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+        weight, padding = self.kernel()
         if not self._fused:
             y = F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
             return _ACTIVATIONS[self.activation](y, inplace=True)

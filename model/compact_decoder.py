@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.compact_value_encoder import MASK_CHANNELS, SUB_PIXEL
-from model.decoder import DecoderFrame
+from model.decoder import DecoderFrame, DecoderInput
 from model.residual_block import ResBlock
 from model.resnet import Pyramid
 
@@ -37,10 +37,10 @@ class CompactDecoder(nn.Module):
         self.pred = nn.Conv2d(dims[2], 1, 3, padding=1)
         self.guess_scale = nn.Parameter(torch.tensor(8.0))
 
-    def prepare(self, thin: Tensor, features: Pyramid) -> DecoderFrame:
-        """What all objects share, from thin features (N, thin_dim, h, w) and the image's pyramid."""
+    def prepare(self, image: DecoderInput) -> DecoderFrame:
+        """What all objects of a frame share."""
         return DecoderFrame(
-            self.compress.share(thin), self.up_16_8.skip_conv(features.f8), self.up_8_4.skip_conv(features.f4)
+            self.compress.share(image.thin), self.up_16_8.skip_conv(image.f8), self.up_8_4.skip_conv(image.f4)
         )
 
     def forward(self, frame: DecoderFrame, readout: Tensor) -> Tensor:

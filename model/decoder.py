@@ -9,6 +9,14 @@ from model.residual_block import ResBlock, SharedInput
 from model.resnet import Pyramid
 
 
+class DecoderInput(NamedTuple):
+    """Image features of N frames that decoding needs: (N, C, h, w), (N, C, 2h, 2w) and (N, C, 4h, 4w)."""
+
+    thin: Tensor
+    f8: Tensor
+    f4: Tensor
+
+
 class DecoderFrame(NamedTuple):
     """The part of decoding that depends on the frame alone, computed once for all its objects."""
 
@@ -41,10 +49,10 @@ class Decoder(nn.Module):
         self.up_8_4 = UpsampleBlock(image_dims.f4, dims[1], dims[2])
         self.pred = nn.Conv2d(dims[2], 1, 3, padding=1)
 
-    def prepare(self, thin: Tensor, features: Pyramid) -> DecoderFrame:
-        """What all objects share, from thin features (N, thin_dim, h, w) and the image's pyramid."""
+    def prepare(self, image: DecoderInput) -> DecoderFrame:
+        """What all objects of a frame share."""
         return DecoderFrame(
-            self.compress.share(thin), self.up_16_8.skip_conv(features.f8), self.up_8_4.skip_conv(features.f4)
+            self.compress.share(image.thin), self.up_16_8.skip_conv(image.f8), self.up_8_4.skip_conv(image.f4)
         )
 
     def forward(self, frame: DecoderFrame, readout: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
 from model.activated_convolution import fuse_activations
 from model.allocator import keep_freed_memory
-from model.decoder import DecoderFrame
+from model.cpu_features import has_bfloat16
+from model.decoder import DecoderInput
 from model.errors import InputError
+from model.focus import segment_regions
 from model.options import PropagationOptions
 from model.pcvos import PCVOS
+from model.quantised_convolution import can_quantise
 
 # Images, or images times objects, in one call. On the CPU larger batches lose to page faults, whatever the clip length.
 _MICRO_BATCH = {"cpu": 1, "cuda": 16}
@@ -34,22 +36,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of `PropagationOptions.dtype` on a device."""
-    if name != "auto":
+    """The floating-point dtype of `PropagationOptions.dtype` on a device."""
+    if name not in ("auto", "int8"):
         return getattr(torch, name)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32
-
-
-def _cpu_has_bfloat16() -> bool:
-    """True where bfloat16 convolutions have instructions of their own; emulated they are slower than float32."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            flags = next((line for line in file if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else torch.float32
 
 
 class EncodedClip(NamedTuple):
@@ -58,13 +50,13 @@ class EncodedClip(NamedTuple):
     Attributes:
         keys: of the memory's dtype, (T, tokens, key_dim).
         local_keys: (1, local_key_dim, T, h, w) for the refinement, or None.
-        decoding: for each micro-batch, what its frames' objects share in the decoder.
+        decoding: for each micro-batch, the image features that decoding needs.
         last: stride-16 features of the last frame, (1, C, h, w), for memorising it.
     """
 
     keys: Tensor
     local_keys: Tensor | None
-    decoding: list[DecoderFrame]
+    decoding: list[DecoderInput]
     last: Tensor
 
 
@@ -86,11 +78,30 @@ class InferenceNetwork:
         self._network = network.to(self.device, self.dtype, memory_format=layout)
         if self.device.type == "cpu" and options.fuse_activations:
             fuse_activations(self._network)
+        self.quantised = self._may_quantise(options)
+        if self.quantised:
+            self._network.quantise()
+        # A GPU likes few large pieces of work better than many small ones.
+        self._focuses = options.focus and self._network.compact and self.device.type == "cpu"
         self._micro_batch = _MICRO_BATCH.get(self.device.type, 1)
         # Half the digits make the CPU's search several times faster, at no accuracy.
         self._key_dtype = self.dtype if self.device.type == "cpu" else torch.float32
 
-    def encode_clip(self, images: Iterable[Tensor], room: list[DecoderFrame] | None = None) -> EncodedClip:
+    @property
+    def number_format(self) -> str:
+        """What the convolutions compute with: "int8" (most of them), "bfloat16", "float16" or "float32"."""
+        return "int8" if self.quantised else str(self.dtype).removeprefix("torch.")
+
+    def _may_quantise(self, options: PropagationOptions) -> bool:
+        possible = self.device.type == "cpu" and self._network.compact and options.channels_last and can_quantise()
+        if options.dtype == "int8" and not possible:
+            raise InputError(
+                'dtype "int8" is for perclip-lite on a processor with instructions for it (VNNI): use "auto", which '
+                "takes it where it can"
+            )
+        return possible and options.dtype in ("auto", "int8")
+
+    def encode_clip(self, images: Iterable[Tensor], room: list[DecoderInput] | None = None) -> EncodedClip:
         """Encodes T images, which are asked for as they are needed.
 
         Args:
@@ -105,8 +116,8 @@ class InferenceNetwork:
             features = self._network.encode(self._input(_batch(batch)))
             keys.append(self._flat(features.key))
             local_keys.append(features.local_key)
-            frame = self._network.prepare_decoding(features)
-            decoding.append(frame if room is None else _put(frame, room, len(decoding)))
+            image = features.decoder_input
+            decoding.append(image if room is None else _put(image, room, len(decoding)))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
         return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
 
@@ -115,18 +126,17 @@ class InferenceNetwork:
         features = self._network.encode(self._input(image[None]))
         return self._flat(features.key)[0], features.pyramid.f16
 
-    def refine(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
-        """Readouts (K, T, h, w, value_dim) of a clip -> refined, the same shape."""
-        refined = self._network.refine(clip.local_keys, readouts.permute(0, 4, 1, 2, 3)[None])
-        return refined[0].permute(0, 2, 3, 4, 1)
-
-    def decode(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
-        """Readouts (K, T, h, w, value_dim) -> logits at stride 4, float32 (T, K, 4h, 4w)."""
-        readouts = readouts.permute(1, 0, 4, 2, 3)
+    def segment(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
+        """Refines and decodes the readouts (K, T, h, w, value_dim) of a clip: float32 logits (T, K, 4h, 4w)."""
+        readouts = readouts.permute(0, 4, 1, 2, 3)
+        if self._focuses:
+            return segment_regions(self._network, clip.local_keys, clip.decoding, readouts)
+        refined = self._network.refine(clip.local_keys, readouts[None])[0].permute(2, 0, 1, 3, 4)
         logits, start = [], 0
-        for frame in clip.decoding:
-            part = readouts[start : start + len(frame.skip4)]
+        for image in clip.decoding:
+            part = refined[start : start + len(image.thin)]
             start += len(part)
+            frame = self._network.prepare_decoding(image)
             objects = part.split(max(1, self._micro_batch // len(part)), 1)
             logits.append(torch.cat([self._network.decode(frame, p).float() for p in objects], 1))
         return torch.cat(logits)
@@ -144,14 +154,14 @@ class InferenceNetwork:
         return images.to(self.dtype, memory_format=self._layout)
 
 
-def _put(frame: DecoderFrame, room: list[DecoderFrame], place: int) -> DecoderFrame:
+def _put(frame: DecoderInput, room: list[DecoderInput], place: int) -> DecoderInput:
     """Copies a frame to its place in a list that grows."""
     if place == len(room):
-        room.append(tree_map(torch.clone, frame))
-    elif any(a.shape != b.shape for a, b in zip(tree_leaves(room[place]), tree_leaves(frame))):
-        room[place] = tree_map(torch.clone, frame)
+        room.append(DecoderInput(*map(torch.clone, frame)))
+    elif any(a.shape != b.shape for a, b in zip(room[place], frame)):
+        room[place] = DecoderInput(*map(torch.clone, frame))
     else:
-        for kept, new in zip(tree_leaves(room[place]), tree_leaves(frame)):
+        for kept, new in zip(room[place], frame):
             kept.copy_(new)
     return room[place]
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.activated_convolution import ActivatedConv2d
+from model.quantised_convolution import QuantisedConv2d, quantise
 from model.resnet import Pyramid
 
 # Per block: output channels, expansion, stride, dilation. The last stride-2 block keeps stride 1 and the ones behind it
@@ -25,6 +26,7 @@ _BLOCKS = (
     (320, 6, 1, 2),
 )
 _F4, _F8, _F16_MID, _F16 = 2, 5, 12, 16  # blocks whose outputs are the features
+_FIRST_QUANTISED = 6
 
 
 class _HalvingConv2d(ActivatedConv2d):
@@ -33,10 +35,9 @@ class _HalvingConv2d(ActivatedConv2d):
     def __init__(self, in_dim: int, out_dim: int, groups: int = 1):
         super().__init__(in_dim, out_dim, 3, "relu6", stride=2, groups=groups)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_dim, H, W) -> (N, out_dim, H / 2, W / 2)."""
-        # A 4x4 kernel whose first row and column are zero pads the same inside the convolution: no copy of the image.
-        return self._convolve(x, F.pad(self.weight, (1, 0, 1, 0)), (1, 1))
+    def kernel(self) -> tuple[Tensor, tuple[int, int]]:
+        """A 4x4 kernel with zeros in its first row and column pads the same inside the convolution, without a copy."""
+        return F.pad(self.weight, (1, 0, 1, 0)), (1, 1)
 
 
 class InvertedResidual(nn.Module):
@@ -53,11 +54,20 @@ class InvertedResidual(nn.Module):
         )
         self.project = nn.Conv2d(dim, out_dim, 1)
         self.residual = stride == 1 and in_dim == out_dim
+        self._quantised = False
+
+    def quantise(self) -> None:
+        """For inference in 8-bit integers from now on, of a block with an expansion; the sum stays as it is."""
+        for name in ("expand", "depthwise", "project"):
+            setattr(self, name, QuantisedConv2d(getattr(self, name)))
+        self._quantised = True
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H / stride, W / stride)."""
-        h = x if self.expand is None else self.expand(x)
-        h = self.project(self.depthwise(h))
+        if self._quantised:
+            h = self.project(self.depthwise.to_six(self.expand.to_six(quantise(x))), x.dtype)
+        else:
+            h = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
         return x + h if self.residual else h
 
 
@@ -99,6 +109,11 @@ class MobileNetV2(nn.Module):
             conv.weight /= self.f16_std[:, None, None]
             conv.bias -= (conv.weight[:, :, 0, 0] * self.f16_mean).sum(1)
         self._standardises = False
+
+    def quantise(self) -> None:
+        """For inference in 8-bit integers from now on, where it pays and costs no accuracy: not in the first blocks."""
+        for block in self.blocks[_FIRST_QUANTISED:]:
+            block.quantise()
 
     def load_folded(self, tensors: dict[str, Tensor], image_mean: Tensor, image_std: Tensor) -> None:
         """Takes the trunk of a folded public MobileNetV2 (see the weights' README for its names).

@@ -7,7 +7,7 @@ from model.errors import InputError
 MEMORY_POLICIES = ("every", "previous", "spread", "bounded")
 DIRECTIONS = ("forward", "backward", "both")
 _LARGEST_SIDE = 4320  # pixels; 8K video
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,13 @@ class PropagationOptions:
             nothing for a network without one.
         keep_probabilities: results carry float32 probabilities of all objects; costs memory and time.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: of the convolutions: "auto" (bfloat16 where the device has instructions for it, else float32), "float32",
-            "bfloat16", "float16". Matching and aggregation are always float32.
+        dtype: of the convolutions: "float32", "bfloat16", "float16", "int8" (most convolutions of perclip-lite on a CPU
+            with VNNI instructions, the others as "auto" would) or "auto": "int8" where that is possible, else bfloat16
+            where the device has instructions for it, else float32. Aggregation is always float32.
         fold_batchnorm: fold BatchNorm into the convolutions; same results up to rounding, faster.
         channels_last: lay images out channels last; same results up to rounding, faster.
+        focus: on a CPU, with perclip-lite, refine and decode only where the memory read finds something of an object;
+            same accuracy, faster.
         fuse_activations: on a CPU, let a convolution apply the activation behind it; same results, faster.
 
     Raises:
@@ -57,6 +60,7 @@ class PropagationOptions:
     fold_batchnorm: bool = True
     channels_last: bool = True
     fuse_activations: bool = True
+    focus: bool = True
 
     @property
     def deciding(self) -> dict[str, object]:

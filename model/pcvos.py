@@ -10,7 +10,7 @@ from model.calibration import Calibration
 from model.compact_decoder import CompactDecoder
 from model.compact_value_encoder import CompactValueEncoder
 from model.config import NetworkConfig
-from model.decoder import Decoder, DecoderFrame
+from model.decoder import Decoder, DecoderFrame, DecoderInput
 from model.mobilenet_v2 import MobileNetV2
 from model.position_code import PositionCode
 from model.refinement import IntraClipRefinement
@@ -34,6 +34,11 @@ class FrameFeatures(NamedTuple):
     key: Tensor
     thin: Tensor
     local_key: Tensor | None
+
+    @property
+    def decoder_input(self) -> DecoderInput:
+        """Those that decoding needs."""
+        return DecoderInput(self.thin, self.pyramid.f8, self.pyramid.f4)
 
 
 class _KeyProjection(nn.Module):
@@ -87,6 +92,15 @@ class PCVOS(nn.Module):
             self.key_encoder.fold_statistics(readers)
         fold_batchnorm(self)
 
+    @property
+    def compact(self) -> bool:
+        """True for the compact network, whose readouts carry a mask and which can be quantised."""
+        return isinstance(self.key_encoder, MobileNetV2)
+
+    def quantise(self) -> None:
+        """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place."""
+        self.key_encoder.quantise()
+
     def encode(self, images: Tensor) -> FrameFeatures:
         """Normalised images (N, 3, H, W), H and W multiples of 16."""
         pyramid = self.key_encoder(images)
@@ -103,9 +117,9 @@ class PCVOS(nn.Module):
             return readouts
         return self.refine_transformer(local_keys, readouts)
 
-    def prepare_decoding(self, features: FrameFeatures) -> DecoderFrame:
+    def prepare_decoding(self, image: DecoderInput) -> DecoderFrame:
         """The decoder's share of work that the objects of a frame have in common."""
-        return self.decoder.prepare(features.thin, features.pyramid)
+        return self.decoder.prepare(image)
 
     def decode(self, frame: DecoderFrame, readouts: Tensor) -> Tensor:
         """Readouts (N, K, value_dim, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""

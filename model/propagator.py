@@ -71,9 +71,11 @@ class Propagator:
 
         Raises:
             InputError: an option that the prepared network depends on (device, dtype, refinement, fold_batchnorm,
-                channels_last, fuse_activations).
+                channels_last, fuse_activations, focus).
         """
-        fixed = {"device", "dtype", "refinement", "fold_batchnorm", "channels_last", "fuse_activations"} & set(changes)
+        fixed = {"device", "dtype", "refinement", "fold_batchnorm", "channels_last", "fuse_activations", "focus"} & set(
+            changes
+        )
         if fixed:
             raise InputError(f"{sorted(fixed)[0]} is fixed when the network is prepared: make a new Propagator")
         other = object.__new__(Propagator)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.decoder import DecoderFrame
+from model.decoder import DecoderInput
 from model.framing import Framing
 from model.inference import EncodedClip, InferenceNetwork
 from model.keyframe import Keyframe
@@ -98,7 +98,7 @@ class Sweep:
         self._range = range(span.first, span.last + 1)
         self._banks: list[MemoryBank] = []
         self._last_image = torch.empty(0)
-        self._room: list[DecoderFrame] = []
+        self._room: list[DecoderInput] = []
         self._witness = Witness(framing.grid, options.top_k)
 
     @property
@@ -188,7 +188,7 @@ class Sweep:
             readouts |= self._read(bank, clip.keys)
         grid = self._framing.grid
         stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, grid)
-        return clip, self._last_image, self._network.decode(clip, self._network.refine(clip, stacked))
+        return clip, self._last_image, self._network.segment(clip, stacked)
 
     def _read(self, bank: MemoryBank, keys: Tensor) -> dict[int, Tensor]:
         """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5)."""

@@ -45,7 +45,9 @@ def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: in
         if clip.local_key is not None:
             local = clip.local_key.unflatten(0, (batch, clip_frames)).transpose(1, 2)
             readout = network.refine(local, readout)
-        logits = network.decode(network.prepare_decoding(clip), readout.permute(0, 3, 1, 2, 4, 5).flatten(0, 1))
+        logits = network.decode(
+            network.prepare_decoding(clip.decoder_input), readout.permute(0, 3, 1, 2, 4, 5).flatten(0, 1)
+        )
         probabilities = aggregate(object_probabilities(logits.float())).unflatten(0, (batch, clip_frames))
         outputs.append(probabilities)
         masks = probabilities[:, -1, 1:]

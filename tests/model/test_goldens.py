@@ -104,7 +104,7 @@ def test_every_stage_matches(pcvos, golden):
     readout = readout.unflatten(1, clip.key.shape[:1] + clip.key.shape[2:]).permute(0, 4, 1, 2, 3)
     local = clip.local_key.transpose(0, 1)[None]
     refined = pcvos.refine(local, readout[None])
-    logits = pcvos.decode(pcvos.prepare_decoding(clip), refined[0].permute(2, 0, 1, 3, 4))
+    logits = pcvos.decode(pcvos.prepare_decoding(clip.decoder_input), refined[0].permute(2, 0, 1, 3, 4))
     stages = {
         "p0": mask[:, None],
         "key0": memory.key,

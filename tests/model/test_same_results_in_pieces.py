@@ -65,6 +65,6 @@ def test_a_clip_in_the_room_of_an_earlier_one_is_the_same():
         reused = network.encode_clip(iter(second), room)
         fresh = network.encode_clip(iter(second))
         assert len(room) == 3
-        assert torch.equal(network.decode(reused, readouts), network.decode(fresh, readouts))
+        assert torch.equal(network.segment(reused, readouts), network.segment(fresh, readouts))
         other_size = network.encode_clip(iter(torch.randn(1, 3, 32, 32)), room)
-        assert other_size.decoding[0].skip4.shape[-2:] == (8, 8)
+        assert other_size.decoding[0].f4.shape[-2:] == (8, 8)
