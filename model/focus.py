@@ -16,7 +16,10 @@ from model.residual_block import SharedInput
 # Of the mask that the memory read brought, anywhere in a cell. On the validation sequences no pixel of a decoded mask
 # lies farther from such cells than the margin; with 0.2 some of small, moving objects do.
 _LEAST = 0.1
-_MARGIN = 3  # cells around them; the decoder looks 4 cells far, at the last one with little weight
+_MARGIN = 2  # cells around them
+
+# Regions begin and end at multiples of so many cells: oneDNN prepares and keeps something for every size that it meets.
+_GRAIN = 4
 
 NOTHING = -7.0
 """Logit where no object may be: about the mean of what perclip-lite decodes there (-6.5 to -7.7 by sequence)."""
@@ -117,5 +120,11 @@ def _region(rows: Sequence[bool], columns: Sequence[bool], height: int, width: i
     y, x = ([i for i, true in enumerate(side) if true] for side in (rows, columns))
     if not y:
         return None
-    top, left = max(0, y[0] - _MARGIN), max(0, x[0] - _MARGIN)
-    return Region(top, min(height, y[-1] + 1 + _MARGIN), left, min(width, x[-1] + 1 + _MARGIN))
+    (top, bottom), (left, right) = (_grown(cells, size) for cells, size in ((y, height), (x, width)))
+    return Region(top, bottom, left, right)
+
+
+def _grown(cells: Sequence[int], size: int) -> tuple[int, int]:
+    """The first of ascending cells and the one behind the last, with the margin, on an axis of `size` cells."""
+    low, high = cells[0] - _MARGIN, cells[-1] + 1 + _MARGIN
+    return max(0, low // _GRAIN * _GRAIN), min(size, -(-high // _GRAIN) * _GRAIN)
