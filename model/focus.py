@@ -54,7 +54,7 @@ class Region(NamedTuple):
 
 
 def segment_regions(
-    network: PCVOS, local_keys: Tensor | None, images: Sequence[DecoderInput], readouts: Tensor
+    network: PCVOS, local_keys: Tensor | None, images: Sequence[DecoderInput], readouts: Tensor, lead: int = 0
 ) -> Tensor:
     """Refines and decodes a clip where its objects may be, and is sure that they are nowhere else.
 
@@ -62,15 +62,16 @@ def segment_regions(
 
     Args:
         network: a compact one.
-        local_keys: (1, local_key_dim, T, h, w) for the refinement, or None.
-        images: of each frame.
+        local_keys: of T frames, (1, local_key_dim, T, h, w), for the refinement; or None.
+        images: of N of these frames.
         readouts: of K objects, (K, value_dim, T, h, w).
+        lead: frames in front of those N.
 
     Returns:
-        Logits, float32 (T, K, 4h, 4w).
+        Logits, float32 (N, K, 4h, 4w).
     """
-    count, _, length, height, width = readouts.shape
-    logits = readouts.new_full((length, count, 4 * height, 4 * width), NOTHING, dtype=torch.float32)
+    count, _, _, height, width = readouts.shape
+    logits = readouts.new_full((len(images), count, 4 * height, 4 * width), NOTHING, dtype=torch.float32)
     seen = regions(readouts[:, -MASK_CHANNELS:].amax(1))
     refined: dict[int, tuple[Region, Tensor]] = {}
     for k, of_frames in enumerate(seen):
@@ -78,7 +79,7 @@ def segment_regions(
             whole = reduce(Region.joined, filter(None, of_frames)).in_whole_windows(height, width)
             keys = None if local_keys is None else whole.of(local_keys)
             refined[k] = whole, network.refine(keys, whole.of(readouts[None, k : k + 1]))
-    for t, image in enumerate(images):
+    for t, image in enumerate(images, lead):
         here = {k: region for k, of_frames in enumerate(seen) if (region := of_frames[t]) is not None}
         if not here:
             continue
@@ -89,7 +90,7 @@ def segment_regions(
             decoded = network.decode(
                 _of_frame(region.inside(around), frame), region.inside(whole).of(values[:, :, :, t])
             )
-            region.of(logits[t, k], 4).copy_(decoded[0, 0])
+            region.of(logits[t - lead, k], 4).copy_(decoded[0, 0])
     return logits
 
 

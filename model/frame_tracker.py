@@ -94,7 +94,7 @@ class FrameTracker:
                 bank.add_keyframe(remembered.key, {o: memories[o][i].value for o in objects})
             readouts |= bank.read(frame.clip.keys[0])
         stacked = torch.stack([readouts[o][None] for o in range(len(memories))]).unflatten(2, framing.grid)
-        return rounded(self._network.segment(frame.clip, stacked)[0])
+        return rounded(self._network.segment(frame.clip.local_keys, frame.clip.decoding, stacked)[0])
 
 
 def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:

@@ -18,6 +18,7 @@ from model.focus import segment_regions
 from model.options import PropagationOptions
 from model.pcvos import PCVOS
 from model.quantised_convolution import can_quantise
+from model.refinement import WINDOW
 
 # Images, or images times objects, in one call. On the CPU larger batches lose to page faults, whatever the clip length.
 _MICRO_BATCH = {"cpu": 1, "cuda": 16}
@@ -101,12 +102,22 @@ class InferenceNetwork:
             )
         return possible and options.dtype in ("auto", "int8")
 
+    @property
+    def context(self) -> int:
+        """Frames on each side of a frame that its refinement depends on, where the first of them has an even number."""
+        return WINDOW[0] * max(0, self._network.config.refinement_blocks - 1) if self._network.refines else 0
+
+    @property
+    def in_pieces(self) -> bool:
+        """True where long clips are better worked on in pieces; a GPU likes them whole."""
+        return self.device.type == "cpu"
+
     def encode_clip(self, images: Iterable[Tensor], room: list[DecoderInput] | None = None) -> EncodedClip:
         """Encodes T images, which are asked for as they are needed.
 
         Args:
-            images: of a clip.
-            room: frames of an earlier clip that is not needed any more; what waits for the decoder is put there. Blocks
+            images: of a clip, or of a piece of it.
+            room: image features that are not needed any more; what waits for the decoder takes their place. Blocks
                 that live as long as a clip, between those of single frames, cut the heap into pieces: with 25 frames of
                 480p PCVOS took 2.4 GB instead of 2.0.
         """
@@ -117,7 +128,7 @@ class InferenceNetwork:
             keys.append(self._flat(features.key))
             local_keys.append(features.local_key)
             image = features.decoder_input
-            decoding.append(image if room is None else _put(image, room, len(decoding)))
+            decoding.append(image if room is None else _put(image, room))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
         return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
 
@@ -126,14 +137,26 @@ class InferenceNetwork:
         features = self._network.encode(self._input(image[None]))
         return self._flat(features.key)[0], features.pyramid.f16
 
-    def segment(self, clip: EncodedClip, readouts: Tensor) -> Tensor:
-        """Refines and decodes the readouts (K, T, h, w, value_dim) of a clip: float32 logits (T, K, 4h, 4w)."""
+    def segment(
+        self, local_keys: Tensor | None, images: Sequence[DecoderInput], readouts: Tensor, lead: int = 0
+    ) -> Tensor:
+        """Refines and decodes successive frames of a clip.
+
+        Args:
+            local_keys: of T frames, (1, local_key_dim, T, h, w), for the refinement; or None.
+            images: of N of these frames, for each micro-batch.
+            readouts: of K objects, (K, T, h, w, value_dim).
+            lead: frames in front of those N that are there for the refinement only, as are those behind them.
+
+        Returns:
+            Logits at stride 4, float32 (N, K, 4h, 4w).
+        """
         readouts = readouts.permute(0, 4, 1, 2, 3)
         if self._focuses:
-            return segment_regions(self._network, clip.local_keys, clip.decoding, readouts)
-        refined = self._network.refine(clip.local_keys, readouts[None])[0].permute(2, 0, 1, 3, 4)
-        logits, start = [], 0
-        for image in clip.decoding:
+            return segment_regions(self._network, local_keys, images, readouts, lead)
+        refined = self._network.refine(local_keys, readouts[None])[0].permute(2, 0, 1, 3, 4)
+        logits, start = [], lead
+        for image in images:
             part = refined[start : start + len(image.thin)]
             start += len(part)
             frame = self._network.prepare_decoding(image)
@@ -154,16 +177,14 @@ class InferenceNetwork:
         return images.to(self.dtype, memory_format=self._layout)
 
 
-def _put(frame: DecoderInput, room: list[DecoderInput], place: int) -> DecoderInput:
-    """Copies a frame to its place in a list that grows."""
-    if place == len(room):
-        room.append(DecoderInput(*map(torch.clone, frame)))
-    elif any(a.shape != b.shape for a, b in zip(room[place], frame)):
-        room[place] = DecoderInput(*map(torch.clone, frame))
-    else:
-        for kept, new in zip(room[place], frame):
-            kept.copy_(new)
-    return room[place]
+def _put(image: DecoderInput, room: list[DecoderInput]) -> DecoderInput:
+    """Copies features to a place in the room, or to a new one if there is none of their size."""
+    place = room.pop() if room else None
+    if place is None or any(a.shape != b.shape for a, b in zip(place, image)):
+        return DecoderInput(*map(torch.clone, image))
+    for kept, new in zip(place, image):
+        kept.copy_(new)
+    return place
 
 
 def _batch(images: Sequence[Tensor]) -> Tensor:

@@ -97,6 +97,11 @@ class PCVOS(nn.Module):
         """True for the compact network, whose readouts carry a mask and which can be quantised."""
         return isinstance(self.key_encoder, MobileNetV2)
 
+    @property
+    def refines(self) -> bool:
+        """True for a network with intra-clip refinement."""
+        return self.refine_transformer is not None
+
     def quantise(self) -> None:
         """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place."""
         self.key_encoder.quantise()

@@ -1,15 +1,17 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.clip_segmentation import ClipSegmentation
 from model.decoder import DecoderInput
 from model.framing import Framing
-from model.inference import EncodedClip, InferenceNetwork
+from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
 from model.memory_bank import MemoryBank
 from model.options import PropagationOptions
@@ -130,8 +132,8 @@ class Sweep:
             else:
                 if not self._admit(indices):
                     raise Paused(indices)
-                clip, image, logits = self._segment(indices)
-                evidence = self._witness.observe(clip.keys, logits, self._active)
+                keys, f16, logits = self._segment(indices)
+                evidence = self._witness.observe(keys, logits, self._active)
                 predictions = [map(Prediction, *frame) for frame in zip(logits, evidence)]
                 clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
                 yield list(zip(indices, clip_predictions))
@@ -147,7 +149,7 @@ class Sweep:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
                 ended = rounded(logits[-1]) if self._record.resumable else logits[-1]
-                self._memorise(last, keyframe, image, clip.keys[-1], clip.last, soft_masks(ended))
+                self._memorise(last, keyframe, self._last_image, keys[-1], f16, soft_masks(ended))
             if not recorded:
                 self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
@@ -180,18 +182,32 @@ class Sweep:
             self._last_image = self._framing.image(clip[i - low], i)
             yield self._last_image
 
-    def _segment(self, indices: range) -> tuple[EncodedClip, Tensor, Tensor]:
-        """Encode, read, refine, decode; gives the clip, its last image and logits float32 (T, K, H / 4, W / 4)."""
-        clip = self._network.encode_clip(self._images(indices), self._room)
-        readouts: dict[int, Tensor] = {}
-        for bank in self._banks:
-            readouts |= self._read(bank, clip.keys)
-        grid = self._framing.grid
-        stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, grid)
-        return clip, self._last_image, self._network.segment(clip, stacked)
+    def _segment(self, indices: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode, read, refine, decode.
 
-    def _read(self, bank: MemoryBank, keys: Tensor) -> dict[int, Tensor]:
-        """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5)."""
+        Returns:
+            The clip's keys (T, tokens, key_dim), its last frame's stride-16 features, and logits float32
+            (T, K, H / 4, W / 4).
+        """
+        length, images = len(indices), self._images(indices)
+        together = (self._options.progressive_interval or length) if self._network.in_pieces else length
+        segmentation = ClipSegmentation(self._network, length, self._room)
+        keys = []
+        for start in range(0, length, together):
+            piece = self._network.encode_clip(islice(images, together), self._room)
+            readouts: dict[int, Tensor] = {}
+            for bank in self._banks:
+                readouts |= self._read(bank, piece.keys, last=start + together >= length)
+            stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
+            segmentation.add(piece, stacked)
+            keys.append(piece.keys)
+        return torch.cat(keys), piece.last, segmentation.logits()
+
+    def _read(self, bank: MemoryBank, keys: Tensor, last: bool) -> dict[int, Tensor]:
+        """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5).
+
+        `last` says that no more frames of the clip follow.
+        """
         length = len(keys)
         interval = self._options.progressive_interval or length
         parts = []
@@ -199,7 +215,7 @@ class Sweep:
             part = keys[start : start + interval]
             readout = bank.read(part.flatten(0, 1))
             parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
-            if start + interval < length:
+            if start + interval < length or not last:
                 bank.add_temporary(part[-1], {o: value[-1] for o, value in parts[-1].items()})
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
 

@@ -371,7 +371,7 @@ def test_bad_keyframes_are_refused(label_map, objects, says):
         {"short_side": 8},
         {"short_side": 10**7},
         {"memory": "all"},
-        {"dtype": "int8"},
+        {"dtype": "int4"},
         {"memory_tokens": 5},
     ],
 )

@@ -1,12 +1,16 @@
 """What is done to be faster or smaller changes no result."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from model import PropagationOptions, Propagator, load_network, refinement
+from model import Keyframe, PropagationOptions, Propagator, load_network, refinement
 from model.activated_convolution import ActivatedConv2d, fuse_activations
+from model.clip_segmentation import ClipSegmentation
+from model.config import network_config
 from model.inference import InferenceNetwork
+from model.pcvos import PCVOS
 from model.refinement import IntraClipRefinement
 
 
@@ -58,13 +62,40 @@ def test_a_clip_in_the_room_of_an_earlier_one_is_the_same():
     network = InferenceNetwork(load_network("perclip-lite"), options)
     torch.manual_seed(0)
     first, second = torch.randn(3, 3, 64, 96), torch.randn(2, 3, 64, 96)
-    room: list = []
     with torch.inference_mode():
-        readouts = torch.randn(1, 2, 4, 6, 128)
-        network.encode_clip(iter(first), room)
+        room = network.encode_clip(iter(first)).decoding
+        places = {image.f4.data_ptr() for image in room}
         reused = network.encode_clip(iter(second), room)
-        fresh = network.encode_clip(iter(second))
-        assert len(room) == 3
-        assert torch.equal(network.segment(reused, readouts), network.segment(fresh, readouts))
+        assert len(room) == 1 and {image.f4.data_ptr() for image in reused.decoding} < places
+        for old, new in zip(reused.decoding, network.encode_clip(iter(second)).decoding):
+            assert all(map(torch.equal, old, new))
         other_size = network.encode_clip(iter(torch.randn(1, 3, 32, 32)), room)
         assert other_size.decoding[0].f4.shape[-2:] == (8, 8)
+
+
+@pytest.mark.parametrize("name", ["perclip-lite", "stcn"])
+@pytest.mark.parametrize("length", [11, 16, 25])
+def test_a_long_clip_in_pieces_is_the_same_as_whole(squares, monkeypatch, name, length):
+    torch.manual_seed(3)
+    network = load_network(name) if name == "perclip-lite" else PCVOS(network_config(name)).eval()
+    options = PropagationOptions(
+        short_side=None, dtype="float32", device="cpu", clip_length=length, focus=False, keep_probabilities=True
+    )
+    frames, keyframe = squares.frames[: length + 1, 16:80, 16:112], squares.labels[0, 16:80, 16:112]
+    waiting = []
+    add = ClipSegmentation.add
+
+    def watched(self, clip, readouts):
+        waiting.append(len(self._images) + len(clip.decoding))
+        add(self, clip, readouts)
+
+    monkeypatch.setattr(ClipSegmentation, "add", watched)
+    found = []
+    for in_pieces in (True, False):
+        waiting.clear()
+        monkeypatch.setattr(InferenceNetwork, "in_pieces", in_pieces)
+        results = list(Propagator(network, options).run(frames, [Keyframe(0, keyframe)]))
+        found.append(np.stack([result.probabilities for result in results]))
+        assert max(waiting) <= (10 if in_pieces else length)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+    assert found[0][-1, 1:].max() > 0.05  # objects are still there to be compared
