@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         "distance": arguments.distance,
         **dataclasses.asdict(propagator.options),
         "device": str(propagator.device),
-        "dtype": str(propagator.dtype).removeprefix("torch."),
+        "dtype": propagator.number_format,
     }
     # A checkpoint is the same under another name, and a machine's digits of another device are not.
     digest = hashlib.sha256(json.dumps({**settings, "weights": weights.digest}).encode()).hexdigest()[:8]

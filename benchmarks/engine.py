@@ -1,10 +1,11 @@
 """The engine's speed and memory: frames per second, seconds by part, peak memory, and the fraction of what is possible.
 
 Each configuration (network, clip length, objects, size) runs in a process of its own, so that peak memory is its own:
-first as it is used (bfloat16 or float16 where the device has it), then, in the same process, as plain eager float32
-without folding and channels_last: the ratio of the two does not depend on how noisy the machine is. The arithmetic of
-the run is counted (convolutions and matrix products) and compared with the rate that the same device reaches on large
-matrix products, measured in the same process: the fraction of the floor.
+first as it is used (8-bit integers, bfloat16 or float16 where the device has them), then, in the same process, as plain
+eager float32 with no optimisation: the ratio of the two depends little on how noisy the machine is. The arithmetic of
+the plain run is counted (convolutions and matrix products) and compared with the rate that the same device reaches on
+large matrix products in bfloat16 or float16, measured in the same process: the fraction of the floor. What is left out
+(regions without an object) or done in 8-bit integers counts in full.
 
 Full sizes take long on a processor; --networks, --clip-lengths, --objects and --sizes choose. Writes engine-DEVICE.json
 and engine-DEVICE.md; configurations that are there already stay unless they are measured again.
@@ -41,7 +42,13 @@ from plugin.sources import open_source
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
 _LENGTH = 60  # frames of the clip
 _SECONDS = 12.0  # of a measurement, after the first clips
-_PLAIN = {"dtype": "float32", "fold_batchnorm": False, "channels_last": False, "fuse_activations": False}
+_PLAIN = {
+    "dtype": "float32",
+    "fold_batchnorm": False,
+    "channels_last": False,
+    "fuse_activations": False,
+    "focus": False,
+}
 
 
 @dataclass(frozen=True)
@@ -134,14 +141,14 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
     used = Propagator(_network(configuration.network), PropagationOptions(**options))
     rate, parts = _rate(used, frames, keyframe, seconds)
     peak = _peak_gigabytes(used.device)
-    possible = _matrix_rate(used.device, used.dtype)
+    possible = _matrix_rate(used.device, used.network.dtype)
     plain = Propagator(_network(configuration.network), PropagationOptions(**options, **_PLAIN))
     plain_rate, _ = _rate(plain, frames, keyframe, seconds / 2)
     gigaflops = _arithmetic(plain, frames, keyframe)  # the counter does not know fused convolutions
     floor = possible / gigaflops  # frames per second
     return asdict(configuration) | {
         "device": used.device.type,
-        "dtype": str(used.dtype).removeprefix("torch."),
+        "dtype": used.number_format,
         "fps": round(rate, 3),
         "plain fp32 fps": round(plain_rate, 3),
         "times plain": round(rate / plain_rate, 2),

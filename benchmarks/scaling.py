@@ -133,7 +133,7 @@ def _memory_frames(propagator: Propagator, rounds: int) -> Series:
     """Reading alone, one frame's queries, one object."""
     rows, columns = propagator.grid(480, 854)
     tokens, device = rows * columns, propagator.device
-    dtype = propagator.dtype if device.type == "cpu" else torch.float32
+    dtype = propagator.network.dtype if device.type == "cpu" else torch.float32
     counts, milliseconds = [1, 2, 5, 10, 25, 50, 100], []
     with torch.inference_mode():
         for count in counts:

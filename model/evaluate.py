@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
             **dataclasses.asdict(options),
             "refinement": options.refinement and network.refine_transformer is not None,
             "device": str(propagator.device),
-            "dtype": str(propagator.dtype).removeprefix("torch."),
+            "dtype": propagator.number_format,
         }
         print(json.dumps({**evaluation.to_dict(), "settings": settings}, indent=2, allow_nan=False))
     else:

@@ -58,9 +58,9 @@ class Propagator:
         return self._network.device
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Number format of the network's convolutions."""
-        return self._network.dtype
+    def number_format(self) -> str:
+        """Of most of the network's convolutions: "int8", "bfloat16", "float16" or "float32"."""
+        return self._network.number_format
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of memory positions of frames of a size in pixels; logits have four times as many."""

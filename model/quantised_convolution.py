@@ -35,7 +35,7 @@ def quantise(x: Tensor) -> Quantised:
     x = x.float()
     scale = max(torch.maximum(x.amax(), -x.amin()).item(), 1e-6) / _STEPS
     # Torch converts to signed bytes several times faster than to unsigned ones; the flipped bit adds 128.
-    return Quantised(x.mul_(1 / scale).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_MIDDLE), scale, _MIDDLE)
+    return Quantised(x.mul(1 / scale).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_MIDDLE), scale, _MIDDLE)
 
 
 class QuantisedConv2d(nn.Module):

@@ -79,7 +79,7 @@ def run_job(job: PropagationJob) -> dict[str, str]:
         fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
         facts = {
             "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
-            "network": f"{job.network}, {str(propagator.dtype).removeprefix('torch.')} on {propagator.device}, "
+            "network": f"{job.network}, {propagator.number_format} on {propagator.device}, "
             f"clip length {job.options.clip_length}, memory {job.options.memory}",
             "keyframes": ", ".join(str(k.index) for k in keyframes.keyframes),
             "frames": f"{len(results.finished())} with masks"
@@ -151,7 +151,7 @@ def _open_results(
         "weights": file_digest(job.weights or SHIPPED[job.network]),
         "direction": job.direction,
         **job.options.deciding,
-        "dtype": str(propagator.dtype),
+        "dtype": propagator.number_format,
     }
     claim_folder(job.out, settings, job.resume)
     return MaskFolder(job.out)

@@ -137,7 +137,7 @@ class PerclipFunction:
             "network": self._settings.network,
             "weights": self._digest,
             "device": str(self._propagator.device),
-            "dtype": str(self._propagator.dtype).removeprefix("torch."),
+            "dtype": self._propagator.number_format,
             "max_seconds": self._settings.max_seconds,
             "short_side": self._settings.short_side,
         }

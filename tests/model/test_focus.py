@@ -1,0 +1,120 @@
+"""Refining and decoding only where objects may be."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from model import Keyframe, PropagationOptions, Propagator, load_network
+from model.focus import NOTHING, Region, regions, segment_regions
+from model.metrics import region_similarity
+from model.pcvos import PCVOS
+
+
+def _regions_cover(masks: np.ndarray, found: list[list[Region | None]]) -> None:
+    objects, frames, height, width = masks.shape
+    for k in range(objects):
+        for t in range(frames):
+            seen = np.argwhere(masks[k, t] > 0.1)
+            region = found[k][t]
+            assert (region is None) == (len(seen) == 0)
+            if region is not None:
+                assert 0 <= region.top < region.bottom <= height and 0 <= region.left < region.right <= width
+                low, high = seen.min(0), seen.max(0)
+                assert region.top <= max(0, low[0] - 2) and region.left <= max(0, low[1] - 2)
+                assert region.bottom >= min(height, high[0] + 3) and region.right >= min(width, high[1] + 3)
+                # Not needlessly large.
+                assert region.top >= low[0] - 6 and region.right <= high[1] + 7
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(arrays(np.float32, st.tuples(st.just(2), st.just(2), st.integers(1, 12), st.integers(1, 14)),
+              elements=st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.05, 0.2, 1.0])))  # fmt: skip
+def test_regions_hold_what_is_seen_and_a_margin(masks):
+    _regions_cover(masks, regions(torch.from_numpy(masks)))
+
+
+@given(st.integers(1, 40), st.integers(1, 60), st.data())
+@settings(max_examples=60, deadline=None, database=None)
+def test_whole_windows_lie_as_in_the_whole_frame(height, width, data):
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    region = Region(top, data.draw(st.integers(top + 1, height)), left, data.draw(st.integers(left + 1, width)))
+    grown = region.in_whole_windows(height, width)
+    assert grown.top % 7 == 0 == grown.left % 7
+    assert (grown.bottom % 7 == 0 or grown.bottom == height) and (grown.right % 7 == 0 or grown.right == width)
+    assert grown.joined(region) == grown
+    inner = region.inside(grown)
+    x = torch.arange(height * width).view(height, width)
+    assert torch.equal(inner.of(grown.of(x)), region.of(x))
+
+
+def _networks(**options) -> tuple[Propagator, Propagator]:
+    network = load_network("perclip-lite")
+    each = {"short_side": None, "dtype": "float32", "device": "cpu", "keep_probabilities": True, **options}
+    return tuple(Propagator(network, PropagationOptions(focus=focus, **each)) for focus in (True, False))
+
+
+@pytest.fixture(scope="module")
+def meadow() -> tuple[np.ndarray, np.ndarray]:
+    """Twelve frames of 256 x 448 with a moving, textured square of 40 pixels: most of a frame is without it."""
+    random = np.random.default_rng(5)
+    ground = random.normal(110, 25, (64, 112, 3)).repeat(4, 0).repeat(4, 1)
+    square = random.normal(180, 40, (10, 10, 3)).repeat(4, 0).repeat(4, 1)
+    frames, labels = np.empty((12, 256, 448, 3), np.uint8), np.zeros((12, 256, 448), np.uint8)
+    for t in range(12):
+        frame = ground.copy()
+        frame[60:100, 40 + 6 * t : 80 + 6 * t] = square
+        frames[t] = np.clip(frame, 0, 255)
+        labels[t, 60:100, 40 + 6 * t : 80 + 6 * t] = 1
+    return frames, labels
+
+
+def test_masks_are_those_of_whole_frames_for_less_work(meadow, monkeypatch):
+    frames, labels = meadow
+    decoded = []
+    decode = PCVOS.decode
+
+    def watched(self, frame, readouts):
+        decoded.append(readouts.shape[-2] * readouts.shape[-1])
+        return decode(self, frame, readouts)
+
+    monkeypatch.setattr(PCVOS, "decode", watched)
+    found, areas = [], []
+    for propagator in _networks():
+        decoded.clear()
+        results = list(propagator.run(frames, [Keyframe(0, labels[0])]))
+        found.append(results)
+        areas.append(sum(decoded))
+    for near, whole, truth in zip(*found, labels):
+        assert region_similarity(near.label_map == 1, whole.label_map == 1) > 0.98
+        assert region_similarity(near.label_map == 1, truth == 1) > 0.8
+        assert near.confidence[1] == pytest.approx(whole.confidence[1], abs=0.05)
+        np.testing.assert_allclose(near.probabilities, whole.probabilities, atol=0.25)
+        assert np.abs(near.probabilities - whole.probabilities).mean() < 2e-3
+    assert areas[0] < areas[1] / 3
+
+
+def test_two_objects_and_clips_in_pieces(squares):
+    for near, whole in zip(*(p.run(squares.frames, [squares.keyframe(0)]) for p in _networks(clip_length=20))):
+        for obj in (1, 2):
+            assert region_similarity(near.label_map == obj, whole.label_map == obj) > 0.97
+
+
+def test_an_object_that_the_memory_does_not_see_is_nowhere():
+    network = load_network("perclip-lite")
+    height, width = 8, 10
+    readouts = torch.zeros(2, 128, 3, height, width)
+    readouts[0, -16:, 1, 2:4, 3:5] = 1.0  # one object, in the second of three frames
+    with torch.inference_mode():
+        features = [network.encode(torch.randn(1, 3, 16 * height, 16 * width)).decoder_input for _ in range(3)]
+        local_keys = torch.randn(1, 64, 3, height, width)
+        logits = segment_regions(network, local_keys, features, readouts)
+        later = segment_regions(network, local_keys, features[1:], readouts, lead=1)
+    assert logits.shape == (3, 2, 32, 40) and logits.dtype == torch.float32
+    assert (logits[:, 1] == NOTHING).all() and (logits[0] == NOTHING).all() and (logits[2] == NOTHING).all()
+    region = Region(0, 8, 0, 8)  # two cells around the seen ones, grown to multiples of four
+    assert not (region.of(logits[1, 0], 4) == NOTHING).any()
+    assert (logits[1, 0, :, 32:] == NOTHING).all()
+    assert torch.equal(later, logits[1:])
