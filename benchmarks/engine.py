@@ -136,13 +136,13 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
         seconds: of each measurement.
     """
     height, width = SIZES[configuration.size]
-    frames, keyframe = _clip(height, width, configuration.objects)
+    frames, keyframe = sample_clip(height, width, configuration.objects)
     options = {"clip_length": configuration.clip_length, "short_side": None, "device": device}
-    used = Propagator(_network(configuration.network), PropagationOptions(**options))
+    used = Propagator(any_network(configuration.network), PropagationOptions(**options))
     rate, parts = _rate(used, frames, keyframe, seconds)
-    peak = _peak_gigabytes(used.device)
+    peak = peak_gigabytes(used.device)
     possible = _matrix_rate(used.device, used.network.dtype)
-    plain = Propagator(_network(configuration.network), PropagationOptions(**options, **_PLAIN))
+    plain = Propagator(any_network(configuration.network), PropagationOptions(**options, **_PLAIN))
     plain_rate, _ = _rate(plain, frames, keyframe, seconds / 2)
     gigaflops = _arithmetic(plain, frames, keyframe)  # the counter does not know fused convolutions
     floor = possible / gigaflops  # frames per second
@@ -160,7 +160,7 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
     }
 
 
-def _network(name: str) -> PCVOS:
+def any_network(name: str) -> PCVOS:
     """With its weights, or random ones where none ship: speed does not depend on them."""
     if name == "perclip-lite":
         return load_network(name)
@@ -168,7 +168,7 @@ def _network(name: str) -> PCVOS:
     return PCVOS(network_config(name))
 
 
-def _clip(height: int, width: int, objects: int) -> tuple[Sequence[np.ndarray], Keyframe]:
+def sample_clip(height: int, width: int, objects: int) -> tuple[Sequence[np.ndarray], Keyframe]:
     """Decoded frames, and a keyframe with as many upright ellipses as objects."""
     folder = Path("out/engine-benchmark") / f"{width}x{height}"
     if not (folder / "sample.mp4").is_file():
@@ -188,15 +188,15 @@ def _rate(
 ) -> tuple[float, dict[str, float]]:
     """Frames per second behind the first clip, and the seconds per frame of each part (of another run)."""
     first = propagator.options.clip_length
-    _results(propagator, frames, keyframe, first + 1, 0.0)  # warm
-    count, took = _results(propagator, frames, keyframe, first + 1, seconds)
+    timed_results(propagator, frames, keyframe, first + 1, 0.0)  # warm
+    count, took = timed_results(propagator, frames, keyframe, first + 1, seconds)
     with part_times(propagator.device) as parts:
-        timed_count, timed_took = _results(propagator, frames, keyframe, 0, seconds / 2)
+        timed_count, timed_took = timed_results(propagator, frames, keyframe, 0, seconds / 2)
     each = {name: value / timed_count for name, value in parts.items()}
     return count / took, each | {"other": timed_took / timed_count - sum(each.values())}
 
 
-def _results(
+def timed_results(
     propagator: Propagator, frames: Sequence[np.ndarray], keyframe: Keyframe, skip: int, seconds: float
 ) -> tuple[int, float]:
     """Runs until the clip or the time is over, whole clips; gives frames and seconds behind the first `skip`."""
@@ -212,7 +212,7 @@ def _results(
     return max(count, 1), took
 
 
-def _peak_gigabytes(device: torch.device) -> float:
+def peak_gigabytes(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

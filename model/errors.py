@@ -9,5 +9,9 @@ class InputError(PerclipError):
     """What the caller handed in cannot be used: frames, keyframes, options, files."""
 
 
+class DeviceMemoryError(PerclipError, MemoryError):
+    """A GPU's memory does not suffice, however small the batches are."""
+
+
 class CheckpointError(PerclipError):
     """A weights file is missing, broken, or belongs to another network."""

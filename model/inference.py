@@ -11,12 +11,13 @@ from torch import Tensor
 
 from model.activated_convolution import fuse_activations
 from model.allocator import keep_freed_memory
+from model.compiled_parts import compile_parts
 from model.cpu_features import has_bfloat16
 from model.decoder import DecoderInput
 from model.errors import InputError
 from model.focus import segment_regions
 from model.options import PropagationOptions
-from model.pcvos import PCVOS
+from model.pcvos import PCVOS, FrameFeatures
 from model.quantised_convolution import can_quantise
 from model.refinement import WINDOW
 
@@ -37,7 +38,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The floating-point dtype of `PropagationOptions.dtype` on a device."""
+    """The floating-point dtype of `PropagationOptions.dtype` on a device; raises InputError for one it cannot do."""
+    if name == "float16" and device.type == "cpu":
+        raise InputError('dtype "float16" is for GPUs: use "auto", which takes the fastest that this processor has')
     if name not in ("auto", "int8"):
         return getattr(torch, name)
     if device.type == "cuda":
@@ -84,7 +87,12 @@ class InferenceNetwork:
             self._network.quantise()
         # A GPU likes few large pieces of work better than many small ones.
         self._focuses = options.focus and self._network.compact and self.device.type == "cpu"
+        if options.compile:
+            compile_parts(self._network, self.device)
         self._micro_batch = _MICRO_BATCH.get(self.device.type, 1)
+        if options.device_memory is not None and self.device.type == "cuda":
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, options.device_memory * 1e9 / total), self.device)
         # Half the digits make the CPU's search several times faster, at no accuracy.
         self._key_dtype = self.dtype if self.device.type == "cpu" else torch.float32
 
@@ -124,17 +132,33 @@ class InferenceNetwork:
         keys, local_keys, decoding = [], [], []
         images = iter(images)
         while batch := list(islice(images, self._micro_batch)):
-            features = self._network.encode(self._input(_batch(batch)))
-            keys.append(self._flat(features.key))
-            local_keys.append(features.local_key)
-            image = features.decoder_input
-            decoding.append(image if room is None else _put(image, room))
+            for features in self._encode(batch):
+                keys.append(self._flat(features.key))
+                local_keys.append(features.local_key)
+                image = features.decoder_input
+                decoding.append(image if room is None else _put(image, room))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
         return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
 
+    def _encode(self, images: list[Tensor]) -> list[FrameFeatures]:
+        """The features of a batch, or of its halves if it is too large for the device."""
+        try:
+            return [self._network.encode(self._input(_batch(images)))]
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+            self._take_smaller_batches(len(images))
+        half = len(images) // 2
+        return self._encode(images[:half]) + self._encode(images[half:])
+
+    def _take_smaller_batches(self, count: int) -> None:
+        """From now on, where so many images, or images times objects, were too many."""
+        self._micro_batch = min(self._micro_batch, count // 2)
+        torch.cuda.empty_cache()
+
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The key (tokens, key_dim) and stride-16 features (1, C, h, w) of an image that is not decoded."""
-        features = self._network.encode(self._input(image[None]))
+        (features,) = self._encode([image])
         return self._flat(features.key)[0], features.pyramid.f16
 
     def segment(
@@ -159,10 +183,25 @@ class InferenceNetwork:
         for image in images:
             part = refined[start : start + len(image.thin)]
             start += len(part)
-            frame = self._network.prepare_decoding(image)
-            objects = part.split(max(1, self._micro_batch // len(part)), 1)
-            logits.append(torch.cat([self._network.decode(frame, p).float() for p in objects], 1))
+            logits.append(self._decode(image, part))
         return torch.cat(logits)
+
+    def _decode(self, image: DecoderInput, readouts: Tensor) -> Tensor:
+        """Logits of a batch of frames and their readouts (N, K, value_dim, h, w)."""
+        frames, count = readouts.shape[:2]
+        together = max(1, self._micro_batch // frames)
+        try:
+            frame = self._network.prepare_decoding(image)
+            return torch.cat([self._network.decode(frame, some).float() for some in readouts.split(together, 1)], 1)
+        except torch.OutOfMemoryError:
+            if frames == together == 1:
+                raise
+            self._take_smaller_batches(frames * min(together, count))
+        if together > 1 and count > 1:
+            return self._decode(image, readouts)
+        half = frames // 2
+        halves = (DecoderInput(*(x[part] for x in image)) for part in (slice(half), slice(half, None)))
+        return torch.cat([self._decode(*each) for each in zip(halves, (readouts[:half], readouts[half:]))])
 
     def encode_value(self, image: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
         """Soft masks (K, H, W) of all objects of a frame -> values (K, tokens, value_dim)."""

@@ -41,6 +41,9 @@ class PropagationOptions:
         channels_last: lay images out channels last; same results up to rounding, faster.
         focus: on a CPU, with perclip-lite, refine and decode only where the memory read finds something of an object;
             same accuracy, faster.
+        compile: have torch compile the network, on a GPU as CUDA graphs; the first clips wait for it. Same results up
+            to rounding. Where compiling fails, a warning says so and the run goes on without.
+        device_memory: gigabytes of a GPU that torch may take; when they are used up, batches become smaller. None: all.
         fuse_activations: on a CPU, let a convolution apply the activation behind it; same results, faster.
 
     Raises:
@@ -61,6 +64,8 @@ class PropagationOptions:
     channels_last: bool = True
     fuse_activations: bool = True
     focus: bool = True
+    compile: bool = False
+    device_memory: float | None = None
 
     @property
     def deciding(self) -> dict[str, object]:
@@ -78,6 +83,8 @@ class PropagationOptions:
                 raise InputError(f"{name} must be at least {least} or None, not {value}")
         if self.short_side is not None and self.short_side > _LARGEST_SIDE:
             raise InputError(f"short_side must be at most {_LARGEST_SIDE}, not {self.short_side}")
+        if self.device_memory is not None and not self.device_memory > 0:
+            raise InputError(f"device_memory must be more than 0 gigabytes or None, not {self.device_memory}")
         if self.memory not in MEMORY_POLICIES:
             raise InputError(f"memory must be one of {', '.join(MEMORY_POLICIES)}, not {self.memory!r}")
         if self.memory_tokens is not None and self.memory not in ("spread", "bounded"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.calibration import Calibration
 from model.confidence import expected_overlap
-from model.errors import InputError
+from model.errors import DeviceMemoryError, InputError
 from model.findings import Findings
 from model.framing import Framing
 from model.fusion import Joined, join
@@ -30,6 +30,11 @@ from model.timeline import Span, Timeline
 # Smaller pieces are specks unless the annotated object is that small itself.
 _SPECK_AREA = 16  # network pixels
 _LEAST_SPECK_AREA = 5  # frame pixels
+
+
+# Options that the prepared network depends on.
+_PREPARED = {"device", "dtype", "refinement", "fold_batchnorm", "channels_last", "fuse_activations"}
+_PREPARED |= {"focus", "compile", "device_memory"}
 
 
 class Propagator:
@@ -70,12 +75,9 @@ class Propagator:
         """A propagator with other run options that shares this one's prepared network.
 
         Raises:
-            InputError: an option that the prepared network depends on (device, dtype, refinement, fold_batchnorm,
-                channels_last, fuse_activations, focus).
+            InputError: an option that the prepared network depends on, as device and dtype.
         """
-        fixed = {"device", "dtype", "refinement", "fold_batchnorm", "channels_last", "fuse_activations", "focus"} & set(
-            changes
-        )
+        fixed = _PREPARED & set(changes)
         if fixed:
             raise InputError(f"{sorted(fixed)[0]} is fixed when the network is prepared: make a new Propagator")
         other = object.__new__(Propagator)
@@ -123,6 +125,7 @@ class Propagator:
 
         Raises:
             InputError: frames or keyframes do not fit together, at once; a bad frame, when it is reached.
+            DeviceMemoryError: a GPU's memory ran out.
         """
         if record is not None and self.options.memory == "bounded":
             raise InputError('a run of memory="bounded" cannot be recorded: use "spread"')
@@ -198,6 +201,11 @@ class _Run:
                 )
                 self._record.ahead = list(dict.fromkeys(rest))
                 return
+            except torch.OutOfMemoryError:
+                raise DeviceMemoryError(
+                    "the GPU's memory does not suffice even for one image at a time: take a smaller short side, a "
+                    "bounded memory, shorter clips, or the CPU"
+                ) from None
             self._record.complete(span.first)
         self._record.ahead = []
 

@@ -100,6 +100,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     network.add_argument("--dtype", choices=DTYPES, default="auto", help="number format of the network (default auto)")
+    network.add_argument(
+        "--device-memory", type=float, metavar="GB", help="how much of a GPU's memory may be taken (default all)"
+    )
+    network.add_argument(
+        "--compile",
+        action="store_true",
+        help="have torch compile the network first, which takes up to minutes: for long work on a GPU",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -112,6 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
         memory_tokens=arguments.memory_tokens,
         device=arguments.device,
         dtype=arguments.dtype,
+        device_memory=arguments.device_memory,
+        compile=arguments.compile,
     )
     names = parse_objects(arguments.objects)
     formats = parse_formats(arguments.format)

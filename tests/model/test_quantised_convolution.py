@@ -83,6 +83,8 @@ def test_auto_takes_integers_for_the_compact_network_only():
     lite, stcn = load_network("perclip-lite"), PCVOS(network_config("stcn"))
     assert InferenceNetwork(lite, PropagationOptions(device="cpu")).number_format == "int8"
     assert InferenceNetwork(lite, PropagationOptions(device="cpu", dtype="bfloat16")).number_format == "bfloat16"
+    with pytest.raises(InputError, match="for GPUs"):
+        InferenceNetwork(lite, PropagationOptions(device="cpu", dtype="float16"))
     assert InferenceNetwork(stcn, PropagationOptions(device="cpu")).number_format in ("bfloat16", "float32")
     with pytest.raises(InputError, match='use "auto"'):
         InferenceNetwork(stcn, PropagationOptions(device="cpu", dtype="int8"))

@@ -1,0 +1,199 @@
+"""All variants of the engine on a GPU in one run: built, checked against eager float32, timed.
+
+A variant is a network, a clip length, a number of objects, a number format, and compiled or not. The first run of each
+is timed as its cold start (preparing, compiling, capturing graphs); then the frames per second behind the first clip,
+the peak of the GPU's memory, and the mean IoU of its masks with those of the same network in eager float32. Networks
+without shipped weights are random: of these the mean difference of probabilities says more. No variant is begun that
+could go beyond --minutes; what was left out is named. Writes gpu.json and gpu.md.
+"""
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.engine import any_network, peak_gigabytes, sample_clip, timed_results
+from model.command_line import Parser, run_program
+from model.errors import InputError
+from model.inference import choose_device
+from model.keyframe import Keyframe
+from model.metrics import region_similarity
+from model.options import PropagationOptions
+from model.propagator import Propagator
+from plugin.keyframes.label_map import read_label_map
+from plugin.sources import open_source
+
+_MINUTES = 9.0
+_LONGEST = 75.0  # seconds of a variant, compiling included, before one was measured
+_SECONDS = 4.0  # of each timing
+_CHECKED = 26  # frames
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is measured; `device_memory` is a bound in gigabytes."""
+
+    network: str
+    clip_length: int
+    objects: int
+    dtype: str
+    compile: bool
+    device_memory: float | None = None
+
+
+# The most telling first.
+VARIANTS = (
+    Variant("pcvos", 25, 1, "bfloat16", False),
+    Variant("pcvos", 25, 1, "bfloat16", True),
+    Variant("perclip-lite", 25, 1, "bfloat16", False),
+    Variant("perclip-lite", 25, 1, "bfloat16", True),
+    Variant("pcvos", 5, 1, "bfloat16", True),
+    Variant("pcvos", 25, 5, "bfloat16", True),
+    Variant("pcvos", 25, 1, "float16", True),
+    Variant("perclip-lite", 5, 1, "bfloat16", True),
+    Variant("pcvos", 25, 5, "bfloat16", False, 4.0),
+    Variant("perclip-lite", 25, 5, "float16", True),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print and write; gives the exit code."""
+    parser = Parser(
+        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda", help="default cuda; cpu to try the program itself")
+    parser.add_argument("--size", default="480x854", metavar="HxW", help="of the sample's frames (default 480x854)")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="other frames than the sample's, with --mask")
+    parser.add_argument("--mask", type=Path, metavar="PNG", help="label map of the video's first frame")
+    parser.add_argument("--networks", default="pcvos,perclip-lite", metavar="NAME,...")
+    parser.add_argument("--minutes", type=float, default=_MINUTES, help=f"for everything (default {_MINUTES:g})")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help=f"of each timing (default {_SECONDS:g})")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR")
+    return run_program(parser, run, argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """All variants that fit into the time; raises PerclipError."""
+    until = time.perf_counter() + 60 * arguments.minutes
+    device = choose_device(arguments.device)
+    expected: dict[tuple[str, int, int], list[Any]] = {}
+    rows, left_out, longest = [], [], _LONGEST
+    for variant in VARIANTS:
+        if variant.network not in arguments.networks.split(",") or (variant.dtype, device.type) == ("float16", "cpu"):
+            continue
+        if time.perf_counter() + longest > until:
+            left_out.append(variant)
+            continue
+        began = time.perf_counter()
+        row = measure(variant, device, *_frames(arguments, variant.objects), arguments.seconds, expected)
+        longest = max(longest, time.perf_counter() - began)
+        rows.append(row)
+        print(table([row]).splitlines()[-1], flush=True)
+    if not rows:
+        raise InputError("nothing was measured: give more --minutes, or the name of a network")
+    facts = {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"}
+    facts |= {"torch": torch.__version__, "rows": rows, "left out": [asdict(variant) for variant in left_out]}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "gpu.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    text = f"{facts['device']}, torch {facts['torch']}\n\n{table(rows)}"
+    if left_out:
+        text += f"\nNot measured for lack of time: {', '.join(map(str, left_out))}\n"
+    (arguments.out / "gpu.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measure(
+    variant: Variant,
+    device: torch.device,
+    frames: Sequence[np.ndarray],
+    keyframe: Keyframe,
+    seconds: float,
+    expected: dict[tuple[str, int, int], list[Any]],
+) -> dict[str, Any]:
+    """One row.
+
+    Args:
+        variant: what is measured.
+        device: where.
+        frames: uint8 (H, W, 3) each.
+        keyframe: on the first frame.
+        seconds: of the timing.
+        expected: results of eager float32 by network, clip length and objects; what is missing is computed.
+    """
+    network = any_network(variant.network)
+    options = {"clip_length": variant.clip_length, "short_side": None, "device": str(device)}
+    few = min(_CHECKED, len(frames))
+
+    def results(propagator: Propagator) -> list[Any]:
+        return list(propagator.with_options(keep_probabilities=True).run(frames, [keyframe], stop=few))
+
+    case = (variant.network, variant.clip_length, variant.objects)
+    if case not in expected:
+        expected[case] = results(Propagator(network, PropagationOptions(**options, dtype="float32")))
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    began = time.perf_counter()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RuntimeWarning)
+        used = Propagator(
+            network,
+            PropagationOptions(
+                **options, dtype=variant.dtype, compile=variant.compile, device_memory=variant.device_memory
+            ),
+        )
+        found = results(used)
+        # Parts are compiled for sizes that come again.
+        for _ in range(3):
+            timed_results(used, frames, keyframe, 1, 0.0)
+        cold = time.perf_counter() - began
+        count, took = timed_results(used, frames, keyframe, variant.clip_length + 1, seconds)
+    if device.type == "cuda" and variant.device_memory is not None:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    pairs = list(zip(found, expected[case]))[1:]
+    objects = range(1, variant.objects + 1)
+    ious = [region_similarity(a.label_map == o, b.label_map == o) for a, b in pairs for o in objects]
+    differences = [np.abs(a.probabilities - b.probabilities).mean() for a, b in pairs]
+    return asdict(variant) | {
+        "fps": round(count / took, 1),
+        "cold start, s": round(cold, 1),
+        "peak GB": round(peak_gigabytes(device), 2),
+        "mean IoU with float32": round(float(np.mean(ious)), 4),
+        "mean difference of probabilities": float(f"{np.mean(differences):.2e}"),
+        "warnings": sorted({str(w.message) for w in said if issubclass(w.category, RuntimeWarning)}),
+    }
+
+
+def _frames(arguments: argparse.Namespace, objects: int) -> tuple[Sequence[np.ndarray], Keyframe]:
+    if (arguments.video is None) != (arguments.mask is None):
+        raise InputError("give --video and --mask together")
+    if arguments.video is None:
+        try:
+            height, width = (int(n) for n in arguments.size.split("x"))
+        except ValueError:
+            raise InputError(f"--size is two whole numbers with an x between them, not {arguments.size!r}") from None
+        return sample_clip(height, width, objects)
+    with open_source(arguments.video) as source:
+        return source[:], Keyframe(0, read_label_map(arguments.mask))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        cells = ("; ".join(v) if isinstance(v, list) else str(v) for v in row.values())
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Compiling and bounded device memory, as far as they can be tried without a GPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from model import InputError, PerclipError, PropagationOptions, Propagator, load_network
+from model.compiled_parts import CompiledPart
+from model.pcvos import PCVOS
+
+CPU = torch.device("cpu")
+
+
+def test_sizes_that_come_often_are_compiled_and_give_the_same(monkeypatch):
+    compiled = []
+
+    def compile_(function, **_):
+        def run(*inputs):
+            compiled.append(inputs[0].shape[0])
+            return function(*inputs)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    part = CompiledPart("twice", lambda x: (2 * x, None), CPU)
+    for size in (1, 5, 5, 5, 5, 2, 2, 1, 1, 7, 7, 7, 9, 9, 9):
+        doubled, nothing = part(torch.ones(size))
+        assert doubled.tolist() == [2.0] * size and nothing is None
+    assert compiled == [5, 5, 1, 7]  # from the third call on; the fourth size stays as it is
+
+
+def test_where_compiling_fails_a_warning_says_so_once_and_work_goes_on(monkeypatch):
+    def compile_(function, **_):
+        def run(*_):
+            raise RuntimeError("no compiler found\nand much more")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    part = CompiledPart("decode", lambda x: x + 1, CPU)
+    part(torch.zeros(1)), part(torch.zeros(1))
+    with pytest.warns(RuntimeWarning, match=r"^decode is not compiled, and so slower: no compiler found$"):
+        assert part(torch.zeros(1)).item() == 1
+    assert part(torch.zeros(1)).item() == 1  # warnings are errors here
+
+
+def _masks(squares, **options) -> np.ndarray:
+    each = {"short_side": None, "dtype": "float32", "device": "cpu", "clip_length": 8, "focus": False, **options}
+    results = Propagator(load_network("perclip-lite"), PropagationOptions(**each)).run(
+        squares.frames, [squares.keyframe(0)]
+    )
+    return np.stack([result.label_map for result in results])
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_when_memory_runs_out_batches_become_smaller(squares, monkeypatch, most):
+    expected = _masks(squares)
+    monkeypatch.setattr("model.inference._MICRO_BATCH", {"cpu": 16})
+    monkeypatch.setattr("model.inference.InferenceNetwork.in_pieces", False)
+    refused, largest = [], []
+    for name, count in (("encode", lambda x: len(x)), ("decode", lambda _, r: r.shape[0] * r.shape[1])):
+        original = getattr(PCVOS, name)
+
+        def limited(self, *inputs, original=original, count=count):
+            if count(*inputs) > most:
+                refused.append(count(*inputs))
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            largest.append(count(*inputs))
+            return original(self, *inputs)
+
+        monkeypatch.setattr(PCVOS, name, limited)
+    assert (_masks(squares) == expected).mean() > 0.999
+    assert most // 2 < max(largest) <= most
+    assert len(refused) < 8  # it is remembered, and not tried with every clip
+
+
+def test_when_one_image_is_too_much_an_error_says_what_to_do(squares, monkeypatch):
+    def encode(self, images):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PCVOS, "encode", encode)
+    monkeypatch.setattr(PCVOS, "encode", encode)
+    with pytest.raises(PerclipError, match="smaller short side"):
+        _masks(squares)
+
+
+@pytest.mark.parametrize("gigabytes", [0, -1.0, float("nan")])
+def test_a_bound_must_be_a_positive_number(gigabytes):
+    with pytest.raises(InputError, match="device_memory"):
+        PropagationOptions(device_memory=gigabytes)
