@@ -1,6 +1,6 @@
 """The memory bank: keys and values of memory frames, and which of them stay.
 
-Layout of the positions, oldest first: keyframes | consolidated | predicted frames | temporary. Everything is append,
+Layout of the positions, oldest first: keyframes | predicted frames, whole or thinned | temporary. Everything is append,
 cut off the end, or rewrite the middle of buffers that grow by doubling.
 """
 
@@ -101,7 +101,7 @@ class MemoryBank:
             return
         if self._size + self._tokens > self._budget:
             if self._bounded:
-                self._consolidate()
+                self._drop_least_used()
             elif self._options.memory == "spread":
                 self._drop_most_crowded()
         self._append(key, values)
@@ -170,28 +170,20 @@ class MemoryBank:
             buffer[place : self._size - self._tokens] = buffer[place + self._tokens : self._size].clone()
         self._size -= self._tokens
 
-    def _consolidate(self) -> None:
-        """Halve the old predicted memory to its most used positions (after XMem's memory potentiation).
+    def _drop_least_used(self) -> None:
+        """Drop one frame's worth of old predicted positions: those that were read least since they could be.
 
-        A prototype keeps its key; its value becomes a fresh read of all candidates by that key, so that what is dropped
-        leaves its trace. Keyframes and the most recent frames stay as they are.
+        Keyframes and the most recent frames stay as they are. A little at a time, and without touching what stays:
+        halving the memory whenever it was full, with values joined to those of what was dropped (after XMem's memory
+        potentiation), lost 3 points of J&F in one of four sequences of 791 frames, this 0.2.
         """
         first = self._keyframes
         recent = self._size - _RECENT * self._tokens
-        room = self._budget - first - (_RECENT + 1) * self._tokens  # for prototypes, with one new frame
-        keep = min(room, (recent - first) // 2)
+        keep = self._budget - first - (_RECENT + 1) * self._tokens  # with room for a new frame
         age = (self._reads - self._born[first:recent]).clamp(min=1)
         order = (self._usage[first:recent] / age).topk(keep).indices.sort().values + first
-        keys, bias = self._keys[first:recent], self._bias[first:recent]
-        weights, positions = affinity(self._keys[order], keys, bias, self._options.top_k)
         end = first + keep + self._size - recent
-        for o in self.objects:
-            values = self._values[o]
-            tail = values[recent : self._size].clone()
-            values[first : first + keep] = read_values(weights, positions, values[first:recent])
-            values[first + keep : end] = tail
-        for buffer in (self._keys, self._bias, self._usage, self._born):
-            tail = buffer[recent : self._size].clone()
-            buffer[first : first + keep] = buffer[order]
-            buffer[first + keep : end] = tail
+        for buffer in (self._keys, self._bias, self._usage, self._born, *self._values.values()):
+            kept = torch.cat([buffer[order], buffer[recent : self._size]])
+            buffer[first:end] = kept
         self._size = end

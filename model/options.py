@@ -27,7 +27,7 @@ class PropagationOptions:
             5 frames and more that is "every".
             "spread": whole frames within `memory_tokens`, the last few and others evenly spread over the past; flat
             memory and time, and a run can pause and go on elsewhere.
-            "bounded": at most `memory_tokens` positions, old ones are consolidated by use; flat memory and time.
+            "bounded": at most `memory_tokens` positions, the least used old ones are dropped; flat memory and time.
         memory_tokens: budget of "spread" and "bounded" in memory positions (one per 16 x 16 pixels and memory frame),
             keyframes included; None: 16 frames' worth.
         refinement: False leaves the intra-clip refinement out: other results (`benchmarks.ablation`), faster. Changes

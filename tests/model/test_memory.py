@@ -101,7 +101,7 @@ def test_bounded_stays_in_its_budget_and_never_loses_a_keyframe(frames, budget, 
 def test_bounded_keeps_what_is_read_and_drops_what_is_not():
     memory = bank(memory="bounded", memory_tokens=8 * TOKENS, top_k=1)
     memory.add_keyframe(*frame(0))
-    useful, values = frame(4)  # neither the oldest of those that are consolidated first nor a recent one
+    useful, values = frame(4)  # neither the oldest of those that are dropped first nor a recent one
     for t in range(1, 40):
         memory.add(t, *frame(t))
         if t >= 4:
