@@ -15,7 +15,9 @@ class ForthAndBack(Sequence):
     def __getitem__(self, index):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(self._length))]
-        if index >= self._length:
+        if index < 0:
+            index += self._length
+        if not 0 <= index < self._length:
             raise IndexError(index)  # which ends an iteration
         period = 2 * (len(self._items) - 1)
         place = index % period

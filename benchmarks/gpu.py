@@ -1,14 +1,15 @@
 """All variants of the engine on a GPU in one run: built, checked against eager float32, timed.
 
-A variant is a network, a clip length, a number of objects, a number format, and compiled or not. The first run of each
-is timed as its cold start (preparing, compiling, capturing graphs); then the frames per second behind the first clip,
-the peak of the GPU's memory, and the mean IoU of its masks with those of the same network in eager float32. Networks
-without shipped weights are random: of these the mean difference of probabilities says more. No variant is begun that
-could go beyond --minutes; what was left out is named. Writes gpu.json and gpu.md.
+A variant is a network, a clip length, a number of objects, a number format, and compiled or not; each runs in a process
+of its own. The first runs are timed as its cold start (preparing, compiling, capturing graphs); then come the frames
+per second behind the first clip, the peak of the GPU's memory, and the mean IoU of its masks with those of the same
+network in eager float32. Networks without shipped weights are random: of these the mean difference of probabilities
+says more. No variant is begun that could go beyond --minutes; what was left out is named. Writes gpu.json and gpu.md.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 import warnings
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.engine import any_network, peak_gigabytes, sample_clip, timed_results
+from benchmarks.forth_and_back import ForthAndBack
 from model.command_line import Parser, run_program
 from model.errors import InputError
 from model.inference import choose_device
@@ -77,37 +79,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=_MINUTES, help=f"for everything (default {_MINUTES:g})")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help=f"of each timing (default {_SECONDS:g})")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # a variant as JSON: measured in this process
     return run_program(parser, run, argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """All variants that fit into the time; raises PerclipError."""
-    until = time.perf_counter() + 60 * arguments.minutes
     device = choose_device(arguments.device)
-    expected: dict[tuple[str, int, int], list[Any]] = {}
-    rows, left_out, longest = [], [], _LONGEST
+    if arguments.one:
+        variant = Variant(**json.loads(arguments.one))
+        print(json.dumps(measure(variant, device, *_frames(arguments, variant.objects), arguments.seconds)))
+        return
+    until = time.perf_counter() + 60 * arguments.minutes
+    rows: list[dict[str, Any]] = []
+    left_out, longest = [], _LONGEST
     for variant in VARIANTS:
-        if variant.network not in arguments.networks.split(",") or (variant.dtype, device.type) == ("float16", "cpu"):
+        if variant.network not in arguments.networks.split(",") or not _possible(variant, device):
             continue
         if time.perf_counter() + longest > until:
             left_out.append(variant)
             continue
         began = time.perf_counter()
-        row = measure(variant, device, *_frames(arguments, variant.objects), arguments.seconds, expected)
+        rows.append(_in_a_process(variant))
         longest = max(longest, time.perf_counter() - began)
-        rows.append(row)
-        print(table([row]).splitlines()[-1], flush=True)
+        print(" | ".join(map(str, rows[-1].values())), flush=True)
+        _write(arguments.out, device, rows, left_out)
     if not rows:
         raise InputError("nothing was measured: give more --minutes, or the name of a network")
+    _write(arguments.out, device, rows, left_out)
+    print((arguments.out / "gpu.md").read_text(encoding="utf-8"))
+
+
+def _possible(variant: Variant, device: torch.device) -> bool:
+    return device.type == "cuda" or not (variant.compile or variant.dtype == "float16")
+
+
+def _in_a_process(variant: Variant) -> dict[str, Any]:
+    """The row of a variant; if it fails, one that says so."""
+    command = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--one", json.dumps(asdict(variant))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return asdict(variant) | {"failed": said[-1][:300]}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _write(out: Path, device: torch.device, rows: list[dict[str, Any]], left_out: list[Variant]) -> None:
     facts = {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"}
     facts |= {"torch": torch.__version__, "rows": rows, "left out": [asdict(variant) for variant in left_out]}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "gpu.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "gpu.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     text = f"{facts['device']}, torch {facts['torch']}\n\n{table(rows)}"
     if left_out:
         text += f"\nNot measured for lack of time: {', '.join(map(str, left_out))}\n"
-    (arguments.out / "gpu.md").write_text(text, encoding="utf-8")
-    print(text)
+    (out / "gpu.md").write_text(text, encoding="utf-8")
 
 
 def measure(
@@ -116,7 +141,6 @@ def measure(
     frames: Sequence[np.ndarray],
     keyframe: Keyframe,
     seconds: float,
-    expected: dict[tuple[str, int, int], list[Any]],
 ) -> dict[str, Any]:
     """One row.
 
@@ -126,7 +150,6 @@ def measure(
         frames: uint8 (H, W, 3) each.
         keyframe: on the first frame.
         seconds: of the timing.
-        expected: results of eager float32 by network, clip length and objects; what is missing is computed.
     """
     network = any_network(variant.network)
     options = {"clip_length": variant.clip_length, "short_side": None, "device": str(device)}
@@ -135,9 +158,9 @@ def measure(
     def results(propagator: Propagator) -> list[Any]:
         return list(propagator.with_options(keep_probabilities=True).run(frames, [keyframe], stop=few))
 
-    case = (variant.network, variant.clip_length, variant.objects)
-    if case not in expected:
-        expected[case] = results(Propagator(network, PropagationOptions(**options, dtype="float32")))
+    torch.backends.cudnn.allow_tf32 = False  # of the reference; torch's default rounds to 10 bits
+    expected = results(Propagator(network, PropagationOptions(**options, dtype="float32")))
+    torch.backends.cudnn.allow_tf32 = True
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -155,12 +178,10 @@ def measure(
         for _ in range(3):
             timed_results(used, frames, keyframe, 1, 0.0)
         cold = time.perf_counter() - began
-        count, took = timed_results(used, frames, keyframe, variant.clip_length + 1, seconds)
-    if device.type == "cuda" and variant.device_memory is not None:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
-    pairs = list(zip(found, expected[case]))[1:]
-    objects = range(1, variant.objects + 1)
-    ious = [region_similarity(a.label_map == o, b.label_map == o) for a, b in pairs for o in objects]
+        long = ForthAndBack(frames, 100 * len(frames))
+        count, took = timed_results(used, long, keyframe, variant.clip_length + 1, seconds)
+    pairs = list(zip(found, expected))[1:]
+    ious = [region_similarity(a.label_map == o, b.label_map == o) for a, b in pairs for o in keyframe.present]
     differences = [np.abs(a.probabilities - b.probabilities).mean() for a, b in pairs]
     return asdict(variant) | {
         "fps": round(count / took, 1),
@@ -187,11 +208,11 @@ def _frames(arguments: argparse.Namespace, objects: int) -> tuple[Sequence[np.nd
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    columns = list(rows[0])
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for row in rows:
-        cells = ("; ".join(v) if isinstance(v, list) else str(v) for v in row.values())
-        lines.append("| " + " | ".join(cells) + " |")
+        cells = (row.get(column, "") for column in columns)
+        lines.append("| " + " | ".join("; ".join(c) if isinstance(c, list) else str(c) for c in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -79,12 +79,13 @@ def repeated(sequence: AnnotatedSequence) -> AnnotatedSequence:
 
 def markdown(rows: Sequence[dict[str, str]]) -> str:
     """A table: a line per sequence and their mean, J&F of each policy and the difference to "every" in points."""
+    lengths = " or ".join(sorted({row["frames"] for row in rows}))
     names = list(dict.fromkeys(row["sequence"] for row in rows))
     found = {(row["sequence"], row["policy"]): float(row["J&F"]) for row in rows}
     lines = [
         "# Accuracy of the memory policies over long videos",
         "",
-        f"J&F over {rows[0]['frames']} frames: each sequence forth and back {_ROUNDS} times, clips of "
+        f"J&F over {lengths} frames: each sequence forth and back {_ROUNDS} times, clips of "
         f"{rows[0]['clip length']}, the first",
         "mask given; in brackets points gained or lost against a memory that forgets nothing.",
         "",

@@ -13,7 +13,8 @@ class ClipSegmentation:
     """Takes the frames of a clip, some at a time, and gives the logits of all.
 
     Refinement needs a few frames on both sides of a frame, not the whole clip. So the image features that wait for the
-    decoder are those of about ten frames at most, and not of the whole clip: of PCVOS 22 MB each at 480p.
+    decoder, of PCVOS 22 MB per frame at 480p, are those of two intervals of progressive matching at most: with clips of
+    25 frames PCVOS takes 1.2 GB instead of 1.7.
     """
 
     def __init__(self, network: InferenceNetwork, length: int, room: list[DecoderInput]):
@@ -37,7 +38,7 @@ class ClipSegmentation:
         waiting = self._readouts.shape[1] - self._lead
         if self._done + waiting == self._length:
             self._segment(waiting, waiting, len(self._images))
-        elif (ready := (waiting - context) // 2 * 2) >= _LEAST:
+        elif (ready := (waiting - context) // 2 * 2) >= max(_LEAST, context):
             self._segment(ready, ready + context, ready)
             kept = self._lead + ready - context
             self._lead = context

@@ -10,7 +10,7 @@ class InputError(PerclipError):
 
 
 class DeviceMemoryError(PerclipError, MemoryError):
-    """A GPU's memory does not suffice, however small the batches are."""
+    """A GPU's memory does not suffice, although batches were made smaller where that helps."""
 
 
 class CheckpointError(PerclipError):

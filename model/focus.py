@@ -49,8 +49,15 @@ class Region(NamedTuple):
     def in_whole_windows(self, height: int, width: int) -> "Region":
         """Grown to windows of the refinement, as those lie in a frame of so many cells."""
         _, rows, columns = WINDOW
-        bottom, right = -(-self.bottom // rows) * rows, -(-self.right // columns) * columns
-        return Region(self.top // rows * rows, min(bottom, height), self.left // columns * columns, min(right, width))
+        top, bottom = _in_windows(self.top, self.bottom, rows, height)
+        left, right = _in_windows(self.left, self.right, columns, width)
+        return Region(top, bottom, left, right)
+
+
+def _in_windows(low: int, high: int, window: int, size: int) -> tuple[int, int]:
+    low, high = low // window * window, min(-(-high // window) * window, size)
+    # A window that the frame's edge cuts must not be alone: it would shrink, and its positions mean others.
+    return (low - window if high - low < window <= low else low), high
 
 
 def segment_regions(

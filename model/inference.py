@@ -14,7 +14,8 @@ from model.allocator import keep_freed_memory
 from model.compiled_parts import compile_parts
 from model.cpu_features import has_bfloat16
 from model.decoder import DecoderInput
-from model.errors import InputError
+from model.device_memory import bound_device_memory
+from model.errors import DeviceMemoryError, InputError
 from model.focus import segment_regions
 from model.options import PropagationOptions
 from model.pcvos import PCVOS, FrameFeatures
@@ -72,6 +73,10 @@ class InferenceNetwork:
         self.dtype = choose_dtype(options.dtype, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
+            if options.compile:
+                raise InputError("compile=True is for GPUs: on a processor the network is as fast without")
+        elif options.device_memory is not None:
+            bound_device_memory(self.device, options.device_memory)
         network = copy.deepcopy(network).eval().requires_grad_(False)
         if not options.refinement:
             network.input_proj = network.refine_transformer = None
@@ -79,7 +84,10 @@ class InferenceNetwork:
             network.fold_norms()
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self._layout = layout
-        self._network = network.to(self.device, self.dtype, memory_format=layout)
+        try:
+            self._network = network.to(self.device, self.dtype, memory_format=layout)
+        except torch.OutOfMemoryError:
+            raise DeviceMemoryError("the GPU's memory does not even hold the network: use the CPU") from None
         if self.device.type == "cpu" and options.fuse_activations:
             fuse_activations(self._network)
         self.quantised = self._may_quantise(options)
@@ -90,30 +98,28 @@ class InferenceNetwork:
         if options.compile:
             compile_parts(self._network, self.device)
         self._micro_batch = _MICRO_BATCH.get(self.device.type, 1)
-        if options.device_memory is not None and self.device.type == "cuda":
-            total = torch.cuda.get_device_properties(self.device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, options.device_memory * 1e9 / total), self.device)
         # Half the digits make the CPU's search several times faster, at no accuracy.
         self._key_dtype = self.dtype if self.device.type == "cpu" else torch.float32
 
     @property
     def number_format(self) -> str:
-        """What the convolutions compute with: "int8" (most of them), "bfloat16", "float16" or "float32"."""
+        """What the convolutions compute with: "int8" (most of the trunk), "bfloat16", "float16" or "float32"."""
         return "int8" if self.quantised else str(self.dtype).removeprefix("torch.")
 
     def _may_quantise(self, options: PropagationOptions) -> bool:
         possible = self.device.type == "cpu" and self._network.compact and options.channels_last and can_quantise()
         if options.dtype == "int8" and not possible:
             raise InputError(
-                'dtype "int8" is for perclip-lite on a processor with instructions for it (VNNI): use "auto", which '
-                "takes it where it can"
+                'dtype "int8" is for perclip-lite, channels last, on a processor with instructions for it (VNNI): use '
+                '"auto", which takes it where it can'
             )
         return possible and options.dtype in ("auto", "int8")
 
     @property
     def context(self) -> int:
         """Frames on each side of a frame that its refinement depends on, where the first of them has an even number."""
-        return WINDOW[0] * max(0, self._network.config.refinement_blocks - 1) if self._network.refines else 0
+        # One block looks at pairs of frames; each further one reaches a pair farther at most.
+        return WINDOW[0] * max(1, self._network.config.refinement_blocks - 1) if self._network.refines else 0
 
     @property
     def in_pieces(self) -> bool:
@@ -126,8 +132,7 @@ class InferenceNetwork:
         Args:
             images: of a clip, or of a piece of it.
             room: image features that are not needed any more; what waits for the decoder takes their place. Blocks
-                that live as long as a clip, between those of single frames, cut the heap into pieces: with 25 frames of
-                480p PCVOS took 2.4 GB instead of 2.0.
+                that live longer than a frame, between those of single frames, cut the heap into pieces.
         """
         keys, local_keys, decoding = [], [], []
         images = iter(images)
@@ -147,7 +152,7 @@ class InferenceNetwork:
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
-            self._take_smaller_batches(len(images))
+        self._take_smaller_batches(len(images))
         half = len(images) // 2
         return self._encode(images[:half]) + self._encode(images[half:])
 
@@ -189,15 +194,15 @@ class InferenceNetwork:
     def _decode(self, image: DecoderInput, readouts: Tensor) -> Tensor:
         """Logits of a batch of frames and their readouts (N, K, value_dim, h, w)."""
         frames, count = readouts.shape[:2]
-        together = max(1, self._micro_batch // frames)
+        together = min(count, max(1, self._micro_batch // frames))
         try:
             frame = self._network.prepare_decoding(image)
             return torch.cat([self._network.decode(frame, some).float() for some in readouts.split(together, 1)], 1)
         except torch.OutOfMemoryError:
             if frames == together == 1:
                 raise
-            self._take_smaller_batches(frames * min(together, count))
-        if together > 1 and count > 1:
+        self._take_smaller_batches(frames * together)
+        if together > 1:
             return self._decode(image, readouts)
         half = frames // 2
         halves = (DecoderInput(*(x[part] for x in image)) for part in (slice(half), slice(half, None)))
@@ -218,9 +223,10 @@ class InferenceNetwork:
 
 def _put(image: DecoderInput, room: list[DecoderInput]) -> DecoderInput:
     """Copies features to a place in the room, or to a new one if there is none of their size."""
-    place = room.pop() if room else None
-    if place is None or any(a.shape != b.shape for a, b in zip(place, image)):
+    fitting = (i for i, place in enumerate(room) if all(a.shape == b.shape for a, b in zip(place, image)))
+    if (found := next(fitting, None)) is None:
         return DecoderInput(*map(torch.clone, image))
+    place = room.pop(found)
     for kept, new in zip(place, image):
         kept.copy_(new)
     return place

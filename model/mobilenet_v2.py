@@ -26,6 +26,8 @@ _BLOCKS = (
     (320, 6, 1, 2),
 )
 _F4, _F8, _F16_MID, _F16 = 2, 5, 12, 16  # blocks whose outputs are the features
+# The large ones, which take 11 ms instead of 16 (two cores, 480 x 864). With all blocks it would be 2 ms less, and 0.2
+# points of J&F.
 _FIRST_QUANTISED = 6
 
 
@@ -111,7 +113,7 @@ class MobileNetV2(nn.Module):
         self._standardises = False
 
     def quantise(self) -> None:
-        """For inference in 8-bit integers from now on, where it pays and costs no accuracy: not in the first blocks."""
+        """For inference in 8-bit integers from now on, but for the first blocks."""
         for block in self.blocks[_FIRST_QUANTISED:]:
             block.quantise()
 

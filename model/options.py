@@ -34,16 +34,17 @@ class PropagationOptions:
             nothing for a network without one.
         keep_probabilities: results carry float32 probabilities of all objects; costs memory and time.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: of the convolutions: "float32", "bfloat16", "float16", "int8" (most convolutions of perclip-lite on a CPU
-            with VNNI instructions, the others as "auto" would) or "auto": "int8" where that is possible, else bfloat16
+        dtype: of the convolutions: "float32", "bfloat16", "float16", "int8" (most of perclip-lite's trunk, on a CPU
+            with VNNI instructions, the rest as "auto" would) or "auto": "int8" where that is possible, else bfloat16
             where the device has instructions for it, else float32. Aggregation is always float32.
         fold_batchnorm: fold BatchNorm into the convolutions; same results up to rounding, faster.
         channels_last: lay images out channels last; same results up to rounding, faster.
         focus: on a CPU, with perclip-lite, refine and decode only where the memory read finds something of an object;
             same accuracy, faster.
-        compile: have torch compile the network, on a GPU as CUDA graphs; the first clips wait for it. Same results up
-            to rounding. Where compiling fails, a warning says so and the run goes on without.
-        device_memory: gigabytes of a GPU that torch may take; when they are used up, batches become smaller. None: all.
+        compile: on a GPU, have torch compile the network, with CUDA graphs; the first clips wait for it. Same results
+            up to rounding. Where compiling fails, a warning says so and the run goes on without.
+        device_memory: gigabytes of a GPU that this process may take, from the making of a `Propagator` on; when they
+            are used up, batches become smaller. None: as many as before.
         fuse_activations: on a CPU, let a convolution apply the activation behind it; same results, faster.
 
     Raises:

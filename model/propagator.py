@@ -64,7 +64,7 @@ class Propagator:
 
     @property
     def number_format(self) -> str:
-        """Of most of the network's convolutions: "int8", "bfloat16", "float16" or "float32"."""
+        """Of the network's convolutions: "int8" (most of the trunk), "bfloat16", "float16" or "float32"."""
         return self._network.number_format
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -203,8 +203,8 @@ class _Run:
                 return
             except torch.OutOfMemoryError:
                 raise DeviceMemoryError(
-                    "the GPU's memory does not suffice even for one image at a time: take a smaller short side, a "
-                    "bounded memory, shorter clips, or the CPU"
+                    "the GPU's memory does not suffice: take a smaller short side, a bounded memory, shorter clips, "
+                    "fewer objects at a time, or the CPU"
                 ) from None
             self._record.complete(span.first)
         self._record.ahead = []

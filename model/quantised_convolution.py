@@ -41,8 +41,8 @@ def quantise(x: Tensor) -> Quantised:
 class QuantisedConv2d(nn.Module):
     """A convolution of integers, with weights of 8 bits in steps of their own for every output.
 
-    Products are summed as 32-bit integers. One takes half of bfloat16's time; perclip-lite's trunk at 480 x 864, most of
-    it in integers, 26 ms instead of 31 (two cores). J&F on the validation sequences stays the same (0.846).
+    Products are summed as 32-bit integers. One takes half of bfloat16's time; perclip-lite's trunk at 480 x 864, most
+    of it in integers, 26 ms instead of 31 (two cores). J&F on the validation sequences stays the same (0.846).
     """
 
     def __init__(self, convolution: nn.Conv2d):

@@ -191,10 +191,12 @@ class Sweep:
         """
         length, images = len(indices), self._images(indices)
         together = (self._options.progressive_interval or length) if self._network.in_pieces else length
-        segmentation = ClipSegmentation(self._network, length, self._room)
+        # In whole clips nothing is saved by keeping room for the next.
+        room = self._room if self._network.in_pieces else None
+        segmentation = ClipSegmentation(self._network, length, [] if room is None else room)
         keys = []
         for start in range(0, length, together):
-            piece = self._network.encode_clip(islice(images, together), self._room)
+            piece = self._network.encode_clip(islice(images, together), room)
             readouts: dict[int, Tensor] = {}
             for bank in self._banks:
                 readouts |= self._read(bank, piece.keys, last=start + together >= length)

@@ -151,7 +151,7 @@ def _open_results(
         "weights": file_digest(job.weights or SHIPPED[job.network]),
         "direction": job.direction,
         **job.options.deciding,
-        "dtype": propagator.number_format,
+        "dtype": f"torch.{propagator.number_format}",  # as folders of earlier versions have it
     }
     claim_folder(job.out, settings, job.resume)
     return MaskFolder(job.out)

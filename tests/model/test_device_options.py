@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from model import InputError, PerclipError, PropagationOptions, Propagator, load_network
-from model.compiled_parts import CompiledPart
+from model.compiled_parts import CompiledPart, compile_parts
+from model.device_memory import bound_device_memory
+from model.inference import InferenceNetwork
 from model.pcvos import PCVOS
 
 CPU = torch.device("cpu")
@@ -27,6 +29,10 @@ def test_sizes_that_come_often_are_compiled_and_give_the_same(monkeypatch):
         doubled, nothing = part(torch.ones(size))
         assert doubled.tolist() == [2.0] * size and nothing is None
     assert compiled == [5, 5, 1, 7]  # from the third call on; the fourth size stays as it is
+    for _ in range(3):
+        part(torch.ones(2))
+    part(torch.ones(5))
+    assert compiled == [5, 5, 1, 7, 5]  # and takes no other's place
 
 
 def test_where_compiling_fails_a_warning_says_so_once_and_work_goes_on(monkeypatch):
@@ -74,14 +80,70 @@ def test_when_memory_runs_out_batches_become_smaller(squares, monkeypatch, most)
     assert len(refused) < 8  # it is remembered, and not tried with every clip
 
 
-def test_when_one_image_is_too_much_an_error_says_what_to_do(squares, monkeypatch):
-    def encode(self, images):
+@pytest.mark.parametrize("part", ["encode", "decode"])
+@pytest.mark.parametrize("length", [1, 8])
+def test_when_one_image_is_too_much_an_error_says_what_to_do_and_the_next_run_works(squares, monkeypatch, part, length):
+    monkeypatch.setattr("model.inference._MICRO_BATCH", {"cpu": 16})
+    network = load_network("perclip-lite")
+    options = {"short_side": None, "dtype": "float32", "device": "cpu", "focus": False, "clip_length": length}
+    propagator = Propagator(network, PropagationOptions(**options))
+    expected = [r.label_map for r in propagator.run(squares.frames[:5], [squares.keyframe(0)])]
+
+    def refuse(self, *inputs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(PCVOS, "encode", encode)
-    monkeypatch.setattr(PCVOS, "encode", encode)
-    with pytest.raises(PerclipError, match="smaller short side"):
-        _masks(squares)
+    with monkeypatch.context() as patch:
+        patch.setattr(PCVOS, part, refuse)
+        with pytest.raises(PerclipError, match="smaller short side") as caught:
+            list(propagator.run(squares.frames, [squares.keyframe(0)]))
+        assert isinstance(caught.value, MemoryError)  # as which the function answers that a call is too large
+    again = [r.label_map for r in propagator.run(squares.frames[:5], [squares.keyframe(0)])]
+    assert np.mean(np.equal(again, expected)) > 0.999
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_the_bound_is_set_for_a_device_with_its_number(monkeypatch, name):
+    asked = []
+
+    class Properties:
+        total_memory = 100 * 10**9
+
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Properties)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *bound: asked.append(bound))
+    index = {"cuda": 3, "cuda:1": 1}[name]
+    for gigabytes in (25.0, 400.0, None):
+        bound_device_memory(torch.device(name), gigabytes)
+    assert asked == [(0.25, index), (1.0, index), (1.0, index)]
+
+
+def test_compiling_is_not_for_processors():
+    with pytest.raises(InputError, match="for GPUs"):
+        Propagator(load_network("perclip-lite"), PropagationOptions(device="cpu", compile=True))
+
+
+def test_all_parts_of_a_network_are_compiled_and_give_the_same(squares, monkeypatch):
+    compiled = set()
+
+    def compile_(function, **_):
+        def run(*inputs):
+            compiled.add(function.__name__)
+            return function(*inputs)
+
+        return run
+
+    expected = _masks(squares)
+    monkeypatch.setattr(torch, "compile", compile_)
+    original = InferenceNetwork.__init__
+
+    def prepared(self, network, options):
+        original(self, network, options)
+        compile_parts(self._network, CPU)
+
+    monkeypatch.setattr(InferenceNetwork, "__init__", prepared)
+    assert (_masks(squares, clip_length=4) == _masks(squares, clip_length=4)).all()
+    assert (_masks(squares) == expected).all()
+    assert compiled == {"encode", "refine", "prepare_decoding", "decode", "encode_value"}
 
 
 @pytest.mark.parametrize("gigabytes", [0, -1.0, float("nan")])

@@ -45,6 +45,7 @@ def test_whole_windows_lie_as_in_the_whole_frame(height, width, data):
     assert grown.top % 7 == 0 == grown.left % 7
     assert (grown.bottom % 7 == 0 or grown.bottom == height) and (grown.right % 7 == 0 or grown.right == width)
     assert grown.joined(region) == grown
+    assert grown.bottom - grown.top >= min(7, height) and grown.right - grown.left >= min(7, width)
     inner = region.inside(grown)
     x = torch.arange(height * width).view(height, width)
     assert torch.equal(inner.of(grown.of(x)), region.of(x))
