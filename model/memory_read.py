@@ -9,9 +9,7 @@ _CHUNK = {"cpu": 128, "cuda": 4096}
 
 _GROUP, _LARGE_GROUP = 8, 16  # memory positions whose largest similarity is looked at first
 _LEAST_GROUPS = 10  # per position to read; with fewer, the detour costs more than it saves
-_MANY_GROUPS = (
-    64  # per position to read; with fewer, torch's `topk` takes an algorithm that is slower for few positions
-)
+_MANY_GROUPS = 64  # per position to read; with fewer, torch's `topk` takes another algorithm, which is slower here
 
 
 def affinity(query: Tensor, keys: Tensor, bias: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
