@@ -106,6 +106,11 @@ class InferenceNetwork:
         """What the convolutions compute with: "int8" (most of the trunk), "bfloat16", "float16" or "float32"."""
         return "int8" if self.quantised else str(self.dtype).removeprefix("torch.")
 
+    @property
+    def carries_masks(self) -> bool:
+        """True if the last channels of values and readouts are a mask (`model.compact_value_encoder`)."""
+        return self._network.compact
+
     def _may_quantise(self, options: PropagationOptions) -> bool:
         possible = self.device.type == "cpu" and self._network.compact and options.channels_last and can_quantise()
         if options.dtype == "int8" and not possible:

@@ -1,7 +1,7 @@
 """The memory bank: keys and values of memory frames, and which of them stay.
 
-Layout of the positions, oldest first: keyframes | predicted frames, whole or thinned | temporary. Everything is append,
-cut off the end, or rewrite the middle of buffers that grow by doubling.
+Layout of the positions, oldest first: keyframes | predicted frames | temporary. A frame need not bring all of its
+positions. Everything is append, cut off the end, or rewrite the middle of buffers that grow by doubling.
 """
 
 import torch
@@ -50,7 +50,8 @@ class MemoryBank:
         self._size = 0  # positions in use
         self._keyframes = 0  # positions of keyframes
         self._temporary = 0  # positions at the end that progressive matching or "previous" will drop
-        self._kept: list[int] = []  # predicted frames memorised for good; "bounded" may have thinned them
+        self._kept: list[int] = []  # predicted frames memorised for good
+        self._sizes: list[int] = []  # positions that each of them brought; "bounded" may have dropped some since
         self._reads = 0  # queries' frames answered so far
         self._keys = self._bias = torch.empty(0)
         self._values: dict[int, Tensor] = {}
@@ -84,28 +85,29 @@ class MemoryBank:
         """Memorise a keyframe for good.
 
         Args:
-            key: (tokens, key_dim).
-            values: per object, (tokens, value_dim).
+            key: (N, key_dim) of N positions.
+            values: per object, (N, value_dim).
         """
         assert self._size == self._keyframes, "keyframes come before predicted frames"
         self._append(key, values)
         self._keyframes = self._size
 
     def add(self, index: int, key: Tensor, values: dict[int, Tensor]) -> None:
-        """Memorise the predicted frame `index` as the policy says; temporary frames are forgotten."""
+        """Memorise positions of the predicted frame `index` as the policy says; temporary frames are forgotten."""
         self._size -= self._temporary
         self._temporary = 0
         kept_at = self._kept[-1] if self._kept else self._start
         if self._options.memory == "previous" and abs(index - kept_at) < _STM_INTERVAL:
             self.add_temporary(key, values)
             return
-        if self._size + self._tokens > self._budget:
-            if self._bounded:
-                self._drop_least_used()
-            elif self._options.memory == "spread":
-                self._drop_most_crowded()
+        excess = self._size + len(key) - self._budget
+        if self._bounded and excess > 0:
+            self._drop_least_used(excess)
+        while self._options.memory == "spread" and self._size + len(key) > self._budget:
+            self._drop_most_crowded()
         self._append(key, values)
         self._kept.append(index)
+        self._sizes.append(len(key))
 
     def add_temporary(self, key: Tensor, values: dict[int, Tensor]) -> None:
         """Memorise a frame until the next `add`."""
@@ -164,22 +166,23 @@ class MemoryBank:
         around = [self._start, *self._kept]
         old = range(len(self._kept) - _RECENT)
         crowded = min(old, key=lambda i: abs(around[i + 2] - around[i]))
-        del self._kept[crowded]
-        place = self._keyframes + crowded * self._tokens
+        place = self._keyframes + sum(self._sizes[:crowded])
+        size = self._sizes[crowded]
+        del self._kept[crowded], self._sizes[crowded]
         for buffer in (self._keys, self._bias, *self._values.values()):
-            buffer[place : self._size - self._tokens] = buffer[place + self._tokens : self._size].clone()
-        self._size -= self._tokens
+            buffer[place : self._size - size] = buffer[place + size : self._size].clone()
+        self._size -= size
 
-    def _drop_least_used(self) -> None:
-        """Drop one frame's worth of old predicted positions: those that were read least since they could be.
+    def _drop_least_used(self, count: int) -> None:
+        """Drop so many old predicted positions: those that were read least since they could be.
 
         Keyframes and the most recent frames stay as they are. A little at a time, and without touching what stays:
         halving the memory whenever it was full, with values joined to those of what was dropped (after XMem's memory
         potentiation), lost 3 points of J&F in one of four sequences of 791 frames, this 0.2.
         """
         first = self._keyframes
-        recent = self._size - _RECENT * self._tokens
-        keep = self._budget - first - (_RECENT + 1) * self._tokens  # with room for a new frame
+        recent = self._size - sum(self._sizes[-_RECENT:])
+        keep = recent - first - count
         age = (self._reads - self._born[first:recent]).clamp(min=1)
         order = (self._usage[first:recent] / age).topk(keep).indices.sort().values + first
         end = first + keep + self._size - recent

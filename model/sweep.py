@@ -14,6 +14,7 @@ from model.framing import Framing
 from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
 from model.memory_bank import MemoryBank
+from model.memory_thinning import worth_keeping
 from model.options import PropagationOptions
 from model.pass_evidence import Witness
 from model.pcvos import aggregate
@@ -218,7 +219,7 @@ class Sweep:
             readout = bank.read(part.flatten(0, 1))
             parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
             if start + interval < length or not last:
-                bank.add_temporary(part[-1], {o: value[-1] for o, value in parts[-1].items()})
+                bank.add_temporary(*self._thinned(part[-1], {o: value[-1] for o, value in parts[-1].items()}))
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
 
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -262,11 +263,19 @@ class Sweep:
         values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
         self._witness.pass_by(key)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
+        kept, kept_values = self._thinned(key, values)
         for bank in self._banks:
             if new or self._record.remembers(bank.stretch, index):
-                bank.add(index, key, {o: values[o] for o in bank.objects})
+                bank.add(index, kept, {o: kept_values[o] for o in bank.objects})
         if keyframe is not None:
             self._enter_with(keyframe, key, values)
+
+    def _thinned(self, key: Tensor, values: dict[int, Tensor]) -> tuple[Tensor, dict[int, Tensor]]:
+        """What the memory keeps of a predicted frame's key (tokens, key_dim) and values (tokens, value_dim)."""
+        if not (self._options.thin_memory and self._network.carries_masks):
+            return key, values
+        kept = worth_keeping(torch.stack(list(values.values())), self._framing.grid)
+        return key[kept], {o: value[kept] for o, value in values.items()}
 
     def _leave(self, keyframe: Keyframe) -> None:
         """Objects that the keyframe speaks for end here."""
