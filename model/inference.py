@@ -94,7 +94,7 @@ class InferenceNetwork:
         if self.quantised:
             self._network.quantise()
         # A GPU likes few large pieces of work better than many small ones.
-        self._focuses = options.focus and self._network.compact and self.device.type == "cpu"
+        self.focuses = options.focus and self._network.compact and self.device.type == "cpu"
         if options.compile:
             compile_parts(self._network, self.device)
         self._micro_batch = _MICRO_BATCH.get(self.device.type, 1)
@@ -186,7 +186,7 @@ class InferenceNetwork:
             Logits at stride 4, float32 (N, K, 4h, 4w).
         """
         readouts = readouts.permute(0, 4, 1, 2, 3)
-        if self._focuses:
+        if self.focuses:
             return segment_regions(self._network, local_keys, images, readouts, lead)
         refined = self._network.refine(local_keys, readouts[None])[0].permute(2, 0, 1, 3, 4)
         logits, start = [], lead

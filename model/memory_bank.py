@@ -52,7 +52,7 @@ class MemoryBank:
         self._temporary = 0  # positions at the end that progressive matching or "previous" will drop
         self._kept: list[int] = []  # predicted frames memorised for good
         self._sizes: list[int] = []  # positions that each of them brought; "bounded" may have dropped some since
-        self._reads = 0  # queries' frames answered so far
+        self._queries = 0  # answered so far
         self._keys = self._bias = torch.empty(0)
         self._values: dict[int, Tensor] = {}
         # For "bounded": how much attention a position received, and since when it could.
@@ -120,7 +120,7 @@ class MemoryBank:
         weights, positions = affinity(queries, self._keys[:n], self._bias[:n], self._options.top_k)
         if self._bounded:
             self._usage.index_add_(0, positions.flatten(), weights.flatten())
-            self._reads += queries.shape[0] // self._tokens
+            self._queries += len(queries)
         return {o: read_values(weights, positions, self._values[o][:n]) for o in self.objects}
 
     def _append(self, key: Tensor, values: dict[int, Tensor]) -> None:
@@ -133,7 +133,7 @@ class MemoryBank:
             self._values[o][start:end] = values[o]
         if self._bounded:
             self._usage[start:end] = 0
-            self._born[start:end] = self._reads
+            self._born[start:end] = self._queries
         self._size = end
 
     def _grow(self, needed: int, key: Tensor, values: dict[int, Tensor]) -> None:
@@ -183,7 +183,7 @@ class MemoryBank:
         first = self._keyframes
         recent = self._size - sum(self._sizes[-_RECENT:])
         keep = recent - first - count
-        age = (self._reads - self._born[first:recent]).clamp(min=1)
+        age = (self._queries - self._born[first:recent]).clamp(min=1)
         order = (self._usage[first:recent] / age).topk(keep).indices.sort().values + first
         end = first + keep + self._size - recent
         for buffer in (self._keys, self._bias, self._usage, self._born, *self._values.values()):

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from model.clip_segmentation import ClipSegmentation
 from model.decoder import DecoderInput
+from model.focused_read import focused_read
 from model.framing import Framing
 from model.inference import InferenceNetwork
 from model.keyframe import Keyframe
 from model.memory_bank import MemoryBank
 from model.memory_thinning import worth_keeping
+from model.object_cells import object_cells
 from model.options import PropagationOptions
 from model.pass_evidence import Witness
 from model.pcvos import aggregate
@@ -26,6 +28,9 @@ from model.timeline import Span
 def object_probabilities(logits: Tensor) -> Tensor:
     """Logits at stride 4, (..., K, h, w) -> independent probabilities (..., K, 4h, 4w)."""
     return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
+
+
+_SEEN = 0.1  # of an object's mask, anywhere in a cell
 
 
 class Paused(Exception):  # noqa: N818, as it is no error
@@ -102,6 +107,7 @@ class Sweep:
         self._banks: list[MemoryBank] = []
         self._last_image = torch.empty(0)
         self._room: list[DecoderInput] = []
+        self._seen = torch.empty(0)  # cells of the frame before where objects are, if the network focuses
         self._witness = Witness(framing.grid, options.top_k)
 
     @property
@@ -216,8 +222,11 @@ class Sweep:
         parts = []
         for start in range(0, length, interval):
             part = keys[start : start + interval]
-            readout = bank.read(part.flatten(0, 1))
-            parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
+            if self._network.focuses:
+                parts.append(focused_read(bank, part, self._seen))
+            else:
+                readout = bank.read(part.flatten(0, 1))
+                parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
             if start + interval < length or not last:
                 bank.add_temporary(*self._thinned(part[-1], {o: value[-1] for o, value in parts[-1].items()}))
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
@@ -262,6 +271,7 @@ class Sweep:
             objects = survivors + keyframe.objects
         values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
         self._witness.pass_by(key)
+        self._look_at(values)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
         kept, kept_values = self._thinned(key, values)
         for bank in self._banks:
@@ -269,6 +279,11 @@ class Sweep:
                 bank.add(index, kept, {o: kept_values[o] for o in bank.objects})
         if keyframe is not None:
             self._enter_with(keyframe, key, values)
+
+    def _look_at(self, values: dict[int, Tensor]) -> None:
+        """See where the objects of a frame are by their values (tokens, value_dim)."""
+        if self._network.focuses and values:
+            (self._seen,) = object_cells(torch.stack(list(values.values())), self._framing.grid, _SEEN)
 
     def _thinned(self, key: Tensor, values: dict[int, Tensor]) -> tuple[Tensor, dict[int, Tensor]]:
         """What the memory keeps of a predicted frame's key (tokens, key_dim) and values (tokens, value_dim)."""
@@ -286,7 +301,9 @@ class Sweep:
     def _enter(self, keyframe: Keyframe) -> None:
         """Start the keyframe's objects where no other object goes on."""
         self._leave(keyframe)
-        self._enter_with(keyframe, *self._keyframe_memory.read(keyframe))
+        key, values = self._keyframe_memory.read(keyframe)
+        self._look_at(values)
+        self._enter_with(keyframe, key, values)
 
     def _enter_with(self, keyframe: Keyframe, key: Tensor, values: dict[int, Tensor]) -> None:
         """Start the keyframe's present objects, those with the same other end as one group."""
