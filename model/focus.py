@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from model.compact_value_encoder import MASK_CHANNELS
 from model.decoder import DecoderFrame, DecoderInput
 from model.pcvos import PCVOS
 from model.refinement import WINDOW
+from model.region import Region
 from model.residual_block import SharedInput
 
 # Of the mask that the memory read brought, anywhere in a cell. On the validation sequences no pixel of a decoded mask
@@ -25,33 +25,12 @@ NOTHING = -7.0
 """Logit where no object may be: about the mean of what perclip-lite decodes there (-6.5 to -7.7 by sequence)."""
 
 
-class Region(NamedTuple):
-    """Rows top..bottom - 1 and columns left..right - 1 of the memory's cells (16 x 16 pixels)."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def of(self, x: Tensor, scale: int = 1) -> Tensor:
-        """The region in (..., h scale, w scale)."""
-        return x[..., self.top * scale : self.bottom * scale, self.left * scale : self.right * scale]
-
-    def joined(self, other: "Region") -> "Region":
-        """The smallest region that holds both."""
-        bottom, right = max(self.bottom, other.bottom), max(self.right, other.right)
-        return Region(min(self.top, other.top), bottom, min(self.left, other.left), right)
-
-    def inside(self, other: "Region") -> "Region":
-        """The same region counted from the other's corner."""
-        return Region(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
-
-    def in_whole_windows(self, height: int, width: int) -> "Region":
-        """Grown to windows of the refinement, as those lie in a frame of so many cells."""
-        _, rows, columns = WINDOW
-        top, bottom = _in_windows(self.top, self.bottom, rows, height)
-        left, right = _in_windows(self.left, self.right, columns, width)
-        return Region(top, bottom, left, right)
+def in_whole_windows(region: Region, height: int, width: int) -> Region:
+    """Grown to windows of the refinement, as those lie in a frame of so many cells."""
+    _, rows, columns = WINDOW
+    top, bottom = _in_windows(region.top, region.bottom, rows, height)
+    left, right = _in_windows(region.left, region.right, columns, width)
+    return Region(top, bottom, left, right)
 
 
 def _in_windows(low: int, high: int, window: int, size: int) -> tuple[int, int]:
@@ -84,7 +63,7 @@ def segment_regions(
     refined: dict[int, tuple[Region, Tensor]] = {}
     for k, of_frames in enumerate(seen):
         if any(of_frames):
-            whole = reduce(Region.joined, filter(None, of_frames)).in_whole_windows(height, width)
+            whole = in_whole_windows(reduce(Region.joined, filter(None, of_frames)), height, width)
             keys = None if local_keys is None else whole.of(local_keys)
             refined[k] = whole, network.refine(keys, whole.of(readouts[None, k : k + 1]))
     for t, image in enumerate(images, lead):
@@ -126,14 +105,11 @@ def regions(masks: Tensor) -> list[list[Region | None]]:
 
 def _region(rows: Sequence[bool], columns: Sequence[bool], height: int, width: int) -> Region | None:
     """The region of the true rows and columns, with its margin."""
-    y, x = ([i for i, true in enumerate(side) if true] for side in (rows, columns))
-    if not y:
+    if (region := Region.around(rows, columns)) is None:
         return None
-    (top, bottom), (left, right) = (_grown(cells, size) for cells, size in ((y, height), (x, width)))
-    return Region(top, bottom, left, right)
+    top, bottom, left, right = region.grown(_MARGIN, height, width)
+    return Region(*_coarser(top, bottom, height), *_coarser(left, right, width))
 
 
-def _grown(cells: Sequence[int], size: int) -> tuple[int, int]:
-    """The first of ascending cells and the one behind the last, with the margin, on an axis of `size` cells."""
-    low, high = cells[0] - _MARGIN, cells[-1] + 1 + _MARGIN
-    return max(0, low // _GRAIN * _GRAIN), min(size, -(-high // _GRAIN) * _GRAIN)
+def _coarser(low: int, high: int, size: int) -> tuple[int, int]:
+    return low // _GRAIN * _GRAIN, min(size, -(-high // _GRAIN) * _GRAIN)

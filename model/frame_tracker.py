@@ -12,9 +12,7 @@ from model.inference import EncodedClip, InferenceNetwork
 from model.label_map import most_likely
 from model.memory_bank import MemoryBank
 from model.options import PropagationOptions
-from model.pcvos import aggregate
 from model.prediction import rounded
-from model.sweep import object_probabilities
 
 
 class EncodedFrame(NamedTuple):
@@ -99,5 +97,4 @@ class FrameTracker:
 
 def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
     """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
-    probabilities = framing.crop(aggregate(object_probabilities(logits[None])[0]))
-    return most_likely(framing, probabilities, range(1, len(logits) + 1))
+    return most_likely(framing, logits, range(1, len(logits) + 1))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from model.errors import InputError
 from model.pcvos import STRIDE
+from model.region import Region
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB in 0..1
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -38,8 +39,8 @@ class Framing:
         self.padded_width = -(-self.net_width // STRIDE) * STRIDE
         self._top = (self.padded_height - self.net_height) // 2
         self._left = (self.padded_width - self.net_width) // 2
-        self._mean = 255 * torch.tensor(IMAGE_MEAN, device=device).view(3, 1, 1)
-        self._std = 255 * torch.tensor(IMAGE_STD, device=device).view(3, 1, 1)
+        self._scale = 1 / (255 * torch.tensor(IMAGE_STD, device=device))
+        self._offset = -255 * torch.tensor(IMAGE_MEAN, device=device) * self._scale
         self._device = device
 
     @property
@@ -74,13 +75,11 @@ class Framing:
                 f"frame {index} is {frame.shape[1]}x{frame.shape[0]} pixels, the first one {self.width}x{self.height}; "
                 "all frames of a run must have one size"
             )
-        image = (
-            torch.from_numpy(np.ascontiguousarray(self.at_network_size(frame)))
-            .to(self._device)
-            .permute(2, 0, 1)
-            .float()
-        )
-        return self._pad(image.sub_(self._mean).div_(self._std))
+        pixels = torch.from_numpy(np.ascontiguousarray(self.at_network_size(frame))).to(self._device)
+        # Channels last, as the network wants them: in this order it takes 1 ms instead of 4 at 480p.
+        image = self._scale.new_zeros(self.padded_height, self.padded_width, 3).permute(2, 0, 1)
+        torch.addcmul(self._offset, pixels.float(), self._scale, out=self.crop(image).permute(1, 2, 0))
+        return image
 
     def at_network_size(self, frame: np.ndarray) -> np.ndarray:
         """A frame, uint8 (h, w, 3), at the network's size, without padding."""
@@ -108,14 +107,40 @@ class Framing:
         ids = torch.tensor(objects, dtype=torch.uint8, device=self._device)
         return self._pad((labels == ids[:, None, None]).float())
 
+    @property
+    def frame(self) -> Region:
+        """Where the padded image at network size is not padding."""
+        return Region(self._top, self._top + self.net_height, self._left, self._left + self.net_width)
+
     def crop(self, x: Tensor) -> Tensor:
         """(..., padded H, padded W) -> (..., h, w): takes the padding off."""
-        top, left = self._top, self._left
-        return x[..., top : top + self.net_height, left : left + self.net_width]
+        return self.frame.of(x)
 
-    def restore(self, probabilities: Tensor) -> Tensor:
-        """(K, h, w) at network size -> (K, H, W) at frame size, bilinear."""
+    def restore(self, x: Tensor, region: Region | None = None) -> tuple[Tensor, Region]:
+        """From network size to frame size, bilinear.
+
+        Args:
+            x: float, a region of (..., h, w).
+            region: which one; None: all.
+
+        Returns:
+            All pixels at frame size that need no others, and which region of (..., H, W) they are.
+        """
+        region = region or Region(0, self.net_height, 0, self.net_width)
         if not self._resized:
-            return probabilities
-        size = (self.height, self.width)
-        return F.interpolate(probabilities[None], size, mode="bilinear", align_corners=False)[0]
+            return x, region
+        left, x = _resampled(x.transpose(-1, -2), region.left, region.right, self.net_width, self.width)
+        top, x = _resampled(x.transpose(-1, -2), region.top, region.bottom, self.net_height, self.height)
+        return x, Region(top, top + x.shape[-2], left, left + x.shape[-1])
+
+
+def _resampled(x: Tensor, low: int, high: int, size: int, new_size: int) -> tuple[int, Tensor]:
+    """Rows low..high - 1 of `size` as those of `new_size` that they suffice for; where these begin, and they."""
+    place = ((torch.arange(new_size) + 0.5) * (size / new_size) - 0.5).clamp_(0, size - 1)
+    above = place.long()
+    below = (above + 1).clamp_(max=size - 1)
+    (known,) = torch.nonzero((above >= low) & (below < high), as_tuple=True)
+    share = (place - above)[known, None].to(x.device, x.dtype)
+    above, below = ((rows[known] - low).to(x.device) for rows in (above, below))
+    rows = torch.lerp(x.index_select(-2, above), x.index_select(-2, below), share)
+    return int(known[0]) if len(known) else 0, rows

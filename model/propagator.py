@@ -314,8 +314,7 @@ class _Run:
         label_map = np.zeros((framing.height, framing.width), np.uint8)
         probabilities = None
         if predicted:
-            p = aggregate(framing.crop(object_probabilities(logits[None])[0]))
-            label_map = most_likely(framing, p, predicted)
+            label_map = most_likely(framing, logits, predicted)
         if keyframe is not None:
             # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
             np.copyto(label_map, keyframe.label_map, where=keyframe.label_map > 0)
@@ -323,7 +322,8 @@ class _Run:
         if self._options.keep_probabilities:
             each = torch.zeros(len(objects), framing.height, framing.width)
             if predicted:
-                each[[objects.index(obj) for obj in predicted]] = framing.restore(p[1:]).cpu()
+                p = aggregate(framing.crop(object_probabilities(logits[None])[0]))[1:]
+                each[[objects.index(obj) for obj in predicted]] = framing.restore(p)[0].cpu()
             if keyframe is not None:
                 drawn = torch.from_numpy(keyframe.label_map)
                 each *= drawn == 0

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from model import Keyframe, PropagationOptions, Propagator, load_network
-from model.focus import NOTHING, Region, regions, segment_regions
+from model.focus import NOTHING, in_whole_windows, regions, segment_regions
 from model.metrics import region_similarity
 from model.pcvos import PCVOS
+from model.region import Region
 
 
 def _regions_cover(masks: np.ndarray, found: list[list[Region | None]]) -> None:
@@ -41,7 +42,7 @@ def test_regions_hold_what_is_seen_and_a_margin(masks):
 def test_whole_windows_lie_as_in_the_whole_frame(height, width, data):
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     region = Region(top, data.draw(st.integers(top + 1, height)), left, data.draw(st.integers(left + 1, width)))
-    grown = region.in_whole_windows(height, width)
+    grown = in_whole_windows(region, height, width)
     assert grown.top % 7 == 0 == grown.left % 7
     assert (grown.bottom % 7 == 0 or grown.bottom == height) and (grown.right % 7 == 0 or grown.right == width)
     assert grown.joined(region) == grown
