@@ -52,3 +52,18 @@ def squares() -> MovingSquares:
 def lite() -> Propagator:
     """The shipped network, in float32 and at the frames' own size."""
     return Propagator(load_network("perclip-lite"), PropagationOptions(short_side=None, dtype="float32", device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def meadow() -> tuple[np.ndarray, np.ndarray]:
+    """Twelve frames of 256 x 448 with a moving, textured square of 40 pixels: most of a frame is without it."""
+    random = np.random.default_rng(5)
+    ground = random.normal(110, 25, (64, 112, 3)).repeat(4, 0).repeat(4, 1)
+    square = random.normal(180, 40, (10, 10, 3)).repeat(4, 0).repeat(4, 1)
+    frames, labels = np.empty((12, 256, 448, 3), np.uint8), np.zeros((12, 256, 448), np.uint8)
+    for t in range(12):
+        frame = ground.copy()
+        frame[60:100, 40 + 6 * t : 80 + 6 * t] = square
+        frames[t] = np.clip(frame, 0, 255)
+        labels[t, 60:100, 40 + 6 * t : 80 + 6 * t] = 1
+    return frames, labels

@@ -58,21 +58,6 @@ def _networks(**options) -> tuple[Propagator, Propagator]:
     return tuple(Propagator(network, PropagationOptions(focus=focus, **each)) for focus in (True, False))
 
 
-@pytest.fixture(scope="module")
-def meadow() -> tuple[np.ndarray, np.ndarray]:
-    """Twelve frames of 256 x 448 with a moving, textured square of 40 pixels: most of a frame is without it."""
-    random = np.random.default_rng(5)
-    ground = random.normal(110, 25, (64, 112, 3)).repeat(4, 0).repeat(4, 1)
-    square = random.normal(180, 40, (10, 10, 3)).repeat(4, 0).repeat(4, 1)
-    frames, labels = np.empty((12, 256, 448, 3), np.uint8), np.zeros((12, 256, 448), np.uint8)
-    for t in range(12):
-        frame = ground.copy()
-        frame[60:100, 40 + 6 * t : 80 + 6 * t] = square
-        frames[t] = np.clip(frame, 0, 255)
-        labels[t, 60:100, 40 + 6 * t : 80 + 6 * t] = 1
-    return frames, labels
-
-
 def test_masks_are_those_of_whole_frames_for_less_work(meadow, monkeypatch):
     frames, labels = meadow
     decoded = []

@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.findings import Evidence
 from model.framing import Framing
+from model.label_map import most_likely
 from model.metrics import region_similarity
 from model.pcvos import aggregate
 from model.prediction import Prediction, pack, rounded, unpack
+from model.region import Region
 from model.specks import remove_specks
+from model.sweep import object_probabilities
 
 CPU = torch.device("cpu")
 
@@ -40,6 +44,67 @@ def test_framing_pads_to_multiples_and_comes_back(height, width):
     assert image.shape == (3, framing.padded_height, framing.padded_width)
     assert framing.padded_height % 16 == framing.padded_width % 16 == 0
     assert framing.restore(framing.crop(image))[0].shape == (3, height, width)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    data=st.data(), size=st.tuples(st.integers(20, 90), st.integers(20, 90)), short_side=st.sampled_from([32, 64, None])
+)
+def test_a_part_of_the_network_s_size_becomes_that_part_of_the_frame(data, size, short_side):
+    framing = Framing(*size, short_side, CPU)
+    height, width = framing.net_height, framing.net_width
+    x = torch.randn(2, height, width, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
+    whole, everything = framing.restore(x)
+    expected = F.interpolate(x[None], size, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(whole, expected, atol=1e-4, rtol=1e-4)
+    assert everything == (0, size[0], 0, size[1])
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    region = Region(top, data.draw(st.integers(top + 1, height)), left, data.draw(st.integers(left + 1, width)))
+    part, where = framing.restore(region.of(x), region)
+    assert torch.equal(part, where.of(whole))
+    # Nothing else can be known from that part.
+    unknown = torch.full_like(x, torch.nan)
+    region.of(unknown)[:] = region.of(x)
+    known = framing.restore(unknown)[0].isfinite()
+    assert where.of(known).all()
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    size=st.tuples(st.integers(33, 100), st.integers(33, 100)),
+    short_side=st.sampled_from([32, 64, 80, None]),
+    objects=st.integers(1, 4),
+    seed=st.integers(0, 999),
+)
+def test_the_label_map_is_the_likeliest_object_of_every_pixel(size, short_side, objects, seed):
+    """As the definition says, over the whole frame: blobs of several objects, touching, at borders, in the padding."""
+    framing = Framing(*size, short_side, CPU)
+    height, width = framing.padded_height // 4, framing.padded_width // 4
+    random = torch.Generator().manual_seed(seed)
+    ids = torch.randperm(255, generator=random)[:objects].add(1).tolist()
+    logits = torch.full((objects, height, width), -7.0)
+    for plane in logits:
+        for _ in range(2):
+            top, left = (int(torch.randint(0, n, (1,), generator=random)) for n in (height, width))
+            part = plane[top : top + 6, left : left + 5]
+            part += 9 + 4 * torch.randn(part.shape, generator=random)
+    found = most_likely(framing, logits, ids)
+    p = aggregate(framing.crop(object_probabilities(logits[None])[0]))
+    p = F.interpolate(p[None], size, mode="bilinear", align_corners=False)[0]
+    best, second = p.topk(2, 0).values
+    expected = np.array([0, *ids], np.uint8)[p.argmax(0).numpy()]
+    clear = (best - second > 1e-4).numpy()
+    assert found.shape == size and found.dtype == np.uint8
+    np.testing.assert_array_equal(found[clear], expected[clear])
+    assert clear.mean() > 0.95
+
+
+def test_objects_that_are_nowhere_leave_an_empty_label_map():
+    framing = Framing(50, 70, None, CPU)
+    logits = torch.full((2, framing.padded_height // 4, framing.padded_width // 4), -7.0)
+    assert not most_likely(framing, logits, (3, 9)).any()
+    logits[:, 0, 0] = 9.0  # within the padding at the corner, but for the last of its pixels
+    assert most_likely(framing, logits, (3, 9)).shape == (50, 70)
 
 
 def test_the_long_side_is_exact():

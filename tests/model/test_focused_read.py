@@ -1,0 +1,95 @@
+"""Reading the memory only where objects may be."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import Keyframe, PropagationOptions, Propagator, load_network
+from model.compact_value_encoder import MASK_CHANNELS
+from model.focused_read import focused_read
+from model.memory_bank import MemoryBank
+from model.metrics import region_similarity
+
+HEIGHT, WIDTH = 11, 16
+
+
+def scene(covered: np.ndarray) -> tuple[MemoryBank, torch.Tensor, torch.Tensor]:
+    """A bank that knows a frame of cells by heart, the frame's keys, and the values, of which the mask is `covered`."""
+    tokens = HEIGHT * WIDTH
+    keys = 9 * torch.eye(tokens)
+    values = torch.arange(tokens * (2 + MASK_CHANNELS)).view(tokens, -1).float()
+    values[:, 2:] = 0
+    values[:, 5] = torch.from_numpy(covered.astype(np.float32)).flatten()
+    bank = MemoryBank((4,), 0, tokens, PropagationOptions(top_k=1))
+    bank.add_keyframe(keys, {4: values})
+    return bank, keys, values
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    top=st.integers(0, HEIGHT - 2),
+    left=st.integers(0, WIDTH - 2),
+    height=st.integers(2, 6),
+    width=st.integers(2, 6),
+    mirrored=st.booleans(),
+)
+def test_what_lies_near_an_object_is_exact(top, left, height, width, mirrored):
+    """Of any object of two by two cells or more, wherever it turns up, in any frame of a clip."""
+    covered = np.zeros((HEIGHT, WIDTH), bool)
+    covered[top : top + height, left : left + width] = True
+    bank, keys, values = scene(covered)
+    # The second frame shows the same upside down.
+    clip = torch.stack([keys, keys.flip(0)] if mirrored else [keys])
+    found = focused_read(bank, clip, torch.zeros(HEIGHT, WIDTH, dtype=torch.bool))[4]
+    assert found.shape == (len(clip), HEIGHT * WIDTH, values.shape[1])
+    torch.testing.assert_close(found[:, :, 2:].sum((1, 2)), values[:, 2:].sum().expand(len(clip)))
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    ys, xs = np.nonzero(covered)
+    near = np.min(np.maximum(abs(rows[..., None] - ys), abs(columns[..., None] - xs)), -1) <= 2
+    torch.testing.assert_close(found[0][near.ravel()], values[near.ravel()])
+    if mirrored:
+        torch.testing.assert_close(found[1].flip(0)[near.ravel()], values[near.ravel()])
+
+
+def test_a_small_object_is_read_where_it_was_before_and_the_rest_is_the_neighbour_s():
+    covered = np.zeros((HEIGHT, WIDTH), bool)
+    covered[5, 9] = True  # one cell, between those of the sparse look
+    bank, keys, values = scene(covered)
+    before = np.zeros_like(covered)
+    before[3, 7] = True
+    found = focused_read(bank, keys[None], torch.from_numpy(before))[4][0]
+    torch.testing.assert_close(found[5 * WIDTH + 9], values[5 * WIDTH + 9])
+    for row, column in ((0, 13), (9, 1), (10, 15), (9, 15)):
+        place, neighbour = row * WIDTH + column, row // 2 * 2 * WIDTH + column // 2 * 2
+        torch.testing.assert_close(found[place], values[neighbour])
+
+
+def test_less_is_read_and_the_same_found(meadow, monkeypatch):
+    frames, labels = meadow
+    network, queries = load_network("perclip-lite"), []
+    read = MemoryBank.read
+    monkeypatch.setattr(MemoryBank, "read", lambda self, asked: (queries.append(len(asked)), read(self, asked))[1])
+    found, counts = [], []
+    for focus in (True, False):
+        queries.clear()
+        options = PropagationOptions(clip_length=3, short_side=None, focus=focus, device="cpu")
+        found.append([r.label_map for r in Propagator(network, options).run(frames, [Keyframe(0, labels[0])])])
+        counts.append(sum(queries))
+    for near, whole, truth in zip(*found, labels):
+        assert region_similarity(near == 1, whole == 1) > 0.97
+        assert region_similarity(near == 1, truth == 1) > 0.8
+    assert counts[1] == 11 * 16 * 28 and counts[0] < 0.6 * counts[1]
+
+
+@pytest.mark.parametrize("height", [96, 112])
+def test_frames_of_an_odd_number_of_cells(height):
+    random = np.random.default_rng(0)
+    frames = random.integers(90, 110, (6, height, 144, 3), dtype=np.uint8)
+    frames[:, -40:, -48:] = random.integers(0, 255, (40, 48, 3))
+    label_map = np.zeros((height, 144), np.uint8)
+    label_map[-40:, -48:] = 9
+    options = PropagationOptions(short_side=None, device="cpu")
+    for result in Propagator(load_network("perclip-lite"), options).run(frames, [Keyframe(0, label_map)]):
+        assert region_similarity(result.label_map == 9, label_map == 9) > 0.9
