@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Keyframe, PropagationOptions, Propagator, load_network
+from model import Keyframe, PropagationOptions, Propagator, load_network, sweep
 from model.compact_value_encoder import MASK_CHANNELS
 from model.focused_read import focused_read
 from model.memory_bank import MemoryBank
@@ -81,6 +81,23 @@ def test_less_is_read_and_the_same_found(meadow, monkeypatch):
         assert region_similarity(near == 1, whole == 1) > 0.97
         assert region_similarity(near == 1, truth == 1) > 0.8
     assert counts[1] == 11 * 16 * 28 and counts[0] < 0.6 * counts[1]
+
+
+@pytest.mark.parametrize("first", [0, 11])
+def test_it_is_looked_for_where_it_was_in_the_frame_before(meadow, monkeypatch, first):
+    frames, labels = meadow
+    asked = []
+    monkeypatch.setattr(sweep, "focused_read", lambda *a: (asked.append(a[2].numpy()), focused_read(*a))[1])
+    propagator = Propagator(
+        load_network("perclip-lite"), PropagationOptions(clip_length=1, short_side=None, device="cpu")
+    )
+    list(propagator.run(frames, [Keyframe(first, labels[first])]))
+    order = range(11) if first == 0 else range(11, 0, -1)
+    for index, before in zip(order, asked, strict=True):
+        ys, xs = np.nonzero(labels[index])
+        assert before[ys // 16, xs // 16].mean() > 0.8
+        rows, columns = np.nonzero(before)
+        assert abs(rows.mean() - ys.mean() / 16) < 2 and abs(columns.mean() - xs.mean() / 16) < 2
 
 
 @pytest.mark.parametrize("height", [96, 112])

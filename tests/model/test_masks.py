@@ -99,6 +99,14 @@ def test_the_label_map_is_the_likeliest_object_of_every_pixel(size, short_side, 
     assert clear.mean() > 0.95
 
 
+def test_of_many_unlikely_objects_one_may_still_be_the_likeliest():
+    """Three objects of 0.33 to 0.38 leave the background 0.27."""
+    logits = torch.full((3, 12, 12), -7.0)
+    logits[:, 4:8, 4:8] = torch.tensor([-0.6, -0.5, -0.7])[:, None, None]
+    found = most_likely(Framing(48, 48, None, CPU), logits, (3, 9, 6))
+    assert (found[18:30, 18:30] == 9).all() and not found[:12].any()
+
+
 def test_objects_that_are_nowhere_leave_an_empty_label_map():
     framing = Framing(50, 70, None, CPU)
     logits = torch.full((2, framing.padded_height // 4, framing.padded_width // 4), -7.0)
