@@ -48,6 +48,7 @@ _PLAIN = {
     "channels_last": False,
     "fuse_activations": False,
     "focus": False,
+    "thin_memory": False,
 }
 
 

@@ -19,8 +19,13 @@ from model.pcvos import PCVOS
 _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "pre-processing": ((Framing, "image"), (Framing, "masks")),
     "key encoder": ((PCVOS, "encode"),),
-    "read": ((MemoryBank, "read"),),
-    "memory bank": ((MemoryBank, "add"), (MemoryBank, "add_temporary"), (MemoryBank, "add_keyframe")),
+    "read": ((sweep, "focused_read"), (MemoryBank, "read")),
+    "memory bank": (
+        (sweep, "worth_keeping"),
+        (MemoryBank, "add"),
+        (MemoryBank, "add_temporary"),
+        (MemoryBank, "add_keyframe"),
+    ),
     "refinement": ((PCVOS, "refine"),),
     "decoder": ((PCVOS, "decode"), (PCVOS, "prepare_decoding")),
     "value encoder": ((InferenceNetwork, "encode_value"),),

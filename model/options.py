@@ -25,7 +25,7 @@ class PropagationOptions:
             "every": the last frame of each clip is kept for good; most accurate, memory and time grow with length.
             "previous": every fifth frame is kept for good, and always the last one until the next (STM); with clips of
             5 frames and more that is "every".
-            "spread": whole frames within `memory_tokens`, the last few and others evenly spread over the past; flat
+            "spread": frames within `memory_tokens`, the last few and others evenly spread over the past; flat
             memory and time, and a run can pause and go on elsewhere.
             "bounded": at most `memory_tokens` positions, the least used old ones are dropped; flat memory and time.
         memory_tokens: budget of "spread" and "bounded" in memory positions (one per 16 x 16 pixels and memory frame),
