@@ -6,6 +6,7 @@ from torch import Tensor
 
 # Queries whose similarities are held at once. On the CPU a small block stays in the cache; on a GPU it bounds memory.
 _CHUNK = {"cpu": 128, "cuda": 4096}
+_GRAIN = 64  # their number is rounded up to multiples, so that oneDNN, which keeps something for each size, meets few
 
 _GROUP, _LARGE_GROUP = 8, 16  # memory positions whose largest similarity is looked at first
 _LEAST_GROUPS = 10  # per position to read; with fewer, the detour costs more than it saves
@@ -30,12 +31,12 @@ def affinity(query: Tensor, keys: Tensor, bias: Tensor, top_k: int) -> tuple[Ten
     k = min(top_k, keys.shape[0])
     scale = 2 * query.shape[1] ** -0.5
     weights, positions = [], []
-    for part in query.split(_CHUNK.get(query.device.type, 1024)):
+    for part in F.pad(query, (0, 0, 0, -len(query) % _GRAIN)).split(_CHUNK.get(query.device.type, 1024)):
         similarity = torch.addmm(bias, part, keys.T, alpha=scale)
         best, where = _largest(similarity, k)
         weights.append(torch.softmax(best.float(), 1))
         positions.append(where)
-    return torch.cat(weights), torch.cat(positions)
+    return torch.cat(weights)[: len(query)], torch.cat(positions)[: len(query)]
 
 
 def _largest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
