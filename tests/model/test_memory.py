@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import InputError, Keyframe, PropagationOptions
+from model import InputError, Keyframe, PropagationOptions, memory_bank
 from model.memory_bank import MemoryBank
 from model.memory_read import affinity, key_bias, read_values
 
@@ -125,6 +125,33 @@ def test_temporary_frames_go_again():
     memory.add(9, *frame(9))
     assert len(memory) == 2 * TOKENS
     torch.testing.assert_close(memory.read(frame(0)[0])[1], frame(0)[1][1])
+    memory.add_temporary(*frame(5))
+    memory.add(10, *frame(10, tokens=1))
+    found = memory.read(torch.cat([frame(5)[0], frame(7)[0]]))[1]
+    left = torch.cat([frame(0)[1][1], frame(9)[1][1], frame(10, tokens=1)[1][1]])
+    assert (found[:, None] == left).all(2).any(1).all(), "read what is forgotten"
+
+
+def test_reads_meet_few_sizes(monkeypatch):
+    """oneDNN keeps a megabyte for each."""
+    sizes = set()
+    spied = lambda q, keys, bias, k: (sizes.add(keys.shape), affinity(q, keys, bias, k))[1]  # noqa: E731
+    monkeypatch.setattr(memory_bank, "affinity", spied)
+    memory = bank()
+    memory.add_keyframe(*frame(0))
+    for t in range(1, 400):
+        memory.add(t, *frame(t, tokens=1 + 7 * t % 13))
+        memory.read(frame(t)[0])
+    assert len(memory) > 2500 and len(sizes) < 45
+
+    sizes.clear()
+    product = torch.addmm
+    spied = lambda bias, q, *rest, **options: (sizes.add(q.shape), product(bias, q, *rest, **options))[1]  # noqa: E731
+    monkeypatch.setattr(torch, "addmm", spied)
+    for count in range(1, 300):
+        weights, positions = affinity(torch.randn(count, 4), torch.randn(50, 4), torch.zeros(50), 3)
+        assert weights.shape == positions.shape == (count, 3)
+    assert len(sizes) <= 2
 
 
 def test_objects_that_leave_take_their_values_along():
