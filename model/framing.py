@@ -9,6 +9,7 @@ from torch import Tensor
 from model.errors import InputError
 from model.pcvos import STRIDE
 from model.region import Region
+from model.upload import Upload
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB in 0..1
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -41,7 +42,7 @@ class Framing:
         self._left = (self.padded_width - self.net_width) // 2
         self._scale = 1 / (255 * torch.tensor(IMAGE_STD, device=device))
         self._offset = -255 * torch.tensor(IMAGE_MEAN, device=device) * self._scale
-        self._device = device
+        self._device, self._upload = device, Upload(device)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -75,7 +76,7 @@ class Framing:
                 f"frame {index} is {frame.shape[1]}x{frame.shape[0]} pixels, the first one {self.width}x{self.height}; "
                 "all frames of a run must have one size"
             )
-        pixels = torch.from_numpy(np.ascontiguousarray(self.at_network_size(frame))).to(self._device)
+        pixels = self._upload(torch.from_numpy(np.ascontiguousarray(self.at_network_size(frame))))
         # Channels last, as the network wants them: in this order it takes 1 ms instead of 4 at 480p.
         image = self._scale.new_zeros(self.padded_height, self.padded_width, 3).permute(2, 0, 1)
         torch.addcmul(self._offset, pixels.float(), self._scale, out=self.crop(image).permute(1, 2, 0))
