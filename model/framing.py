@@ -1,5 +1,7 @@
 """From frames to network input and back: normalise, resize, pad; and the way back for masks."""
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from model.errors import InputError
 from model.pcvos import STRIDE
 from model.region import Region
+from model.resampling import AxisResampling
 from model.upload import Upload
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB in 0..1
@@ -109,13 +112,13 @@ class Framing:
         return self._pad((labels == ids[:, None, None]).float())
 
     @property
-    def frame(self) -> Region:
-        """Where the padded image at network size is not padding."""
+    def content(self) -> Region:
+        """Where a padded image is not padding."""
         return Region(self._top, self._top + self.net_height, self._left, self._left + self.net_width)
 
     def crop(self, x: Tensor) -> Tensor:
         """(..., padded H, padded W) -> (..., h, w): takes the padding off."""
-        return self.frame.of(x)
+        return self.content.of(x)
 
     def restore(self, x: Tensor, region: Region | None = None) -> tuple[Tensor, Region]:
         """From network size to frame size, bilinear.
@@ -130,18 +133,14 @@ class Framing:
         region = region or Region(0, self.net_height, 0, self.net_width)
         if not self._resized:
             return x, region
-        left, x = _resampled(x.transpose(-1, -2), region.left, region.right, self.net_width, self.width)
-        top, x = _resampled(x.transpose(-1, -2), region.top, region.bottom, self.net_height, self.height)
+        left, x = self._columns(x, -1, region.left, region.right)
+        top, x = self._rows(x, -2, region.top, region.bottom)
         return x, Region(top, top + x.shape[-2], left, left + x.shape[-1])
 
+    @cached_property
+    def _rows(self) -> AxisResampling:
+        return AxisResampling(self.net_height, self.height, self._device)
 
-def _resampled(x: Tensor, low: int, high: int, size: int, new_size: int) -> tuple[int, Tensor]:
-    """Rows low..high - 1 of `size` as those of `new_size` that they suffice for; where these begin, and they."""
-    place = ((torch.arange(new_size) + 0.5) * (size / new_size) - 0.5).clamp_(0, size - 1)
-    above = place.long()
-    below = (above + 1).clamp_(max=size - 1)
-    (known,) = torch.nonzero((above >= low) & (below < high), as_tuple=True)
-    share = (place - above)[known, None].to(x.device, x.dtype)
-    above, below = ((rows[known] - low).to(x.device) for rows in (above, below))
-    rows = torch.lerp(x.index_select(-2, above), x.index_select(-2, below), share)
-    return int(known[0]) if len(known) else 0, rows
+    @cached_property
+    def _columns(self) -> AxisResampling:
+        return AxisResampling(self.net_width, self.width, self._device)

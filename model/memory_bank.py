@@ -103,7 +103,9 @@ class MemoryBank:
         excess = self._size + len(key) - self._budget
         if self._bounded and excess > 0:
             self._drop_least_used(excess)
-        while self._options.memory == "spread" and self._size + len(key) > self._budget:
+        # Frames count as whole ones here: how many are kept must not depend on what is seen in them.
+        room = self._budget - self._keyframes
+        if self._options.memory == "spread" and (len(self._kept) + 1) * self._tokens > room:
             self._drop_most_crowded()
         self._append(key, values)
         self._kept.append(index)

@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from model.object_cells import every_second, grown, object_cells
+from model.object_cells import every_second, grown
 
-_LEAST = 0.1  # of a mask, anywhere in a cell
 _MARGIN = 3  # cells around an object
 
 
-def worth_keeping(values: Tensor, grid: tuple[int, int]) -> Tensor:
+def worth_keeping(seen: Tensor) -> Tensor:
     """The positions of a frame that a memory should keep.
 
     Background is memorised over and over, and what is near in the frame is much alike. perclip-lite, seven validation
@@ -17,12 +16,11 @@ def worth_keeping(values: Tensor, grid: tuple[int, int]) -> Tensor:
     third row and column far from objects would lose 0.2 points, and a thinned keyframe 0.1.
 
     Args:
-        values: of all objects, (K, tokens, value_dim), whose last channels carry the masks.
-        grid: rows and columns of the memory positions.
+        seen: cells with something of an object, bool (h, w).
 
     Returns:
-        int64, ascending.
+        Memory positions, int64, ascending.
     """
-    kept = grown(object_cells(values, grid, _LEAST), _MARGIN)
+    kept = grown(seen[None], _MARGIN)
     every_second(kept)[:] = True
     return torch.nonzero(kept.flatten())[:, 0]

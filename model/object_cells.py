@@ -1,5 +1,8 @@
 """Which cells of a frame (its memory positions) hold something of an object, and which a sparse look visits."""
 
+from collections.abc import Iterable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -8,17 +11,18 @@ from model.compact_value_encoder import MASK_CHANNELS
 _STEP = 2  # a sparse look visits every so many rows and columns
 
 
-def object_cells(values: Tensor, grid: tuple[int, int], least: float) -> Tensor:
+def object_cells(values: Iterable[Tensor], grid: tuple[int, int], least: float) -> Tensor:
     """Cells where the mask of any object exceeds `least`, 0..1, anywhere.
 
     Args:
-        values: or readouts of all objects, (K, N cells, value_dim), whose last channels carry the masks.
+        values: or readouts, of each object (N cells, value_dim); their last channels carry the masks.
         grid: rows and columns of cells in each of N frames.
 
     Returns:
         bool (N, *grid).
     """
-    return (values[:, :, -MASK_CHANNELS:].amax((0, 2)) > least).view(-1, *grid)
+    masks = torch.stack([value[:, -MASK_CHANNELS:] for value in values])
+    return (masks.amax((0, 2)) > least).view(-1, *grid)
 
 
 def grown(cells: Tensor, margin: int) -> Tensor:
@@ -27,7 +31,7 @@ def grown(cells: Tensor, margin: int) -> Tensor:
 
 
 def every_second(cells: Tensor) -> Tensor:
-    """The cells (..., h, w) in every second row and column: a view, ((h + 1) / 2, (w + 1) / 2) rounded down."""
+    """The cells (..., h, w) in every second row and column, from the first on: a view."""
     return cells[..., ::_STEP, ::_STEP]
 
 

@@ -25,11 +25,11 @@ class PropagationOptions:
             "every": the last frame of each clip is kept for good; most accurate, memory and time grow with length.
             "previous": every fifth frame is kept for good, and always the last one until the next (STM); with clips of
             5 frames and more that is "every".
-            "spread": frames within `memory_tokens`, the last few and others evenly spread over the past; flat
-            memory and time, and a run can pause and go on elsewhere.
+            "spread": as many frames as fit into `memory_tokens` if they are whole, the last few and others evenly
+            spread over the past; flat memory and time, and a run can pause and go on elsewhere.
             "bounded": at most `memory_tokens` positions, the least used old ones are dropped; flat memory and time.
-        memory_tokens: budget of "spread" and "bounded" in memory positions (one per 16 x 16 pixels and memory frame),
-            keyframes included; None: 16 frames' worth.
+        memory_tokens: budget of "spread" and "bounded" in memory positions (a whole frame has one per 16 x 16 pixels),
+            keyframes included; None: those of 16 whole frames.
         refinement: False leaves the intra-clip refinement out: other results (`benchmarks.ablation`), faster. Changes
             nothing for a network without one.
         keep_probabilities: results carry float32 probabilities of all objects; costs memory and time.

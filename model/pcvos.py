@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.batchnorm_folding import fold_batchnorm
@@ -151,3 +152,8 @@ def aggregate(probabilities: Tensor) -> Tensor:
     p = torch.cat([torch.prod(1 - p, -3, keepdim=True), p], -3).clamp(1e-7, 1 - 1e-7)
     odds = p / (1 - p)
     return odds / odds.sum(-3, keepdim=True)
+
+
+def object_probabilities(logits: Tensor) -> Tensor:
+    """Logits at stride 4, (..., K, h, w) -> independent probabilities (..., K, 4h, 4w)."""
+    return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))

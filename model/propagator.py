@@ -19,12 +19,12 @@ from model.keyframe import Keyframe
 from model.label_map import most_likely
 from model.memory_bank import check_budget
 from model.options import DIRECTIONS, PropagationOptions
-from model.pcvos import PCVOS, aggregate
+from model.pcvos import PCVOS, aggregate, object_probabilities
 from model.prediction import Predictions, pack, unpack
 from model.result import FrameResult
 from model.run_record import RunRecord
 from model.specks import remove_specks
-from model.sweep import KeyframeMemory, Paused, Sweep, object_probabilities
+from model.sweep import KeyframeMemory, Paused, Sweep
 from model.timeline import Span, Timeline
 
 # Smaller pieces are specks unless the annotated object is that small itself.

@@ -29,10 +29,11 @@ class Region(NamedTuple):
         bottom, right = max(self.bottom, other.bottom), max(self.right, other.right)
         return Region(min(self.top, other.top), bottom, min(self.left, other.left), right)
 
-    def common(self, other: "Region") -> "Region":
-        """What lies in both, which must meet."""
-        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
-        return Region(max(self.top, other.top), bottom, max(self.left, other.left), right)
+    def common(self, other: "Region") -> "Region | None":
+        """What lies in both; None if nothing does."""
+        top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
+        left, right = max(self.left, other.left), min(self.right, other.right)
+        return Region(top, bottom, left, right) if top < bottom and left < right else None
 
     def inside(self, other: "Region") -> "Region":
         """The same region counted from the other's corner."""

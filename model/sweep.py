@@ -5,7 +5,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.clip_segmentation import ClipSegmentation
@@ -19,16 +18,10 @@ from model.memory_thinning import worth_keeping
 from model.object_cells import object_cells
 from model.options import PropagationOptions
 from model.pass_evidence import Witness
-from model.pcvos import aggregate
+from model.pcvos import aggregate, object_probabilities
 from model.prediction import Prediction, Predictions, pack, rounded, unpack
 from model.run_record import PassRecord
 from model.timeline import Span
-
-
-def object_probabilities(logits: Tensor) -> Tensor:
-    """Logits at stride 4, (..., K, h, w) -> independent probabilities (..., K, 4h, 4w)."""
-    return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))
-
 
 _SEEN = 0.1  # of an object's mask, anywhere in a cell
 
@@ -107,7 +100,7 @@ class Sweep:
         self._banks: list[MemoryBank] = []
         self._last_image = torch.empty(0)
         self._room: list[DecoderInput] = []
-        self._seen = torch.empty(0)  # cells of the frame before where objects are, if the network focuses
+        self._seen = torch.empty(0)  # where objects are in the frame before, bool (h, w), if values carry masks
         self._witness = Witness(framing.grid, options.top_k)
 
     @property
@@ -207,6 +200,7 @@ class Sweep:
             readouts: dict[int, Tensor] = {}
             for bank in self._banks:
                 readouts |= self._read(bank, piece.keys, last=start + together >= length)
+            self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
             stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
             segmentation.add(piece, stacked)
             keys.append(piece.keys)
@@ -228,7 +222,8 @@ class Sweep:
                 readout = bank.read(part.flatten(0, 1))
                 parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
             if start + interval < length or not last:
-                bank.add_temporary(*self._thinned(part[-1], {o: value[-1] for o, value in parts[-1].items()}))
+                values = {o: value[-1] for o, value in parts[-1].items()}
+                bank.add_temporary(*self._thinned(part[-1], values, self._cells(values)))
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
 
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -271,25 +266,26 @@ class Sweep:
             objects = survivors + keyframe.objects
         values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
         self._witness.pass_by(key)
-        self._look_at(values)
+        self._seen = self._cells(values)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
-        kept, kept_values = self._thinned(key, values)
+        kept, kept_values = self._thinned(key, values, self._seen)
         for bank in self._banks:
             if new or self._record.remembers(bank.stretch, index):
                 bank.add(index, kept, {o: kept_values[o] for o in bank.objects})
         if keyframe is not None:
             self._enter_with(keyframe, key, values)
 
-    def _look_at(self, values: dict[int, Tensor]) -> None:
-        """See where the objects of a frame are by their values (tokens, value_dim)."""
-        if self._network.focuses and values:
-            (self._seen,) = object_cells(torch.stack(list(values.values())), self._framing.grid, _SEEN)
+    def _cells(self, values: dict[int, Tensor]) -> Tensor:
+        """Where objects are, bool (h, w), by their values (tokens, value_dim); empty if these do not carry masks."""
+        if not (values and self._network.carries_masks):
+            return torch.empty(0)
+        return object_cells(values.values(), self._framing.grid, _SEEN)[0]
 
-    def _thinned(self, key: Tensor, values: dict[int, Tensor]) -> tuple[Tensor, dict[int, Tensor]]:
+    def _thinned(self, key: Tensor, values: dict[int, Tensor], seen: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """What the memory keeps of a predicted frame's key (tokens, key_dim) and values (tokens, value_dim)."""
         if not (self._options.thin_memory and self._network.carries_masks):
             return key, values
-        kept = worth_keeping(torch.stack(list(values.values())), self._framing.grid)
+        kept = worth_keeping(seen)
         return key[kept], {o: value[kept] for o, value in values.items()}
 
     def _leave(self, keyframe: Keyframe) -> None:
@@ -302,7 +298,7 @@ class Sweep:
         """Start the keyframe's objects where no other object goes on."""
         self._leave(keyframe)
         key, values = self._keyframe_memory.read(keyframe)
-        self._look_at(values)
+        self._seen = self._cells(values)
         self._enter_with(keyframe, key, values)
 
     def _enter_with(self, keyframe: Keyframe, key: Tensor, values: dict[int, Tensor]) -> None:

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from model.memory_read import affinity, key_bias, read_values
-from model.pcvos import PCVOS, FrameFeatures, aggregate
+from model.pcvos import PCVOS, FrameFeatures, aggregate, object_probabilities
 from model.resnet import Pyramid
-from model.sweep import object_probabilities
 
 
 def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: int, top_k: int = 20) -> Tensor:

@@ -66,6 +66,36 @@ def test_a_small_object_is_read_where_it_was_before_and_the_rest_is_the_neighbou
         torch.testing.assert_close(found[place], values[neighbour])
 
 
+def test_a_small_object_is_followed_from_frame_to_frame():
+    """One cell, that the sparse look finds in no frame of the clip; at its end it is ten cells away."""
+    covered = np.zeros((HEIGHT, WIDTH), bool)
+    covered[5, 3] = True
+    bank, keys, values = scene(covered)
+    clip = torch.stack([keys.roll((t + t % 2 * WIDTH, 0), (0, 1)) for t in range(11)])
+    found = focused_read(bank, clip, torch.from_numpy(covered))[4]
+    for t in range(11):
+        place = (5 + t % 2) * WIDTH + 3 + t
+        torch.testing.assert_close(found[t, place], values[5 * WIDTH + 3])
+
+
+def test_small_fast_objects_are_the_same_as_without():
+    """14 pixels, 12 of them from frame to frame, in clips of 13."""
+    random = np.random.default_rng(2)
+    ground, texture = random.integers(60, 110, (256, 448, 3)), random.integers(150, 255, (14, 14, 3))
+    frames, labels = np.empty((27, 256, 448, 3), np.uint8), np.zeros((27, 256, 448), np.uint8)
+    for t in range(27):
+        frames[t] = ground
+        frames[t, 120:134, 40 + 12 * t : 54 + 12 * t] = texture
+        labels[t, 120:134, 40 + 12 * t : 54 + 12 * t] = 1
+    network, scores = load_network("perclip-lite"), []
+    for focus in (True, False):
+        options = PropagationOptions(clip_length=13, short_side=None, focus=focus, device="cpu")
+        results = Propagator(network, options).run(frames, [Keyframe(0, labels[0])])
+        scores.append([region_similarity(r.label_map == 1, labels[r.index] == 1) for r in results])
+    assert min(scores[1]) > 0.3
+    np.testing.assert_allclose(scores[0], scores[1], atol=0.15)
+
+
 def test_less_is_read_and_the_same_found(meadow, monkeypatch):
     frames, labels = meadow
     network, queries = load_network("perclip-lite"), []
@@ -98,15 +128,3 @@ def test_it_is_looked_for_where_it_was_in_the_frame_before(meadow, monkeypatch, 
         assert before[ys // 16, xs // 16].mean() > 0.8
         rows, columns = np.nonzero(before)
         assert abs(rows.mean() - ys.mean() / 16) < 2 and abs(columns.mean() - xs.mean() / 16) < 2
-
-
-@pytest.mark.parametrize("height", [96, 112])
-def test_frames_of_an_odd_number_of_cells(height):
-    random = np.random.default_rng(0)
-    frames = random.integers(90, 110, (6, height, 144, 3), dtype=np.uint8)
-    frames[:, -40:, -48:] = random.integers(0, 255, (40, 48, 3))
-    label_map = np.zeros((height, 144), np.uint8)
-    label_map[-40:, -48:] = 9
-    options = PropagationOptions(short_side=None, device="cpu")
-    for result in Propagator(load_network("perclip-lite"), options).run(frames, [Keyframe(0, label_map)]):
-        assert region_similarity(result.label_map == 9, label_map == 9) > 0.9

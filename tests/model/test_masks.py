@@ -11,11 +11,10 @@ from model.findings import Evidence
 from model.framing import Framing
 from model.label_map import most_likely
 from model.metrics import region_similarity
-from model.pcvos import aggregate
+from model.pcvos import aggregate, object_probabilities
 from model.prediction import Prediction, pack, rounded, unpack
 from model.region import Region
 from model.specks import remove_specks
-from model.sweep import object_probabilities
 
 CPU = torch.device("cpu")
 
@@ -111,8 +110,9 @@ def test_objects_that_are_nowhere_leave_an_empty_label_map():
     framing = Framing(50, 70, None, CPU)
     logits = torch.full((2, framing.padded_height // 4, framing.padded_width // 4), -7.0)
     assert not most_likely(framing, logits, (3, 9)).any()
-    logits[:, 0, 0] = 9.0  # within the padding at the corner, but for the last of its pixels
-    assert most_likely(framing, logits, (3, 9)).shape == (50, 70)
+    logits[1, :, 0] = 9.0  # its pixels are padding but for the last two columns
+    assert (framing.padded_width - 70) // 2 == 5
+    assert not most_likely(framing, logits, (3, 9)).any()
 
 
 def test_the_long_side_is_exact():
