@@ -22,7 +22,7 @@ def affinity(query: Tensor, keys: Tensor, bias: Tensor, top_k: int) -> tuple[Ten
     Args:
         query: (Q, C).
         keys: (N, C) of the same dtype, float32 or bfloat16.
-        bias: (N,) of the same dtype, `key_bias(keys)`.
+        bias: (N,) of the same dtype, `key_bias(keys)`; minus infinity for what shall not be read.
         top_k: positions to read; all N where there are fewer.
 
     Returns:
