@@ -70,7 +70,7 @@ def test_spread_memory_keeps_as_many_frames_as_if_they_were_whole(meadow):
         clip_length=1, short_side=None, memory="spread", memory_tokens=9 * 16 * 28, device="cpu"
     )
     record = RunRecord()
-    run = Propagator(load_network("perclip-lite"), PropagationOptions(**options)).run(
+    run = Propagator(load_network("perclip-lite"), options).run(
         long, [Keyframe(0, labels[11])], record=record, admit=lambda indices: indices[0] < 40
     )
     assert len(list(run)) == 40
