@@ -113,18 +113,21 @@ def test_less_is_read_and_the_same_found(meadow, monkeypatch):
     assert counts[1] == 11 * 16 * 28 and counts[0] < 0.6 * counts[1]
 
 
+@pytest.mark.parametrize("length", [1, 12])
 @pytest.mark.parametrize("first", [0, 11])
-def test_it_is_looked_for_where_it_was_in_the_frame_before(meadow, monkeypatch, first):
+def test_it_is_looked_for_where_it_was_in_the_frame_before(meadow, monkeypatch, first, length):
+    """Also in the later pieces of a clip."""
     frames, labels = meadow
     asked = []
-    monkeypatch.setattr(sweep, "focused_read", lambda *a: (asked.append(a[2].numpy()), focused_read(*a))[1])
-    propagator = Propagator(
-        load_network("perclip-lite"), PropagationOptions(clip_length=1, short_side=None, device="cpu")
-    )
-    list(propagator.run(frames, [Keyframe(first, labels[first])]))
-    order = range(11) if first == 0 else range(11, 0, -1)
-    for index, before in zip(order, asked, strict=True):
-        ys, xs = np.nonzero(labels[index])
+    spied = lambda *a: (asked.append((len(a[1]), a[2].numpy())), focused_read(*a))[1]  # noqa: E731
+    monkeypatch.setattr(sweep, "focused_read", spied)
+    options = PropagationOptions(clip_length=length, short_side=None, device="cpu")
+    list(Propagator(load_network("perclip-lite"), options).run(frames, [Keyframe(first, labels[first])]))
+    assert [count for count, _ in asked] == ([1] * 11 if length == 1 else [5, 5, 1])
+    passed = 0
+    for count, before in asked:
+        ys, xs = np.nonzero(labels[abs(first - passed)])
         assert before[ys // 16, xs // 16].mean() > 0.8
         rows, columns = np.nonzero(before)
         assert abs(rows.mean() - ys.mean() / 16) < 2 and abs(columns.mean() - xs.mean() / 16) < 2
+        passed += count

@@ -113,6 +113,10 @@ def test_objects_that_are_nowhere_leave_an_empty_label_map():
     logits[1, :, 0] = 9.0  # its pixels are padding but for the last two columns
     assert (framing.padded_width - 70) // 2 == 5
     assert not most_likely(framing, logits, (3, 9)).any()
+    framing = Framing(48, 65, None, CPU)  # the last 8 of 80 columns are padding
+    logits = torch.full((2, 12, 20), -7.0)
+    logits[0, :, -1] = 9.0
+    assert most_likely(framing, logits, (3, 9)).shape == (48, 65) and not most_likely(framing, logits, (3, 9)).any()
 
 
 def test_the_long_side_is_exact():
