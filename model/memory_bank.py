@@ -181,7 +181,7 @@ class MemoryBank:
 
         Keyframes and the most recent frames stay as they are. A little at a time, and without touching what stays:
         halving the memory whenever it was full, with values joined to those of what was dropped (after XMem's memory
-        potentiation), lost 3 points of J&F in one of four sequences of 791 frames, this 0.2.
+        potentiation), lost 3 points of J&F in one of four sequences of 791 frames, this 0.4 at most.
         """
         first = self._keyframes
         recent = self._size - sum(self._sizes[-_RECENT:])
