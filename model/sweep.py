@@ -200,7 +200,8 @@ class Sweep:
             readouts: dict[int, Tensor] = {}
             for bank in self._banks:
                 readouts |= self._read(bank, piece.keys, last=start + together >= length)
-            self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
+            if self._network.focuses:  # nobody else asks for it within a clip
+                self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
             stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
             segmentation.add(piece, stacked)
             keys.append(piece.keys)
