@@ -92,7 +92,12 @@ def test_exported_annotations_serve_as_keyframes_again(folder, tmp_path):
 def test_an_interrupted_run_leaves_valid_frames_and_resumes(folder, tmp_path):
     out = tmp_path / "r"
     arguments = command(folder, out, "--clip-length", "1", "--format", "none")
-    process = subprocess.Popen([sys.executable, "-m", "plugin.cli", *arguments], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plugin.cli", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
     deadline = time.time() + 60
     while len(list((out / "masks").glob("0*.png"))) < 3 and time.time() < deadline and process.poll() is None:
         time.sleep(0.005)
