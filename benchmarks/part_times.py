@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from model import propagator, sweep
+from model.focused_read import FocusedRead
 from model.framing import Framing
 from model.inference import InferenceNetwork
 from model.memory_bank import MemoryBank
@@ -18,8 +19,8 @@ from model.pcvos import PCVOS
 # The outermost of these that is running gets the time.
 _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "pre-processing": ((Framing, "image"), (Framing, "masks")),
-    "key encoder": ((PCVOS, "encode"),),
-    "read": ((sweep, "focused_read"), (MemoryBank, "read")),
+    "key encoder": ((PCVOS, "encode"), (InferenceNetwork, "encode_regions"), (InferenceNetwork, "repeated")),
+    "read": ((FocusedRead, "look"), (FocusedRead, "seen"), (FocusedRead, "readouts"), (MemoryBank, "read")),
     "memory bank": (
         (sweep, "worth_keeping"),
         (MemoryBank, "add"),

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,9 +18,11 @@ from model.device_memory import bound_device_memory
 from model.errors import DeviceMemoryError, InputError
 from model.focus import segment_regions
 from model.options import PropagationOptions
-from model.pcvos import PCVOS, FrameFeatures
+from model.pcvos import PCVOS, STRIDE, FrameFeatures
 from model.quantised_convolution import can_quantise
 from model.refinement import WINDOW
+from model.region import Region
+from model.region_cover import batches
 
 # Images, or images times objects, in one call. On the CPU larger batches lose to page faults, whatever the clip length.
 _MICRO_BATCH = {"cpu": 1, "cuda": 16}
@@ -57,12 +59,14 @@ class EncodedClip(NamedTuple):
         local_keys: (1, local_key_dim, T, h, w) for the refinement, or None.
         decoding: for each micro-batch, the image features that decoding needs.
         last: stride-16 features of the last frame, (1, C, h, w), for memorising it.
+        own: positions whose features are the frame's own, not those of a frame nearby, bool (T, tokens).
     """
 
     keys: Tensor
     local_keys: Tensor | None
     decoding: list[DecoderInput]
     last: Tensor
+    own: Tensor
 
 
 class InferenceNetwork:
@@ -148,7 +152,52 @@ class InferenceNetwork:
                 image = features.decoder_input
                 decoding.append(image if room is None else _put(image, room))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
-        return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
+        together = torch.cat(keys)
+        own = torch.ones(together.shape[:2], dtype=torch.bool, device=self.device)
+        return EncodedClip(together, joined, decoding, features.pyramid.f16[-1:], own)
+
+    def repeated(self, clip: EncodedClip, count: int, room: list[DecoderInput]) -> EncodedClip:
+        """A single encoded frame, and so many more in front of it that take over all its features."""
+        local_keys = clip.local_keys
+        if local_keys is not None:
+            local_keys = local_keys.permute(0, 2, 3, 4, 1).repeat(1, count + 1, 1, 1, 1).permute(0, 4, 1, 2, 3)
+        decoding = [*(_put(clip.decoding[0], room) for _ in range(count)), *clip.decoding]
+        own = clip.own.repeat(count + 1, 1)
+        own[:count] = False
+        return EncodedClip(clip.keys.repeat(count + 1, 1, 1), local_keys, decoding, clip.last, own)
+
+    def encode_regions(
+        self, clip: EncodedClip, frames: Sequence[int], image: Callable[[int], Tensor], regions: Sequence[Region]
+    ) -> None:
+        """Encodes regions of some frames of a clip, as if there were nothing around them, in place.
+
+        Args:
+            clip: of frames that are a micro-batch each.
+            frames: which of them; at least one.
+            image: gives the image of a frame by its place in the clip.
+            regions: in cells; at least one.
+        """
+        grid = tuple(clip.decoding[0].thin.shape[2:])
+        largest = max(region.cells for region in regions)
+        for some in batches(frames, largest, grid[0] * grid[1]):
+            images = [image(t) for t in some]
+            for region in regions:
+                features = self._network.encode(self._parts(images, region), (region.top, region.left))
+                for i, t in enumerate(some):
+                    region.of(clip.own[t].view(grid))[:] = True
+                    region.of(clip.keys[t].T.unflatten(1, grid)).copy_(features.key[i])
+                    if clip.local_keys is not None:
+                        region.of(clip.local_keys[0, :, t]).copy_(features.local_key[i])
+                    for kept, new, scale in zip(clip.decoding[t], features.decoder_input, (1, 2, 4)):
+                        region.of(kept[0], scale).copy_(new[i])
+
+    def _parts(self, images: Sequence[Tensor], region: Region) -> Tensor:
+        """Network input of a region of cells of some images."""
+        parts = [region.of(image, STRIDE) for image in images]
+        batch = torch.empty((len(parts), *parts[0].shape), dtype=self.dtype, memory_format=self._layout)
+        for place, part in zip(batch, parts):
+            place.copy_(part)
+        return batch
 
     def _encode(self, images: list[Tensor]) -> list[FrameFeatures]:
         """The features of a batch, or of its halves if it is too large for the device."""

@@ -8,21 +8,25 @@ from torch import Tensor
 
 from model.compact_value_encoder import MASK_CHANNELS
 
-_STEP = 2  # a sparse look visits every so many rows and columns
+STEP = 2  # a sparse look visits every so many rows and columns
 
 
-def object_cells(values: Iterable[Tensor], grid: tuple[int, int], least: float) -> Tensor:
-    """Cells where the mask of any object exceeds `least`, 0..1, anywhere.
+def object_cells(values: Tensor, grid: tuple[int, int], least: float) -> Tensor:
+    """Cells where the mask of an object exceeds `least`, 0..1, anywhere.
 
     Args:
-        values: or readouts, of each object (N cells, value_dim); their last channels carry the masks.
-        grid: rows and columns of cells in each of N frames.
+        values: or readouts, of N frames, (N cells, value_dim); their last channels carry the mask.
+        grid: rows and columns of cells in each frame.
 
     Returns:
         bool (N, *grid).
     """
-    masks = torch.stack([value[:, -MASK_CHANNELS:] for value in values])
-    return (masks.amax((0, 2)) > least).view(-1, *grid)
+    return (values[:, -MASK_CHANNELS:].amax(1) > least).view(-1, *grid)
+
+
+def anywhere(cells: Iterable[Tensor]) -> Tensor:
+    """Where any of some objects is, by the cells of each: bool, of their shape."""
+    return torch.stack(list(cells)).any(0)
 
 
 def grown(cells: Tensor, margin: int) -> Tensor:
@@ -32,10 +36,10 @@ def grown(cells: Tensor, margin: int) -> Tensor:
 
 def every_second(cells: Tensor) -> Tensor:
     """The cells (..., h, w) in every second row and column, from the first on: a view."""
-    return cells[..., ::_STEP, ::_STEP]
+    return cells[..., ::STEP, ::STEP]
 
 
 def repeated(values: Tensor, grid: tuple[int, int]) -> Tensor:
     """What `every_second` cell has, for the cells beside it too: (..., rows, columns, C) -> (..., *grid, C)."""
-    every = values.repeat_interleave(_STEP, -3).repeat_interleave(_STEP, -2)
+    every = values.repeat_interleave(STEP, -3).repeat_interleave(STEP, -2)
     return every[..., : grid[0], : grid[1], :].contiguous()

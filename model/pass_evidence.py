@@ -23,7 +23,8 @@ class Witness:
         self._grid, self._top_k = grid, top_k
         self._probes: dict[int, MaskProbe] = {}
         self._continuity: dict[int, float] = {}
-        self._before: Tensor | None = None  # key of the frame before
+        # The key of the frame before, and at which positions its features are its own.
+        self._before = self._own = torch.empty(0)
 
     def enter(self, key: Tensor, masks: Tensor, objects: Sequence[int]) -> None:
         """Objects start at a keyframe: its key (tokens, key_dim), their masks (K, H, W) and their ids."""
@@ -34,18 +35,20 @@ class Witness:
 
     def pass_by(self, key: Tensor) -> None:
         """The pass has come to a frame that it does not segment, or has now left: its key (tokens, key_dim)."""
-        self._before = key
+        self._before, self._own = key, torch.ones(len(key), dtype=torch.bool, device=key.device)
 
     def resume(self, evidence: Mapping[int, Evidence]) -> None:
         """The pass has come, in an earlier run, to a frame with this evidence of its objects."""
         for obj, found in evidence.items():
             self._continuity[obj] = found.continuity
 
-    def observe(self, keys: Tensor, logits: Tensor, objects: Sequence[int]) -> list[list[Evidence]]:
+    def observe(self, keys: Tensor, own: Tensor, logits: Tensor, objects: Sequence[int]) -> list[list[Evidence]]:
         """Evidence about the segmented frames of a clip, in the order of the pass.
 
         Args:
             keys: (T, tokens, key_dim).
+            own: positions where they are the frame's own, bool (T, tokens); others say nothing of how frames follow
+                each other.
             logits: float32 (T, K, 4h, 4w).
             objects: their K ids.
 
@@ -53,15 +56,15 @@ class Witness:
             One list per frame with the evidence of each object.
         """
         read_back, similarities = [], []
-        for key, frame in zip(keys, logits):
+        for key, known, frame in zip(keys, own, logits):
             probabilities = aggregate(torch.sigmoid(frame))[1:]
             empty = probabilities.amax((1, 2)) <= 0.5
             for obj, covered, unseen in zip(objects, coverage(probabilities, self._grid), empty):
                 answer = torch.stack(self._probes[obj].ask(key, covered, self._top_k))
                 # An object that is not seen cannot be read back, and claims nothing.
                 read_back.append(torch.where(unseen, 1.0, answer))
-            similarities.append(likeness(key, self._before))
-            self._before = key
+            similarities.append(likeness(key[known & self._own], self._before))
+            self._before, self._own = key, known
         # One transfer from the device for the whole clip.
         answers = torch.stack(read_back).view(len(keys), len(objects), 2).tolist()
         evidence = []
@@ -73,9 +76,9 @@ class Witness:
 
 
 def likeness(key: Tensor, before: Tensor) -> Tensor:
-    """Mean over a frame of the negative squared key distance to the nearest position of the frame before, <= 0.
+    """Mean over some positions of the negative squared key distance to the nearest one of the frame before, <= 0.
 
-    Keys are (tokens, key_dim); the distance is in the affinity's units, |a - b|^2 / sqrt(key_dim).
+    Keys are (positions, key_dim); the distance is in the affinity's units, |a - b|^2 / sqrt(key_dim).
     """
     step = max(1, len(key) // _SAMPLES)
     query, keys = key[::step].float(), before.float()  # the difference of large squares: needs all digits

@@ -107,13 +107,13 @@ class PCVOS(nn.Module):
         """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place."""
         self.key_encoder.quantise()
 
-    def encode(self, images: Tensor) -> FrameFeatures:
-        """Normalised images (N, 3, H, W), H and W multiples of 16."""
+    def encode(self, images: Tensor, corner: tuple[int, int] = (0, 0)) -> FrameFeatures:
+        """Normalised images (N, 3, H, W), H and W multiples of 16; or parts of frames from this cell on."""
         pyramid = self.key_encoder(images)
         local_key = None if self.input_proj is None else self.input_proj(pyramid.f16)
         key = self.key_proj(pyramid.f16)
         if self.position_code is not None:
-            place = self.position_code(*key.shape[2:])
+            place = self.position_code(*key.shape[2:], corner)
             key = torch.cat([key, place.to(key.dtype).expand(len(key), -1, -1, -1)], 1)
         return FrameFeatures(pyramid, key, self.key_comp(pyramid.f16), local_key)
 

@@ -23,11 +23,11 @@ class PositionCode(nn.Module):
         # 1.5: of 0, 1, 2, 4 added to an untrained-for network, 1 and 2 kept similar objects apart best.
         self.amplitude = nn.Parameter(torch.full((len(_PERIODS),), 1.5))
 
-    def forward(self, height: int, width: int) -> Tensor:
-        """The code of a grid of cells, (channels, height, width)."""
+    def forward(self, height: int, width: int, corner: tuple[int, int] = (0, 0)) -> Tensor:
+        """The code of a grid of cells whose first one is in row and column `corner`, (channels, height, width)."""
         device, dtype = self.amplitude.device, self.amplitude.dtype
         rate = 2 * math.pi / torch.tensor(_PERIODS, device=device, dtype=torch.float32)
-        y = torch.arange(height, device=device)[None, :, None] * rate[:, None, None]
-        x = torch.arange(width, device=device)[None, None, :] * rate[:, None, None]
+        y = (corner[0] + torch.arange(height, device=device))[None, :, None] * rate[:, None, None]
+        x = (corner[1] + torch.arange(width, device=device))[None, None, :] * rate[:, None, None]
         waves = [wave(angle).expand(-1, height, width) for angle in (y, x) for wave in (torch.cos, torch.sin)]
         return torch.cat([wave.to(dtype) * self.amplitude[:, None, None] for wave in waves])

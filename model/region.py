@@ -20,6 +20,15 @@ class Region(NamedTuple):
         y, x = ([i for i, true in enumerate(side) if true] for side in (rows, columns))
         return cls(y[0], y[-1] + 1, x[0], x[-1] + 1) if y and x else None
 
+    @property
+    def cells(self) -> int:
+        """How many cells, or pixels, it has."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def holds(self, other: "Region") -> bool:
+        """True if the other lies inside."""
+        return self.joined(other) == self
+
     def of(self, x: Tensor, scale: int = 1) -> Tensor:
         """The region in (..., h scale, w scale)."""
         return x[..., self.top * scale : self.bottom * scale, self.left * scale : self.right * scale]

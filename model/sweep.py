@@ -1,21 +1,22 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from model.clip_images import ClipImages
 from model.clip_segmentation import ClipSegmentation
 from model.decoder import DecoderInput
-from model.focused_read import focused_read
 from model.framing import Framing
-from model.inference import InferenceNetwork
+from model.inference import EncodedClip, InferenceNetwork
 from model.keyframe import Keyframe
+from model.local_encoding import encode_around_objects
 from model.memory_bank import MemoryBank
 from model.memory_thinning import worth_keeping
-from model.object_cells import object_cells
+from model.object_cells import anywhere, object_cells
 from model.options import PropagationOptions
 from model.pass_evidence import Witness
 from model.pcvos import aggregate, object_probabilities
@@ -54,6 +55,24 @@ class KeyframeMemory:
     def forget_before(self, index: int) -> None:
         """Drop the keyframes before a frame."""
         self._cache = {i: memory for i, memory in self._cache.items() if i >= index}
+
+
+class _Segmented(NamedTuple):
+    """A segmented clip.
+
+    Attributes:
+        keys: (T, tokens, key_dim).
+        own: where these are the frame's own, bool (T, tokens).
+        f16: stride-16 features of the last frame, (1, C, h, w).
+        image: the last frame, float32 (3, H, W).
+        logits: float32 (T, K, H / 4, W / 4).
+    """
+
+    keys: Tensor
+    own: Tensor
+    f16: Tensor
+    image: Tensor
+    logits: Tensor
 
 
 class Sweep:
@@ -98,9 +117,10 @@ class Sweep:
         self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
         self._range = range(span.first, span.last + 1)
         self._banks: list[MemoryBank] = []
-        self._last_image = torch.empty(0)
         self._room: list[DecoderInput] = []
-        self._seen = torch.empty(0)  # where objects are in the frame before, bool (h, w), if values carry masks
+        self._seen: dict[
+            int, Tensor
+        ] = {}  # where each object is in the frame before, bool (h, w), if values carry masks
         self._witness = Witness(framing.grid, options.top_k)
 
     @property
@@ -132,9 +152,9 @@ class Sweep:
             else:
                 if not self._admit(indices):
                     raise Paused(indices)
-                keys, f16, logits = self._segment(indices)
-                evidence = self._witness.observe(keys, logits, self._active)
-                predictions = [map(Prediction, *frame) for frame in zip(logits, evidence)]
+                clip = self._segment(indices)
+                evidence = self._witness.observe(clip.keys, clip.own, clip.logits, self._active)
+                predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]
                 clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
                 yield list(zip(indices, clip_predictions))
                 # Behind the yield: a clip whose results were not all taken is not recorded, and comes again.
@@ -148,8 +168,8 @@ class Sweep:
             elif known:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
-                ended = rounded(logits[-1]) if self._record.resumable else logits[-1]
-                self._memorise(last, keyframe, self._last_image, keys[-1], f16, soft_masks(ended))
+                ended = rounded(clip.logits[-1]) if self._record.resumable else clip.logits[-1]
+                self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, soft_masks(ended))
             if not recorded:
                 self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
@@ -174,38 +194,44 @@ class Sweep:
     def _image(self, index: int) -> Tensor:
         return self._framing.image(self._frames[index], index)
 
-    def _images(self, indices: range) -> Iterator[Tensor]:
-        """The images of a clip, one by one: all at once take 125 MB with 25 frames of 480p."""
-        low, high = min(indices), max(indices)
-        clip = self._frames[low : high + 1]
-        for i in indices:
-            self._last_image = self._framing.image(clip[i - low], i)
-            yield self._last_image
-
-    def _segment(self, indices: range) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode, read, refine, decode.
-
-        Returns:
-            The clip's keys (T, tokens, key_dim), its last frame's stride-16 features, and logits float32
-            (T, K, H / 4, W / 4).
-        """
-        length, images = len(indices), self._images(indices)
+    def _segment(self, indices: range) -> _Segmented:
+        """Encode, read, refine, decode."""
+        length, images = len(indices), ClipImages(self._framing, self._frames, indices)
         together = (self._options.progressive_interval or length) if self._network.in_pieces else length
         # In whole clips nothing is saved by keeping room for the next.
         room = self._room if self._network.in_pieces else None
         segmentation = ClipSegmentation(self._network, length, [] if room is None else room)
-        keys = []
+        pieces = []
         for start in range(0, length, together):
-            piece = self._network.encode_clip(islice(images, together), room)
-            readouts: dict[int, Tensor] = {}
-            for bank in self._banks:
-                readouts |= self._read(bank, piece.keys, last=start + together >= length)
-            if self._network.focuses:  # nobody else asks for it within a clip
-                self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
+            part = range(start, min(start + together, length))
+            if self._network.focuses:
+                piece, readouts = self._piece_around_objects(images, part, last=part.stop == length)
+            else:
+                piece = self._network.encode_clip(map(images, part), room)
+                readouts = {}
+                for bank in self._banks:
+                    readouts |= self._read(bank, piece.keys, last=part.stop == length)
             stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
             segmentation.add(piece, stacked)
-            keys.append(piece.keys)
-        return torch.cat(keys), piece.last, segmentation.logits()
+            pieces.append(piece)
+        keys, own = (torch.cat(x) for x in zip(*((piece.keys, piece.own) for piece in pieces)))
+        return _Segmented(keys, own, piece.last, images.last, segmentation.logits())
+
+    def _piece_around_objects(
+        self, images: ClipImages, part: range, last: bool
+    ) -> tuple[EncodedClip, dict[int, Tensor]]:
+        """A part of a clip, encoded and read where objects may be; `last` says that no more frames follow."""
+        piece, reads = encode_around_objects(
+            self._network, self._banks, images, part, self._framing.grid, self._seen, self._room
+        )
+        before, readouts = anywhere(self._seen.values()), {}
+        for bank, read in zip(self._banks, reads):
+            found = read.readouts(piece.keys, before)
+            if not last:
+                self._pass_on(bank, piece.keys[-1], found)
+            readouts |= found
+        self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
+        return piece, readouts
 
     def _read(self, bank: MemoryBank, keys: Tensor, last: bool) -> dict[int, Tensor]:
         """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5).
@@ -217,15 +243,16 @@ class Sweep:
         parts = []
         for start in range(0, length, interval):
             part = keys[start : start + interval]
-            if self._network.focuses:
-                parts.append(focused_read(bank, part, self._seen))
-            else:
-                readout = bank.read(part.flatten(0, 1))
-                parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
+            readout = bank.read(part.flatten(0, 1))
+            parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
             if start + interval < length or not last:
-                values = {o: value[-1] for o, value in parts[-1].items()}
-                bank.add_temporary(*self._thinned(part[-1], values, self._cells(values)))
+                self._pass_on(bank, part[-1], parts[-1])
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
+
+    def _pass_on(self, bank: MemoryBank, key: Tensor, readouts: dict[int, Tensor]) -> None:
+        """Lets the frames to come read the last one of an interval: its key, and the interval's readouts."""
+        values = {o: readout[-1] for o, readout in readouts.items()}
+        bank.add_temporary(*self._thinned(key, values, self._cells(values)))
 
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
@@ -276,17 +303,19 @@ class Sweep:
         if keyframe is not None:
             self._enter_with(keyframe, key, values)
 
-    def _cells(self, values: dict[int, Tensor]) -> Tensor:
-        """Where objects are, bool (h, w), by their values (tokens, value_dim); empty if these do not carry masks."""
-        if not (values and self._network.carries_masks):
-            return torch.empty(0)
-        return object_cells(values.values(), self._framing.grid, _SEEN)[0]
+    def _cells(self, values: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Where each object is, bool (h, w), by its values (tokens, value_dim); empty if these do not carry masks."""
+        if not self._network.carries_masks:
+            return {}
+        return {o: object_cells(value, self._framing.grid, _SEEN)[0] for o, value in values.items()}
 
-    def _thinned(self, key: Tensor, values: dict[int, Tensor], seen: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    def _thinned(
+        self, key: Tensor, values: dict[int, Tensor], seen: dict[int, Tensor]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """What the memory keeps of a predicted frame's key (tokens, key_dim) and values (tokens, value_dim)."""
         if not (self._options.thin_memory and self._network.carries_masks):
             return key, values
-        kept = worth_keeping(seen)
+        kept = worth_keeping(anywhere(seen.values()))
         return key[kept], {o: value[kept] for o, value in values.items()}
 
     def _leave(self, keyframe: Keyframe) -> None:

@@ -153,15 +153,22 @@ def test_likeness_is_largest_between_equal_frames(key):
     torch.testing.assert_close(likeness(key + 0.5, key), torch.tensor(-0.25 * 32 * 32**-0.5), atol=1e-3, rtol=0)
 
 
+def observe(witness, keys, logits, objects):
+    """What the witness says of frames whose features are all their own."""
+    return witness.observe(keys, torch.ones(keys.shape[:2], dtype=torch.bool), logits, objects)
+
+
 def test_a_break_is_remembered_until_the_object_starts_anew(key):
     witness, mask = Witness(GRID, 20), disc(8)[None]
     other = key.flip(1) + 3
     witness.enter(key, mask, [5])
     clip = torch.stack([key, other, other])
-    first, broken, after = (e[0].continuity for e in witness.observe(clip, torch.logit(mask).expand(3, 1, -1, -1), [5]))
+    first, broken, after = (
+        e[0].continuity for e in observe(witness, clip, torch.logit(mask).expand(3, 1, -1, -1), [5])
+    )
     assert first == pytest.approx(0, abs=1e-4) and broken < -1 and after == broken
     witness.enter(other, mask, [5])
-    [[again]] = witness.observe(other[None], torch.logit(mask)[None], [5])
+    [[again]] = observe(witness, other[None], torch.logit(mask)[None], [5])
     assert again.continuity == pytest.approx(0, abs=1e-4)
 
 
@@ -170,14 +177,27 @@ def test_slow_change_is_no_break(key):
     witness, mask = Witness(GRID, 20), disc(8)[None]
     witness.enter(key, mask, [5])
     drift = torch.stack([key + 0.5 * i for i in range(1, 9)])
-    *_, [last] = witness.observe(drift, torch.logit(mask).expand(8, 1, -1, -1), [5])
+    *_, [last] = observe(witness, drift, torch.logit(mask).expand(8, 1, -1, -1), [5])
     assert last.continuity == pytest.approx(float(likeness(key + 0.5, key)), abs=1e-3)
+
+
+def test_a_break_is_where_it_is_though_a_frame_has_features_of_the_one_behind_it(key):
+    """The third frame is another scene; half of the second one was taken from there."""
+    witness, mask = Witness(GRID, 20), disc(8)[None]
+    own = torch.ones(3, len(key), dtype=torch.bool)
+    own[1, len(key) // 2 :] = False
+    other = key.flip(1) + 3
+    clip = torch.stack([key, torch.where(own[1, :, None], key, other), other])
+    witness.enter(key, mask, [5])
+    found = witness.observe(clip, own, torch.logit(mask).expand(3, 1, -1, -1), [5])
+    first, second, broken = (e[0].continuity for e in found)
+    assert first == pytest.approx(0, abs=1e-4) == second and broken < -1
 
 
 def test_an_object_that_is_not_seen_is_not_asked_for(key):
     witness = Witness(GRID, 20)
     witness.enter(key, disc(8)[None], [5])
-    [[evidence]] = witness.observe(key[None], torch.full((1, 1, 48, 64), -8.0), [5])
+    [[evidence]] = observe(witness, key[None], torch.full((1, 1, 48, 64), -8.0), [5])
     assert evidence.recovered == evidence.contained == 1
 
 
@@ -234,8 +254,8 @@ def test_a_mask_on_the_other_object_is_not_read_back(lite, squares, other):
     witness = Witness(framing.grid, 20)
     witness.enter(keys[0], masks[0], (1, 2))
     logits = 8 * (torch.nn.functional.avg_pool2d(masks[1], 4) * 2 - 1)
-    [true] = witness.observe(keys[1][None], logits[None], (1, 2))
-    [exchanged] = witness.observe(keys[1][None], logits[[1, 0]][None], (1, 2))
+    [true] = observe(witness, keys[1][None], logits[None], (1, 2))
+    [exchanged] = observe(witness, keys[1][None], logits[[1, 0]][None], (1, 2))
     assert true[other - 1].recovered > exchanged[other - 1].recovered + 0.3
 
 

@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Keyframe, PropagationOptions, Propagator, load_network, sweep
+from model import Keyframe, PropagationOptions, Propagator, load_network
 from model.compact_value_encoder import MASK_CHANNELS
-from model.focused_read import focused_read
+from model.focused_read import FocusedRead
 from model.memory_bank import MemoryBank
 from model.metrics import region_similarity
+from model.region import Region
 
 HEIGHT, WIDTH = 11, 16
 
@@ -25,6 +26,13 @@ def scene(covered: np.ndarray) -> tuple[MemoryBank, torch.Tensor, torch.Tensor]:
     bank = MemoryBank((4,), 0, tokens, PropagationOptions(top_k=1))
     bank.add_keyframe(keys, {4: values})
     return bank, keys, values
+
+
+def focused_read(bank: MemoryBank, keys: torch.Tensor, before: torch.Tensor) -> dict[int, torch.Tensor]:
+    """Readouts of frames that are all looked at."""
+    read = FocusedRead(bank, keys[-1], (HEIGHT, WIDTH), len(keys))
+    read.look(keys, range(len(keys) - 1), [Region(0, HEIGHT, 0, WIDTH)])
+    return read.readouts(keys, before)
 
 
 @settings(max_examples=60, deadline=None, database=None)
@@ -51,6 +59,25 @@ def test_what_lies_near_an_object_is_exact(top, left, height, width, mirrored):
     torch.testing.assert_close(found[0][near.ravel()], values[near.ravel()])
     if mirrored:
         torch.testing.assert_close(found[1].flip(0)[near.ravel()], values[near.ravel()])
+
+
+def test_a_frame_is_like_the_last_one_where_it_is_not_looked_at():
+    covered = np.zeros((HEIGHT, WIDTH), bool)
+    covered[2:5, 2:5] = True
+    bank, keys, values = scene(covered)
+    clip = torch.stack([keys.flip(0), keys])  # in the first frame the object is at the bottom right
+    for region, places in ((Region(0, 6, 0, 8), []), (Region(6, HEIGHT, 10, WIDTH), [6, 8, 10, 12, 14])):
+        read = FocusedRead(bank, clip[-1], (HEIGHT, WIDTH), 2)
+        assert torch.equal(*read.seen()[4])  # as the last one in both
+        read.look(clip, [0], [region])
+        first, last = read.seen()[4]
+        assert bool(first[6:].any()) == bool(places) and torch.equal(
+            torch.nonzero(last), torch.tensor([[2, 2], [2, 4], [4, 2], [4, 4]])
+        )
+        found = read.readouts(clip, torch.zeros(HEIGHT, WIDTH, dtype=torch.bool))[4]
+        torch.testing.assert_close(found[1, 2 * WIDTH + 3], values[2 * WIDTH + 3])
+        if places:
+            torch.testing.assert_close(found[0].flip(0)[2 * WIDTH + 3], values[2 * WIDTH + 3])
 
 
 def test_a_small_object_is_read_where_it_was_before_and_the_rest_is_the_neighbour_s():
@@ -108,7 +135,7 @@ def test_less_is_read_and_the_same_found(meadow, monkeypatch):
         found.append([r.label_map for r in Propagator(network, options).run(frames, [Keyframe(0, labels[0])])])
         counts.append(sum(queries))
     for near, whole, truth in zip(*found, labels):
-        assert region_similarity(near == 1, whole == 1) > 0.97
+        assert region_similarity(near == 1, whole == 1) > 0.95
         assert region_similarity(near == 1, truth == 1) > 0.8
     assert counts[1] == 11 * 16 * 28 and counts[0] < 0.6 * counts[1]
 
@@ -119,8 +146,9 @@ def test_it_is_looked_for_where_it_was_in_the_frame_before(meadow, monkeypatch, 
     """Also in the later pieces of a clip."""
     frames, labels = meadow
     asked = []
-    spied = lambda *a: (asked.append((len(a[1]), a[2].numpy())), focused_read(*a))[1]  # noqa: E731
-    monkeypatch.setattr(sweep, "focused_read", spied)
+    readouts = FocusedRead.readouts
+    spied = lambda self, *a: (asked.append((len(a[0]), a[1].numpy())), readouts(self, *a))[1]  # noqa: E731
+    monkeypatch.setattr(FocusedRead, "readouts", spied)
     options = PropagationOptions(clip_length=length, short_side=None, device="cpu")
     list(Propagator(load_network("perclip-lite"), options).run(frames, [Keyframe(first, labels[first])]))
     assert [count for count, _ in asked] == ([1] * 11 if length == 1 else [5, 5, 1])
