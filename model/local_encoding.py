@@ -13,7 +13,7 @@ from model.object_cells import anywhere, grown
 from model.region import Region
 from model.region_cover import cover
 
-_SEEN = 0.1  # of an object's mask, anywhere in a cell
+_SEEN = 0.3  # of an object's mask, anywhere in a cell; fainter are many things that look alike
 # Cells around objects. With 2, 3 or 4 J&F on the validation sequences is the same; with 2 three times as many frames
 # come again.
 _MARGIN = 3

@@ -41,8 +41,8 @@ class PropagationOptions:
         channels_last: lay images out channels last; same results up to rounding, faster.
         thin_memory: with perclip-lite, memorise of predicted frames every position near the objects and a quarter of
             the others; same accuracy, half the memory, faster. Changes nothing for the other networks.
-        focus: on a CPU, with perclip-lite, read the memory, refine and decode only where something of an object may be;
-            same accuracy, faster.
+        focus: on a CPU, with perclip-lite, look only where something of an object may be: encode most frames of a clip
+            there alone, read the memory, refine and decode there; same accuracy, much faster.
         compile: on a GPU, have torch compile the network, with CUDA graphs; the first clips wait for it. Same results
             up to rounding. Where compiling fails, a warning says so and the run goes on without.
         device_memory: gigabytes of a GPU that this process may take, from the making of a `Propagator` on; when they
