@@ -191,7 +191,8 @@ def test_a_break_is_where_it_is_though_a_frame_has_features_of_the_one_behind_it
     witness.enter(key, mask, [5])
     found = witness.observe(clip, own, torch.logit(mask).expand(3, 1, -1, -1), [5])
     first, second, broken = (e[0].continuity for e in found)
-    assert first == pytest.approx(0, abs=1e-4) == second and broken < -1
+    assert first == pytest.approx(0, abs=1e-4) == second
+    assert broken == pytest.approx(float(likeness(other[own[1]], clip[1])), abs=1e-3) and broken < -1
 
 
 def test_an_object_that_is_not_seen_is_not_asked_for(key):

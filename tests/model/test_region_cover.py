@@ -24,8 +24,8 @@ def test_all_cells_and_what_is_around_them_lie_in_regions(cells, margin, overhea
     for r in regions:
         assert 0 <= r.top < r.bottom <= height and 0 <= r.left < r.right <= width
         assert r.top % 2 == 0 == r.left % 2  # where a sparse look begins
-        assert (r.bottom - r.top) % 4 == 0 or r.bottom == height  # few sizes
-        assert (r.right - r.left) % 4 == 0 or r.right == width
+        for low, high, size in ((r.top, r.bottom, height), (r.left, r.right, width)):  # few sizes
+            assert (high - low) % 4 == 0 or (high == size and (size % 2 or low == 0))
         r.of(inside)[:] = True
     for y, x in np.argwhere(cells):
         assert inside[max(0, y - margin) : y + margin + 1, max(0, x - margin) : x + margin + 1].all()
