@@ -59,14 +59,14 @@ class EncodedClip(NamedTuple):
         local_keys: (1, local_key_dim, T, h, w) for the refinement, or None.
         decoding: for each micro-batch, the image features that decoding needs.
         last: stride-16 features of the last frame, (1, C, h, w), for memorising it.
-        own: positions whose features are the frame's own, not those of a frame nearby, bool (T, tokens).
+        own: positions whose features are the frame's own, not those of a frame nearby, bool (T, tokens); None: all.
     """
 
     keys: Tensor
     local_keys: Tensor | None
     decoding: list[DecoderInput]
     last: Tensor
-    own: Tensor
+    own: Tensor | None = None
 
 
 class InferenceNetwork:
@@ -152,9 +152,7 @@ class InferenceNetwork:
                 image = features.decoder_input
                 decoding.append(image if room is None else _put(image, room))
         joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
-        together = torch.cat(keys)
-        own = torch.ones(together.shape[:2], dtype=torch.bool, device=self.device)
-        return EncodedClip(together, joined, decoding, features.pyramid.f16[-1:], own)
+        return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
 
     def repeated(self, clip: EncodedClip, count: int, room: list[DecoderInput]) -> EncodedClip:
         """A single encoded frame, and so many more in front of it that take over all its features."""
@@ -162,14 +160,17 @@ class InferenceNetwork:
         if local_keys is not None:
             local_keys = local_keys.permute(0, 2, 3, 4, 1).repeat(1, count + 1, 1, 1, 1).permute(0, 4, 1, 2, 3)
         decoding = [*(_put(clip.decoding[0], room) for _ in range(count)), *clip.decoding]
-        own = clip.own.repeat(count + 1, 1)
-        own[:count] = False
-        return EncodedClip(clip.keys.repeat(count + 1, 1, 1), local_keys, decoding, clip.last, own)
+        keys = clip.keys.repeat(count + 1, 1, 1)
+        own = torch.zeros(keys.shape[:2], dtype=torch.bool, device=keys.device)
+        own[-1] = True
+        return EncodedClip(keys, local_keys, decoding, clip.last, own)
 
     def encode_regions(
         self, clip: EncodedClip, frames: Sequence[int], image: Callable[[int], Tensor], regions: Sequence[Region]
     ) -> None:
         """Encodes regions of some frames of a clip, as if there were nothing around them, in place.
+
+        Several go together, which 8-bit integers then share their steps.
 
         Args:
             clip: of frames that are a micro-batch each.
@@ -180,9 +181,8 @@ class InferenceNetwork:
         grid = tuple(clip.decoding[0].thin.shape[2:])
         largest = max(region.cells for region in regions)
         for some in batches(frames, largest, grid[0] * grid[1]):
-            images = [image(t) for t in some]
-            for region in regions:
-                features = self._network.encode(self._parts(images, region), (region.top, region.left))
+            for region, parts in zip(regions, self._parts(map(image, some), len(some), regions)):
+                features = self._network.encode(parts, (region.top, region.left))
                 for i, t in enumerate(some):
                     region.of(clip.own[t].view(grid))[:] = True
                     region.of(clip.keys[t].T.unflatten(1, grid)).copy_(features.key[i])
@@ -191,13 +191,14 @@ class InferenceNetwork:
                     for kept, new, scale in zip(clip.decoding[t], features.decoder_input, (1, 2, 4)):
                         region.of(kept[0], scale).copy_(new[i])
 
-    def _parts(self, images: Sequence[Tensor], region: Region) -> Tensor:
-        """Network input of a region of cells of some images."""
-        parts = [region.of(image, STRIDE) for image in images]
-        batch = torch.empty((len(parts), *parts[0].shape), dtype=self.dtype, memory_format=self._layout)
-        for place, part in zip(batch, parts):
-            place.copy_(part)
-        return batch
+    def _parts(self, images: Iterable[Tensor], count: int, regions: Sequence[Region]) -> list[Tensor]:
+        """Network input of each region of cells, for so many images; of these one at a time is kept."""
+        sizes = [(count, 3, STRIDE * (r.bottom - r.top), STRIDE * (r.right - r.left)) for r in regions]
+        parts = [torch.empty(size, dtype=self.dtype, memory_format=self._layout) for size in sizes]
+        for n, image in enumerate(images):
+            for part, region in zip(parts, regions):
+                part[n].copy_(region.of(image, STRIDE))
+        return parts
 
     def _encode(self, images: list[Tensor]) -> list[FrameFeatures]:
         """The features of a batch, or of its halves if it is too large for the device."""

@@ -1,6 +1,7 @@
 """What a pass finds out, frame by frame, about whether its masks can be trusted."""
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -23,8 +24,8 @@ class Witness:
         self._grid, self._top_k = grid, top_k
         self._probes: dict[int, MaskProbe] = {}
         self._continuity: dict[int, float] = {}
-        # The key of the frame before, and at which positions its features are its own.
-        self._before = self._own = torch.empty(0)
+        self._before = torch.empty(0)  # key of the frame before
+        self._own: Tensor | None = None  # at which positions that is its own; None: everywhere
 
     def enter(self, key: Tensor, masks: Tensor, objects: Sequence[int]) -> None:
         """Objects start at a keyframe: its key (tokens, key_dim), their masks (K, H, W) and their ids."""
@@ -35,7 +36,7 @@ class Witness:
 
     def pass_by(self, key: Tensor) -> None:
         """The pass has come to a frame that it does not segment, or has now left: its key (tokens, key_dim)."""
-        self._before, self._own = key, torch.ones(len(key), dtype=torch.bool, device=key.device)
+        self._before, self._own = key, None
 
     def resume(self, evidence: Mapping[int, Evidence]) -> None:
         """The pass has come, in an earlier run, to a frame with this evidence of its objects."""
@@ -47,8 +48,8 @@ class Witness:
 
         Args:
             keys: (T, tokens, key_dim).
-            own: positions where they are the frame's own, bool (T, tokens); others say nothing of how frames follow
-                each other.
+            own: positions where they are the frame's own, bool (T, tokens), or None: everywhere; others say nothing
+                of how frames follow each other.
             logits: float32 (T, K, 4h, 4w).
             objects: their K ids.
 
@@ -56,14 +57,15 @@ class Witness:
             One list per frame with the evidence of each object.
         """
         read_back, similarities = [], []
-        for key, known, frame in zip(keys, own, logits):
+        for key, known, frame in zip(keys, repeat(None) if own is None else own, logits):
             probabilities = aggregate(torch.sigmoid(frame))[1:]
             empty = probabilities.amax((1, 2)) <= 0.5
             for obj, covered, unseen in zip(objects, coverage(probabilities, self._grid), empty):
                 answer = torch.stack(self._probes[obj].ask(key, covered, self._top_k))
                 # An object that is not seen cannot be read back, and claims nothing.
                 read_back.append(torch.where(unseen, 1.0, answer))
-            similarities.append(likeness(key[known & self._own], self._before))
+            compared = known if self._own is None else self._own if known is None else known & self._own
+            similarities.append(likeness(key if compared is None else key[compared], self._before))
             self._before, self._own = key, known
         # One transfer from the device for the whole clip.
         answers = torch.stack(read_back).view(len(keys), len(objects), 2).tolist()

@@ -16,6 +16,7 @@ _GRAIN = 4  # sizes are multiples of so many cells: oneDNN prepares and keeps so
 # Frames' worth of cells that are convolved at once. More of them lose to page faults; a small region alone takes 8 ms
 # of the trunk, one of four 5 ms.
 _FRAMES = 1.5
+_MOST = 8  # frames; more gain nothing
 
 
 def cover(cells: Tensor, margin: int, overhead: int) -> list[Region]:
@@ -65,6 +66,6 @@ def batches(frames: Sequence[T], cells: int, whole: int) -> list[Sequence[T]]:
         cells: of that region.
         whole: cells of a frame.
     """
-    together = max(1, int(_FRAMES * whole / cells))
+    together = min(_MOST, max(1, int(_FRAMES * whole / cells)))
     count = -(-len(frames) // together)
     return [frames[len(frames) * i // count : len(frames) * (i + 1) // count] for i in range(count)]

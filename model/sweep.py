@@ -62,14 +62,14 @@ class _Segmented(NamedTuple):
 
     Attributes:
         keys: (T, tokens, key_dim).
-        own: where these are the frame's own, bool (T, tokens).
+        own: where these are the frame's own, bool (T, tokens); None: everywhere.
         f16: stride-16 features of the last frame, (1, C, h, w).
         image: the last frame, float32 (3, H, W).
         logits: float32 (T, K, H / 4, W / 4).
     """
 
     keys: Tensor
-    own: Tensor
+    own: Tensor | None
     f16: Tensor
     image: Tensor
     logits: Tensor
@@ -118,9 +118,8 @@ class Sweep:
         self._range = range(span.first, span.last + 1)
         self._banks: list[MemoryBank] = []
         self._room: list[DecoderInput] = []
-        self._seen: dict[
-            int, Tensor
-        ] = {}  # where each object is in the frame before, bool (h, w), if values carry masks
+        # Where each object is in the frame before, bool (h, w), if values carry masks.
+        self._seen: dict[int, Tensor] = {}
         self._witness = Witness(framing.grid, options.top_k)
 
     @property
@@ -214,7 +213,8 @@ class Sweep:
             stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
             segmentation.add(piece, stacked)
             pieces.append(piece)
-        keys, own = (torch.cat(x) for x in zip(*((piece.keys, piece.own) for piece in pieces)))
+        keys, owns = torch.cat([piece.keys for piece in pieces]), [piece.own for piece in pieces]
+        own = torch.cat(owns) if self._network.focuses else None
         return _Segmented(keys, own, piece.last, images.last, segmentation.logits())
 
     def _piece_around_objects(

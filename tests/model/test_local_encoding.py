@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from model import Keyframe, PropagationOptions, Propagator, load_network
+from model import Keyframe, PropagationOptions, Propagator, inference, load_network
+from model.decoder import DecoderInput
 from model.inference import InferenceNetwork
 from model.metrics import region_similarity
+from model.pass_evidence import Witness
 from model.pcvos import PCVOS
 from model.region import Region
 
@@ -61,7 +64,7 @@ def test_less_is_encoded_and_the_object_found(meadow, encoded, direction):
 
 def test_no_frame_is_encoded_twice_where_an_object_goes_fast_or_away(meadow, encoded):
     whole = 256 * 448
-    fast = moved(meadow, {t: (0, 18 * t) for t in range(12)})  # 24 pixels from frame to frame
+    fast = moved(meadow, {t: (0, 12 * t) for t in range(12)})  # 18 pixels from frame to frame
     assert found(*fast).mean() > 0.6
     assert encoded.count(whole) == 1 + 3 and len(encoded) == 12
     encoded.clear()
@@ -118,10 +121,47 @@ def test_a_region_has_features_of_its_own_and_the_rest_those_of_another_frame(re
         torch.testing.assert_close(clip.keys[t, :, -12:], wholes[t].keys[0, :, -12:])
 
 
-def test_a_clip_is_the_same_whatever_room_it_is_put_into(meadow):
+def test_a_clip_is_the_same_whatever_room_it_is_put_into(meadow, monkeypatch):
     """Features of earlier clips lie there."""
     frames, labels = meadow
     propagator, results = Propagator(load_network("perclip-lite"), OPTIONS), []
-    for _ in range(2):
+    for put in (inference._put, lambda image, room: DecoderInput(*map(torch.clone, image))):
+        monkeypatch.setattr(inference, "_put", put)
         results.append([r.label_map for r in propagator.run(frames, [Keyframe(0, labels[0])])])
     np.testing.assert_array_equal(*results)
+
+
+def test_where_objects_fill_most_of_the_frame_all_of_it_is_encoded_once(encoded):
+    frames, labels = np.full((6, 256, 448, 3), 60, np.uint8), np.zeros((6, 256, 448), np.uint8)
+    frames[:, 40:220, 120:370] = np.random.default_rng(3).integers(150, 255, (180, 250, 3))
+    labels[:, 40:220, 120:370] = 1
+    assert min(found(frames, labels)) > 0.8
+    assert encoded == [256 * 448] * 6
+
+
+def test_an_object_that_leaves_a_trace_behind_is_looked_for_elsewhere():
+    """Of what was there the memory still reads a little in the two frames of each clip in which it is elsewhere."""
+    random = np.random.default_rng(1)
+
+    def texture(height: int, width: int, mean: object, deviation: float, grain: int) -> np.ndarray:
+        coarse = random.normal(mean, deviation, (-(-height // grain), -(-width // grain), 3)).astype(np.float32)
+        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    ground = texture(288, 512, 110, 30, 16) + texture(288, 512, 0, 12, 4)
+    skin, disc = texture(40, 40, (190, 70, 50), 25, 4), np.hypot(*np.mgrid[-20:20, -20:20] + 0.5) < 19
+    frames, labels = np.empty((21, 288, 512, 3), np.uint8), np.zeros((21, 288, 512), np.uint8)
+    for t in range(21):
+        place = np.s_[100:140, (left := 60 + (0, 40, 130, 130, 60)[t % 5]) : left + 40]
+        frame = ground + random.normal(0, 4, ground.shape)
+        frame[place][disc], labels[t][place][disc] = skin[disc], 1
+        frames[t] = frame.clip(0, 255)
+    np.testing.assert_allclose(found(frames, labels), found(frames, labels, focus=False), atol=0.1)
+
+
+def test_breaks_between_frames_are_looked_for_where_both_were_encoded(meadow, monkeypatch):
+    shares, observe = [], Witness.observe
+    spied = lambda self, keys, own, *more: (shares.append(own.float().mean(1)), observe(self, keys, own, *more))[1]  # noqa: E731
+    monkeypatch.setattr(Witness, "observe", spied)
+    found(*meadow)
+    assert [len(share) for share in shares] == [5, 5, 1]
+    assert all(share[-1] == 1 and (share[:-1] < 0.6).all() for share in shares)
