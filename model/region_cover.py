@@ -13,8 +13,8 @@ from model.region import Region
 T = TypeVar("T")
 
 _GRAIN = 4  # sizes are multiples of so many cells: oneDNN prepares and keeps something for every size that it meets
-# Frames' worth of cells that are convolved at once. More of them lose to page faults; a small region alone takes 8 ms
-# of the trunk, one of four 5 ms.
+# Frames' worth of cells that are convolved at once. More of them lose to page faults; 12 x 12 cells alone take 9 ms
+# of the trunk, those of four frames 4 ms each.
 _FRAMES = 1.5
 _MOST = 8  # frames; more gain nothing
 

@@ -200,7 +200,7 @@ class Sweep:
         # In whole clips nothing is saved by keeping room for the next.
         room = self._room if self._network.in_pieces else None
         segmentation = ClipSegmentation(self._network, length, [] if room is None else room)
-        pieces = []
+        keys, own = [], []
         for start in range(0, length, together):
             part = range(start, min(start + together, length))
             if self._network.focuses:
@@ -212,10 +212,10 @@ class Sweep:
                     readouts |= self._read(bank, piece.keys, last=part.stop == length)
             stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
             segmentation.add(piece, stacked)
-            pieces.append(piece)
-        keys, owns = torch.cat([piece.keys for piece in pieces]), [piece.own for piece in pieces]
-        own = torch.cat(owns) if self._network.focuses else None
-        return _Segmented(keys, own, piece.last, images.last, segmentation.logits())
+            keys.append(piece.keys)
+            own.append(piece.own)
+        of_all = None if own[0] is None else torch.cat(own)
+        return _Segmented(torch.cat(keys), of_all, piece.last, images.last, segmentation.logits())
 
     def _piece_around_objects(
         self, images: ClipImages, part: range, last: bool
