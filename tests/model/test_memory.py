@@ -35,9 +35,13 @@ def test_the_read_is_a_softmax_over_the_nearest_keys(queries, size, top_k, seed)
     weights, positions = affinity(*map(torch.from_numpy, (q, k)), key_bias(torch.from_numpy(k)), top_k)
     found = read_values(weights, positions, torch.from_numpy(v)).numpy()
     similarity = (2 * q @ k.T - (k * k).sum(1)) / 2  # sqrt(4)
-    threshold = np.sort(similarity, 1)[:, -min(top_k, size)][:, None]
+    ranked = np.sort(similarity, 1)
+    threshold = ranked[:, -min(top_k, size)][:, None]
     dense = np.where(similarity >= threshold, np.exp(similarity - similarity.max(1, keepdims=True)), 0)
-    np.testing.assert_allclose(found, dense / dense.sum(1, keepdims=True) @ v, atol=1e-4)
+    # Of two keys that are as near but for rounding, either may be the last one that is read.
+    clear = np.ones(queries, bool) if size <= top_k else ranked[:, -top_k] - ranked[:, -top_k - 1] > 1e-4
+    expected = dense / dense.sum(1, keepdims=True) @ v
+    np.testing.assert_allclose(found[clear], expected[clear], atol=1e-4)
 
 
 def test_a_read_finds_what_was_memorised():
