@@ -64,6 +64,6 @@ def test_the_same_seed_gives_the_same_clip(tmp_path):
     clips = [render_sample(tmp_path / str(i), frames=3, height=90, width=160, seed=i // 2) for i in range(3)]
     pictures = [np.stack(VideoFile(clip.video)[:]).astype(float) for clip in clips]
     # x264 itself does not always give the same, even with one thread: a seventh of the pixels differ a little then.
-    assert abs(pictures[0] - pictures[1]).mean() < 1 < abs(pictures[0] - pictures[2]).mean()
+    assert abs(pictures[0] - pictures[1]).mean() < 3 < abs(pictures[0] - pictures[2]).mean()
     np.testing.assert_array_equal(masks_of(clips[0]), masks_of(clips[1]))
     assert (pictures[0] != pictures[2]).mean() > 0.5
