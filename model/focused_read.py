@@ -22,7 +22,7 @@ class FocusedRead:
     next, or comes out of nowhere. On the validation sequences half of the positions are read, and J&F stays the same.
     """
 
-    def __init__(self, bank: MemoryBank, key: Tensor, grid: tuple[int, int], frames: int = 1):
+    def __init__(self, bank: MemoryBank, key: Tensor, grid: tuple[int, int], frames: int):
         """Looks at one frame, and takes the frames to be like it until these are looked at.
 
         Args:

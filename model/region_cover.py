@@ -16,7 +16,7 @@ _GRAIN = 4  # sizes are multiples of so many cells: oneDNN prepares and keeps so
 # Frames' worth of cells that are convolved at once. More of them lose to page faults; 12 x 12 cells alone take 9 ms
 # of the trunk, those of four frames 4 ms each.
 _FRAMES = 1.5
-_MOST = 8  # frames; more gain nothing
+_MOST = 8  # frames at once, however small the region: bounds memory
 
 
 def cover(cells: Tensor, margin: int, overhead: int) -> list[Region]:
