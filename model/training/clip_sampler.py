@@ -21,6 +21,7 @@ _MOST_ENLARGED = 3.0  # times the scale at inference; beyond, it is all blur
 _LARGEST_AREA = 0.97  # of the crop; beyond, there is no contour to follow
 _NEAR = 0.2  # of the samples, in which an object fills much of the crop, however small it is in its video
 _FILLS = (0.3, 0.9)  # part of the crop that it fills then
+_LEAST_NEAR = 64  # pixels that it has; fewer show nothing when they are enlarged
 _LARGEST_PASTED = 0.35  # of its frame; beyond, it is scenery
 _LARGEST_CUT = (
     0.35  # of its size: contact with the frame's border, which would be a straight contour where it is pasted
@@ -113,7 +114,7 @@ class ClipSampler:
         natural = _INFERENCE_LINES / min(height, width)
         scale = natural * np.exp(rng.uniform(*np.log(_SCALE_RANGE)))
         size = self._shape.crop
-        if rng.random() < _NEAR:
+        if rng.random() < _NEAR and counts[anchor] >= _LEAST_NEAR:
             fills = np.exp(rng.uniform(*np.log(_FILLS)))
             scale = float(np.clip(size * (fills / counts[anchor]) ** 0.5, scale, _MOST_ENLARGED * natural))
         scale = max(scale, size / min(height, width))
