@@ -20,8 +20,12 @@ _SCALE_RANGE = (0.65, 1.35)  # of the scale at inference
 _MOST_ENLARGED = 3.0  # times the scale at inference; beyond, it is all blur
 _LARGEST_AREA = 0.97  # of the crop; beyond, there is no contour to follow
 _NEAR = 0.2  # of the samples, in which an object fills much of the crop, however small it is in its video
+COVERED = 0.25
+"""Of the samples, in which something hides a piece of the first object at first."""
+_COVERING = (0.5, 1.1)  # its size, of the object's
 _FILLS = (0.3, 0.9)  # part of the crop that it fills then
 _LEAST_NEAR = 64  # pixels that it has; fewer show nothing when they are enlarged
+_ENTERING = 0.25  # of the pasted objects, which are outside of the crop at first
 _LARGEST_PASTED = 0.35  # of its frame; beyond, it is scenery
 _LARGEST_CUT = (
     0.35  # of its size: contact with the frame's border, which would be a straight contour where it is pasted
@@ -90,6 +94,8 @@ class ClipSampler:
         if rng.random() < paste:
             for _ in range(int(rng.choice([1, 1, 2]))):
                 source += self._paste(rng, canvas, view, phase, max_gap)
+        if self._foreign is not None and rng.random() < COVERED:
+            source += cover_at_first(rng, canvas, phase, self._foreign(rng))
         masks = canvas.masks(self._shape)
         if masks is None:
             return None
@@ -225,9 +231,14 @@ class ClipSampler:
 def crossing_motion(
     rng: np.random.Generator, canvas: Canvas, phase: np.ndarray, scale: float, mirrored: bool
 ) -> Motion:
-    """A path for a pasted object: half pass over the first object's place, the others wander; some come back."""
+    """A path for a pasted object: half pass over the first object's place, the others wander.
+
+    Some come back to where they were, and some enter from outside.
+    """
     size = canvas.frames.shape[1]
     start = rng.uniform(0.1, 0.9, 2) * size
+    if rng.random() < _ENTERING:
+        start = size / 2 + (start - size / 2) * 0.8 * size / max(1.0, float(np.linalg.norm(start - size / 2)))
     moments = cv2.moments((canvas.slots[0] == 1).astype(np.uint8), binaryImage=True)
     if rng.random() < 0.5 and moments["m00"] > 0:
         target = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
@@ -241,6 +252,29 @@ def crossing_motion(
     centres = start + (end - start) * way + wave(rng, phase, 0.03 * size, 2)
     scales = scale * np.exp(wave(rng, phase, 0.08)[:, 0])
     return Motion(centres, scales, rng.normal(0, 0.1) + wave(rng, phase, 0.12)[:, 0], mirrored)
+
+
+def cover_at_first(rng: np.random.Generator, canvas: Canvas, phase: np.ndarray, cutout: Cutout | None) -> str:
+    """Lays something over a piece of the first object that moves away; returns a word on it."""
+    area = np.count_nonzero(canvas.slots[0] == 1)
+    if cutout is None or area == 0:
+        return ""
+    scale = float(area**0.5 * np.exp(rng.uniform(*np.log(_COVERING))) / max(cutout.patch.shape[:2]))
+    motion = _uncovering_motion(rng, canvas, phase, scale)
+    canvas.paste([cutout] * len(phase), motion, 0, deformation=Deformation(rng, phase, 0.05 * area**0.5))
+    return " + a cover"
+
+
+def _uncovering_motion(rng: np.random.Generator, canvas: Canvas, phase: np.ndarray, scale: float) -> Motion:
+    """A path away from a piece of the first object, which is hidden at first.
+
+    So a network learns that what comes to light belongs to what it knows.
+    """
+    inside = np.argwhere(canvas.slots[0] == 1)
+    start, angle = inside[rng.integers(len(inside))][::-1].astype(float), rng.uniform(0, 2 * np.pi)
+    way = rng.uniform(0.5, 1.2) * canvas.frames.shape[1] * np.array([np.cos(angle), np.sin(angle)])
+    scales = scale * np.exp(wave(rng, phase, 0.08)[:, 0])
+    return Motion(start + way * phase[:, None], scales, wave(rng, phase, 0.12)[:, 0], rng.random() < 0.5)
 
 
 def _cutouts(

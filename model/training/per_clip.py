@@ -55,13 +55,15 @@ def segment_clips(
         return FrameFeatures(Pyramid(*map(cut, features.pyramid)), cut(features.key), cut(features.thin), local)
 
     keys, values, outputs = [], [], []
+    remembered = {0: masks}
     for start in range(1, length, clip_frames):
-        memory = frames(start - 1, start)
-        value = network.encode_value(images[:, start - 1], memory.pyramid.f16, masks)
-        if faults.blurred:
-            value = faults.blur_mask_channels(value, random)
-        keys.append(memory.key.float().flatten(2).transpose(1, 2))
-        values.append(value.float().flatten(3).transpose(2, 3))
+        for t, mask in remembered.items():
+            memory = frames(t, t + 1)
+            value = network.encode_value(images[:, t], memory.pyramid.f16, mask)
+            if faults.blurred:
+                value = faults.blur_mask_channels(value, random)
+            keys.append(memory.key.float().flatten(2).transpose(1, 2))
+            values.append(value.float().flatten(3).transpose(2, 3))
         clip = frames(start, start + clip_frames)
         readout = _read(clip.key, torch.cat(keys, 1), torch.cat(values, 2), clip_frames, top_k)
         if clip.local_key is not None:
@@ -72,7 +74,10 @@ def segment_clips(
         )
         probabilities = _aggregate_logits(logits.float()).unflatten(0, (batch, clip_frames))
         outputs.append(probabilities)
-        masks = faults.spoil(probabilities[:, -1, 1:], random)
+        clip_masks = probabilities[:, :, 1:]
+        last, first = start + clip_frames - 1, start if faults.lasts(random) else start + clip_frames - 1
+        spoiled = faults.spoil(clip_masks[:, first - start :], random)
+        remembered = dict(zip(range(first, last + 1), spoiled.unbind(1)))
     return torch.cat(outputs, 1)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from model.training.appearance import Appearance
 from model.training.canvas import Canvas, Cutout, cut_out, opaque
-from model.training.clip_sampler import crossing_motion
+from model.training.clip_sampler import COVERED, cover_at_first, crossing_motion
 from model.training.frame_gaps import draw_times
 from model.training.motion import Deformation, Motion, phases, wave
 from model.training.sample_shape import LEAST_AREA, Sample, SampleShape
@@ -24,8 +24,11 @@ _FILLS = (0.012, 0.9)  # part of the view that the first object of a photo fills
 class StillClips:
     """Draws samples from stills. Holds no state: a sample depends on the generator alone."""
 
-    def __init__(self, stills: Stills, shape: SampleShape, appearance: Appearance | None = None):
-        self._stills, self._shape = stills, shape
+    def __init__(
+        self, stills: Stills, shape: SampleShape, appearance: Appearance | None = None, covered: float = COVERED
+    ):
+        """Takes the stills over; `covered` is how often a piece of the first object is hidden at first, 0..1."""
+        self._stills, self._shape, self._covered = stills, shape, covered
         self._appearance = Appearance() if appearance is None else appearance
         self._sets = list(stills.photos.values())
         sizes = np.sqrt([len(photos) for photos in self._sets])
@@ -43,6 +46,8 @@ class StillClips:
         canvas = self._collage(rng, phase) if collage else self._photo(rng, phase)
         if canvas is None:
             return None
+        if rng.random() < self._covered:
+            cover_at_first(rng, canvas, phase, self.cutout(rng))
         masks = canvas.masks(self._shape)
         if masks is None:
             return None

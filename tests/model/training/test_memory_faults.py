@@ -25,7 +25,7 @@ def _two_objects(batch: int = 1) -> torch.Tensor:
 def test_faults_are_of_every_kind_and_leave_probabilities():
     masks, kinds = _two_objects(), {"missing": 0, "added": 0, "given away": 0, "lost": 0}
     for seed in range(300):
-        spoiled = MemoryFaults(0.5, 0, 0).spoil(masks, _random(seed))
+        spoiled = MemoryFaults(0.5, 0, 0).spoil(masks[:, None], _random(seed))[:, 0]
         assert spoiled.min() >= 0 and spoiled.max() <= 1
         change = spoiled - masks
         kinds["missing"] += bool((change < -0.5).any())
@@ -37,21 +37,30 @@ def test_faults_are_of_every_kind_and_leave_probabilities():
 
 def test_the_share_is_kept_and_a_seed_repeats_itself():
     masks = _two_objects(100)
-    changed = (MemoryFaults(0.3, 0, 0).spoil(masks, _random()) != masks).flatten(2).any(2).float().mean()
+    changed = (MemoryFaults(0.3, 0, 0).spoil(masks[:, None], _random())[:, 0] != masks).flatten(2).any(2).float().mean()
     assert 0.2 < changed < 0.45  # what is given away changes another mask, too
-    assert torch.equal(_ALWAYS.spoil(masks, _random(5)), _ALWAYS.spoil(masks, _random(5)))
+    assert torch.equal(_ALWAYS.spoil(masks[:, None], _random(5)), _ALWAYS.spoil(masks[:, None], _random(5)))
     assert MemoryFaults(0, 0, 0).spoil(masks, _random()) is masks
 
 
 def test_objects_that_are_nowhere_stay_nowhere():
-    nothing = torch.zeros(3, 2, 32, 32)
+    nothing = torch.zeros(3, 1, 2, 32, 32)
     assert torch.equal(_ALWAYS.spoil(nothing, _random()), nothing)
 
 
 def test_the_gradient_flows_on_where_nothing_is_changed():
     masks = _two_objects().requires_grad_()
-    MemoryFaults(1, 0, 0).spoil(masks, _random(1)).sum().backward()
+    MemoryFaults(1, 0, 0).spoil(masks[:, None], _random(1)).sum().backward()
     assert (masks.grad == 1).float().mean() > 0.5
+
+
+def test_the_frames_of_a_clip_have_the_same_fault():
+    masks = _two_objects()
+    both = torch.stack([masks, masks.roll(7, -1)], 1)
+    for seed in range(20):
+        first, second = MemoryFaults(1, 0, 0).spoil(both, _random(seed))[0].unbind(0)
+        moved, alike = second.roll(-7, -1), (first > 0.5) == (second.roll(-7, -1) > 0.5)
+        assert moved.shape == first.shape and alike.float().mean() > 0.97
 
 
 def test_blurred_values_tell_how_much_of_a_cell_is_covered_and_no_more():

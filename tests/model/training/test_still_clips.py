@@ -30,8 +30,8 @@ def _cells() -> Photo:
     return Photo(image, labels)
 
 
-def _draw(stills: Stills, count: int, kind: str | None = None) -> list[Sample]:
-    clips = StillClips(stills, _SHAPE, Appearance.none())
+def _draw(stills: Stills, count: int, kind: str | None = None, covered: float = 0) -> list[Sample]:
+    clips = StillClips(stills, _SHAPE, Appearance.none(), covered)
     drawn = (clips.draw(np.random.default_rng(i), 10) for i in range(12 * count))
     return list(islice((s for s in drawn if s is not None and kind in (None, s.source)), count))
 
@@ -92,7 +92,7 @@ def test_people_are_bent():
     fills = []
     for sample in _draw(_stills(RED), 120, "collage"):
         for mask in sample.masks[:, 0]:
-            inside = mask.any() and not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
+            inside = mask.sum() > 30 and not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
             if inside and not sample.masks[:, 1].any():
                 contour = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
                 fills.append(cv2.contourArea(contour) / np.prod(cv2.minAreaRect(contour)[1]))
@@ -136,6 +136,18 @@ def test_the_mask_of_a_cutout_is_its_opacity():
         assert not any(shows(frame, GREEN).any() for frame in sample.frames)
         for mask in sample.masks.swapaxes(0, 1):
             assert all(strangers(frame, each, RED) <= 2 for frame, each in zip(sample.frames, mask))
+
+
+def test_what_hides_a_piece_of_an_object_at_first_moves_away():
+    """More of the object is to be seen later, and it is in the mask."""
+    stills = Stills({"people": [_person(RED)]}, backgrounds=[np.full((90, 120, 3), 90, np.uint8)])
+    grown = {
+        covered: np.mean(
+            [s.masks[-1, 0].sum() > 1.2 * s.masks[0, 0].sum() for s in _draw(stills, 80, "photo", covered)]
+        )
+        for covered in (0, 1)
+    }
+    assert grown[1] > grown[0] + 0.2, grown
 
 
 def test_large_sets_do_not_drown_small_ones():
