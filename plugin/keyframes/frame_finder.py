@@ -20,6 +20,7 @@ from model.errors import InputError
 from plugin.keyframes.picture_name import comparable, is_count, name_forms, number_in, split_folders
 
 _ADVICE = "give it the name of its picture, or give the mask as INDEX=FILE"
+_TASK_ADVICE = "export as CVAT for images 1.1, which names the pictures"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class FrameFinder:
             InputError: a wanted one matches no frame, or two; or two match one frame; the text names both.
         """
         found: list[int | None] = [None] * len(mentions)
+        if not any(mention.is_wanted for mention in mentions):
+            return found
         ours = self._of_these_frames(mentions)
         certainty: dict[int, int] = {}
         for i in ours:
@@ -130,7 +133,7 @@ class FrameFinder:
         if task is not None and len(task) == self._length and all(number in task for number in numbers):
             frames = {number: task.index(number) for number in numbers}
         else:
-            frames = self._by_numbers({number: f"frame {number}" for number in numbers})
+            frames = self._by_numbers({number: f"frame {number}" for number in numbers}, _TASK_ADVICE)
         if not is_video:
             # CVAT sorts pictures letter by letter, so that img10 comes before img2.
             sorted_names = sorted(self._names)
@@ -139,7 +142,7 @@ class FrameFinder:
                 if other != name:
                     raise InputError(
                         f"frame {number} may be {other} (as CVAT sorts names) or {name} (as {self._where} is counted): "
-                        "export as CVAT for images 1.1, which names the pictures"
+                        f"{_TASK_ADVICE}"
                     )
         return frames
 
@@ -204,7 +207,7 @@ class FrameFinder:
     def _count(self, mentions: Sequence[Mention], which: Sequence[int], found: list[int | None]) -> None:
         """Find by number the mentions of a file that uses none of the frames' names."""
         numbers: dict[int, str] = {}
-        for i in which:
+        for i in sorted(which, key=lambda i: not mentions[i].is_wanted):  # whose names errors should have
             number = number_in(split_folders(mentions[i].match or mentions[i].name)[1])
             if mentions[i].is_wanted and number is None:
                 self._refuse_missing(mentions[i].name)
@@ -212,16 +215,17 @@ class FrameFinder:
                 self._refuse_two(mentions[i].name, f"number {number} (by its name) or {mentions[i].number} (by its id)")
             if number is not None:
                 numbers.setdefault(number, mentions[i].name)
-        frames = self._by_numbers(numbers)
+        frames = self._by_numbers(numbers, _ADVICE)
         for i in which:
             number = number_in(split_folders(mentions[i].match or mentions[i].name)[1])
             found[i] = frames.get(number)
 
-    def _by_numbers(self, numbers: Mapping[int, str]) -> dict[int, int]:
+    def _by_numbers(self, numbers: Mapping[int, str], advice: str) -> dict[int, int]:
         """The frames that numbers mean, all in the same way: as those in the frames' names, or as places.
 
         Args:
             numbers: what to call each number in an error.
+            advice: how the error ends.
         """
         alone = {number: frames[0] for number, frames in self._by_number.items() if len(frames) == 1}
         named = {number: alone[number] for number in numbers if number in alone}
@@ -230,16 +234,15 @@ class FrameFinder:
         if by_name and by_place:
             for number, frame in named.items():
                 if frame != number:
-                    self._refuse_two(
-                        numbers[number], f"{self._names[frame]} (by its number) or {self._names[number]} (by its place)"
-                    )
+                    either = f"{self._names[frame]} (by its number) or {self._names[number]} (by its place)"
+                    self._refuse_two(numbers[number], either, advice)
         if by_name:
             return named
         # Pictures with numbers of their own are not counted anew, but where every one of them is counted.
         if by_place and (not self._by_number or len(numbers) == self._length):
             return counted
         lost = next((number for number in numbers if number not in named), None)
-        self._refuse_missing(numbers[lost])
+        self._refuse_missing(numbers[lost], advice=advice)
 
     def _check_that_none_meet(
         self, mentions: Sequence[Mention], found: Sequence[int | None], looseness: Mapping[int, int]
@@ -270,12 +273,12 @@ class FrameFinder:
                 f"{one} and {other} lie in two folders, and either may be {self._where}: keep the pictures of one video"
             )
 
-    def _refuse_missing(self, name: str, number: int | None = None) -> NoReturn:
+    def _refuse_missing(self, name: str, number: int | None = None, advice: str = _ADVICE) -> NoReturn:
         if self._names is None:
             says = "" if number is None else f" is for frame {number}, but"
             raise InputError(f"{name}{says or ' matches nothing:'} {self._where} has the frames 0..{self._length - 1}")
         first, last = self._names[0], self._names[-1]
-        raise InputError(f"{name} matches no picture of {self._where} ({first} ... {last}): {_ADVICE}")
+        raise InputError(f"{name} matches no picture of {self._where} ({first} ... {last}): {advice}")
 
-    def _refuse_two(self, name: str, candidates: str) -> NoReturn:
-        raise InputError(f"{name} may be {candidates} of {self._where}: {_ADVICE}")
+    def _refuse_two(self, name: str, candidates: str, advice: str = _ADVICE) -> NoReturn:
+        raise InputError(f"{name} may be {candidates} of {self._where}: {advice}")

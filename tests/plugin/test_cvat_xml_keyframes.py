@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from plugin.keyframes import (
-    read_cvat_xml,
-)
+from plugin.keyframes import FrameFinder, read_cvat_xml
 from tests.plugin.keyframe_files import (
     BY_NUMBER,
     SIZE,
@@ -122,6 +120,39 @@ def test_cvat_for_images(tmp_path):
     fails(
         read_cvat_xml, cvat(tmp_path, image(0, *two), image(1, *two)), BY_NUMBER, match="group the shapes of one object"
     )
+
+
+def test_cvat_images_are_found_among_pictures_by_name(tmp_path):
+    path = cvat(tmp_path, image(50, mask_xml(square(0, 0), label="dog")), image(51))
+    found = read_cvat_xml(path, FrameFinder(0, ["f49.jpg", "f50.jpg"], "frames"))
+    assert sorted(frames_of(found)) == [1] and found.origins == {1: "annotations.xml: f50.png"}
+    fails(
+        read_cvat_xml, path, FrameFinder(0, ["f51.jpg"], "frames"), match=r"xml: f50\.png matches no picture of frames"
+    )
+    fails(read_cvat_xml, path, FrameFinder(9, None, "clip.mp4"), match=r"f50\.png is for frame 50, but clip\.mp4")
+
+
+def test_cvat_frame_numbers_count_the_frames_of_the_task(tmp_path):
+    size = "<original_size><width>30</width><height>20</height></original_size>"
+    task = "<start_frame>10</start_frame><stop_frame>20</stop_frame><frame_filter>step=5</frame_filter>"
+    path = cvat(tmp_path, single_mask("dog", square(0, 0), 15, step=5), meta=f"<mode>interpolation</mode>{size}{task}")
+    found = read_cvat_xml(path, FrameFinder(0, ["1.jpg", "2.jpg", "3.jpg"]))
+    assert sorted(frames_of(found)) == [1] and found.origins == {1: "annotations.xml: frame 15"}
+    assert sorted(frames_of(read_cvat_xml(path, BY_NUMBER))) == [15]
+
+
+def test_a_useless_polygon_is_left_out_with_a_warning(tmp_path):
+    useless = element("polygon", **entry(0), points="0,0;1,1")
+    found = read_cvat_xml(
+        cvat(tmp_path, track("dog", useless), track("dog", polygon_xml(square(0, 0), **entry(0)))), BY_NUMBER
+    )
+    np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+    assert len(found.warnings) == 1 and "annotations.xml: track 0, frame 0: a polygon needs 3" in found.warnings[0]
+
+
+def test_interpolated_tracks_alone_are_no_keyframes(tmp_path):
+    path = cvat(tmp_path, track("dog", polygon_xml(square(0, 0), **entry(3, keyframe=0))))
+    fails(read_cvat_xml, path, BY_NUMBER, match="all shapes are interpolated")
 
 
 @pytest.mark.parametrize(

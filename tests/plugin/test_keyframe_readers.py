@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from plugin.keyframes import (
+    FrameFinder,
     read_coco,
+    read_coco_data_set,
     read_keyframes,
     read_label_map,
     read_label_map_folder,
@@ -195,6 +197,58 @@ def test_later_coco_annotations_cover_earlier_ones(tmp_path):
     np.testing.assert_array_equal(
         read_coco(path, BY_NUMBER).keyframes[0].label_map, label_map(o1=square(0, 0), o2=square(3, 3))
     )
+
+
+def test_coco_images_are_found_among_pictures_by_name(tmp_path):
+    path = coco(tmp_path, [{"image_id": 2, "segmentation": polygon_of(square(0, 0))}])
+    frames = FrameFinder(0, ["frame_000003.jpg", "frame_000008.jpg"], "frames")
+    found = read_coco(path, frames, SIZE)
+    assert [k.index for k in found.keyframes] == [1]
+    assert found.origins == {1: "instances.json: clip/frame_000008.PNG"}
+    others = FrameFinder(0, ["frame_000003.jpg"], "frames")
+    fails(read_coco, path, others, match=r"instances\.json: clip/frame_000008\.PNG matches no picture of frames")
+
+
+def test_what_cvat_interpolated_is_no_keyframe(tmp_path):
+    drawn, made = {"keyframe": True, "track_id": 0}, {"keyframe": False, "track_id": 0}
+    other_made = {"keyframe": False, "track_id": 1}
+    shape = {"segmentation": polygon_of(square(0, 0))}
+    annotations = [
+        {"image_id": 1, "attributes": drawn, **shape},
+        {"image_id": 1, "attributes": other_made, "segmentation": polygon_of(square(9, 9))},
+        {"image_id": 2, "attributes": made, **shape},
+    ]
+    found = read_coco(coco(tmp_path, annotations), BY_NUMBER)
+    assert [k.index for k in found.keyframes] == [0]
+    np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+    data_set, _ = read_coco_data_set(coco(tmp_path, annotations).read_bytes(), "data")
+    np.testing.assert_array_equal(data_set.keyframes[0].label_map, label_map(o1=square(0, 0), o2=square(9, 9)))
+    fails(read_coco, coco(tmp_path, annotations[1:]), BY_NUMBER, match="all annotations are interpolated")
+
+
+def test_a_useless_part_is_left_out_with_a_warning(tmp_path):
+    good = polygon_of(square(0, 0))
+    for bad in ([5, 1, 5, 2], [5, 1], []):
+        found = read_coco(coco(tmp_path, [{"image_id": 1, "segmentation": [*good, bad]}]), BY_NUMBER)
+        np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+        (warning,) = found.warnings
+        assert warning.endswith(
+            f"instances.json: annotation 100: a part of {len(bad) // 2} points is no polygon, and is left out"
+        )
+    # A stray click of the same kind is no second object, that nobody could tell from the first on other images.
+    clicks = [{"image_id": i, "segmentation": s} for i in (1, 2) for s in ([[5, 1, 5, 2]], good)]
+    found = read_coco(coco(tmp_path, [*clicks, {"image_id": 2, "segmentation": []}]), BY_NUMBER)
+    assert [k.objects for k in found.keyframes] == [(1,), (1,)] and len(found.warnings) == 3
+    fails(read_coco, coco(tmp_path, clicks[:1]), BY_NUMBER, match=r"no mask.*annotation 100: a part of 2 points")
+
+
+def test_an_empty_mask_in_a_folder_says_nothing(tmp_path):
+    save(tmp_path / "1.png", label_map(o1=square(0, 0)))
+    save(tmp_path / "2.png", label_map())
+    found = read_label_map_folder(tmp_path, BY_NUMBER)
+    assert [k.index for k in found.keyframes] == [1] and found.warnings[0].endswith("it is left out")
+    (tmp_path / "1.png").unlink()
+    fails(read_label_map_folder, tmp_path, BY_NUMBER, match="all masks are empty")
 
 
 @pytest.mark.parametrize(
