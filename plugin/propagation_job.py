@@ -21,6 +21,7 @@ from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import FrameSource, ReadAhead, open_source
 
 _TABLE_ROWS = 20
+_WARNINGS = 10
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
     with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
         frames = FrameFinder(len(source), source.own_names(), job.source)
         keyframes = _read_keyframes(job, source, frames)
-        for warning in keyframes.warnings:
+        for warning in keyframes.warnings[:_WARNINGS]:
             warn(warning)
+        if len(keyframes.warnings) > _WARNINGS:
+            warn(f"{len(keyframes.warnings) - _WARNINGS} more like these")
         truth = None if job.truth is None else label_map_files(job.truth, frames)
         propagator = Propagator(load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.

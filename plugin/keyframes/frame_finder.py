@@ -157,7 +157,7 @@ class FrameFinder:
         ]
         wanted = [mention.name for mention in mentions if mention.is_wanted]
         if wanted and not any(mentions[i].is_wanted for i in ours):
-            self._refuse_missing(wanted[0])
+            raise InputError(f"{wanted[0]} is of another folder than {self._where}: give a file of this video")
         return ours
 
     def _agreement(self, folder: tuple[str, ...]) -> tuple[int, bool]:

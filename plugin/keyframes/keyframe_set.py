@@ -38,11 +38,13 @@ def with_origins(
         path: the file.
         elsewhere: annotated pictures of the file that belong to other videos.
     """
-    left_out = tuple(f"{path}: {name} is of another folder, and is left out" for name in elsewhere)
+    warnings = list(keyframes.warnings)
+    if elsewhere:
+        warnings.append(f"{len(elsewhere)} annotated pictures of other folders are left out, {elsewhere[0]} the first")
     return replace(
         keyframes,
         origins={keyframe.index: origins[keyframe.index] for keyframe in keyframes.keyframes},
-        warnings=tuple(f"{path}: {warning}" for warning in keyframes.warnings) + left_out,
+        warnings=tuple(f"{path}: {warning}" for warning in warnings),
     )
 
 

@@ -107,7 +107,9 @@ def test_the_folder_that_agrees_tells_two_videos_apart(tmp_path):
     assert find(FROM_1, *both, where=tmp_path / "b") == [None, 0, None, 5]
     assert find(FROM_1, *both, where=tmp_path / "link") == [None, 0, None, 5]
     assert "two pictures" in refuses(FROM_1, *both, where=tmp_path / "c")
-    assert "set/a/00001.jpg matches no picture" in refuses(FROM_1, both[0], unwanted=both[1:2], where=tmp_path / "b")
+    assert "set/a/00001.jpg is of another folder than" in refuses(
+        FROM_1, both[0], unwanted=both[1:2], where=tmp_path / "b"
+    )
     assert "two pictures" in refuses(FROM_1, both[0], unwanted=both[1:2]), "whose frames are these?"
     assert FrameFinder(9, None, tmp_path / "b.mp4").find([Mention(m) for m in both]) == [None, 1, None, 6]
 
