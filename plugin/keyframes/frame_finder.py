@@ -130,8 +130,12 @@ class FrameFinder:
                 if self._length is not None and number >= self._length:
                     self._refuse_missing(f"frame {number}", number)
             return {number: number for number in numbers}
+        in_reach = all(number < self._length for number in (*numbers, *(task or ())[-1:]))
         if task is not None and len(task) == self._length and all(number in task for number in numbers):
             frames = {number: task.index(number) for number in numbers}
+        elif in_reach and all(self._by_number.get(frame + 1) == [frame] for frame in range(self._length)):
+            # Names that count from 1 are no doubt: CVAT counts from 0.
+            frames = {number: number for number in numbers}
         else:
             frames = self._by_numbers({number: f"frame {number}" for number in numbers}, _TASK_ADVICE)
         if not is_video:

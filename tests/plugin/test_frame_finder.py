@@ -145,9 +145,15 @@ def test_frame_numbers_of_a_task():
     assert FrameFinder(0, FROM_1).find_in_task([0, 2], range(6), True) == {0: 0, 2: 2}
     assert FrameFinder(99).find_in_task([10, 20], steps, True) == {10: 10, 20: 20}
     assert FrameFinder(0, IN_FIVES).find_in_task([20, 25], None, True) == {20: 4, 25: 5}
-    for numbers, says in (([1], "00001.jpg .* or 00002.jpg"), ([99], "frame 99 matches no picture")):
+    assert FrameFinder(0, FROM_1).find_in_task([1], None, True) == {1: 1}, "CVAT counts from 0, whatever the names do"
+    assert FrameFinder(0, FROM_1).find_in_task([3], range(2, 5), True) == {3: 3}, "a job of the task"
+    for names, numbers, task, says in (
+        (IN_FIVES, [5], None, r"frame 5 may be 00005\.jpg .* or 00025\.jpg"),
+        (FROM_1, [1], range(100), r"frame 1 may be 00001\.jpg .* or 00002\.jpg"),
+        (FROM_1, [99], None, "frame 99 matches no picture"),
+    ):
         with pytest.raises(InputError, match=says):
-            FrameFinder(0, FROM_1).find_in_task(numbers, None, True)
+            FrameFinder(0, names).find_in_task(numbers, task, True)
     with pytest.raises(InputError, match=r"frame 9 is for frame 9, but clip\.mp4 has the frames 0\.\.8"):
         FrameFinder(9, None, "clip.mp4").find_in_task([9], None, True)
     pictures = FrameFinder(0, LEXICOGRAPHIC)
