@@ -77,8 +77,9 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
     # Two clips are decoded while the network works on one.
-    with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
-        frames = FrameFinder(len(source), source.own_names(), job.source)
+    opened = open_source(job.source)
+    with ReadAhead(opened, 2 * job.options.clip_length) as source:
+        frames = FrameFinder(len(opened), opened.own_names(), job.source)
         keyframes = _read_keyframes(job, source, frames)
         for warning in keyframes.warnings[:_WARNINGS]:
             warn(warning)
@@ -93,7 +94,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             tell(line)
         if job.dry_run:
             return _what_would_be_done(frames, reached, truth)
-        results = _open_results(job, source, keyframes, propagator)
+        results = _open_results(job, opened, keyframes, propagator)
         fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
         facts = {
             "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
