@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from model.errors import InputError
+from model.printable import printable
 from plugin.keyframes.picture_name import comparable, is_count, name_forms, number_in, split_folders
 
 _ADVICE = "give it the name of its picture, or give the mask as INDEX=FILE"
@@ -58,7 +59,7 @@ class FrameFinder:
         self._by_form: list[dict[str, list[int]]] = []
         self._by_number: dict[int, list[int]] = {}
         for frame, name in enumerate(names or ()):
-            forms = name_forms(name)
+            forms = name_forms(printable(name))  # as Perclip's own files have it
             self._by_form = self._by_form or [{} for _ in forms]
             for found, form in zip(self._by_form, forms):
                 found.setdefault(form, []).append(frame)
@@ -152,13 +153,10 @@ class FrameFinder:
 
     def _of_these_frames(self, mentions: Sequence[Mention]) -> list[int]:
         """The mentions that do not belong to another video by their folder."""
-        agreement = {folder: self._agreement(folder) for folder in {split_folders(m.name)[0] for m in mentions}}
-        best = max(agreement.values(), default=(0, False))
-        ours = [
-            i
-            for i, mention in enumerate(mentions)
-            if (folder := split_folders(mention.name)[0]) == () or best[0] == 0 or agreement[folder] == best
-        ]
+        folders = [self._folders(mention.name)[0] for mention in mentions]
+        agreement = {folder: self._agreement(folder) for folder in set(folders)}
+        best = max(agreement.values())
+        ours = [i for i, folder in enumerate(folders) if not folder or best[0] == 0 or agreement[folder] == best]
         wanted = [mention.name for mention in mentions if mention.is_wanted]
         if wanted and not any(mentions[i].is_wanted for i in ours):
             raise InputError(f"{wanted[0]} is of another folder than {self._where}: give a file of this video")
@@ -177,11 +175,16 @@ class FrameFinder:
                 best = max(best, equal)
         return best, best == len(folder)
 
+    def _folders(self, name: str) -> tuple[tuple[str, ...], str]:
+        """The folder parts of a mentioned name and the rest, but none where the whole is the name of a frame."""
+        if self._names is not None and printable(name) in self._by_form[0]:  # which a backslash may belong to
+            return (), printable(name)
+        folders, base = split_folders(name)
+        return folders, printable(base)
+
     def _named(self, mention: Mention) -> tuple[int | None, int]:
         """The frame of that name, and how loosely it was looked for; None if there is none."""
-        wanted = mention.match or mention.name
-        whole = self._by_form[0].get(wanted, ())
-        base = wanted if whole else split_folders(wanted)[1]  # a backslash may belong to a name
+        base = self._folders(mention.match or mention.name)[1]
         forms = name_forms(base)
         for looseness, (by_form, form) in enumerate(zip(self._by_form, forms[:-1] if is_count(base) else forms)):
             frames = by_form.get(form, ())
@@ -193,7 +196,7 @@ class FrameFinder:
 
     def _numbered(self, mention: Mention) -> int | None:
         """The frame of a video; None for a picture that has none and is not wanted."""
-        number = number_in(split_folders(mention.match or mention.name)[1])
+        number = number_in(self._folders(mention.match or mention.name)[1])
         if mention.number is not None:
             if number not in (None, mention.number) and mention.is_wanted:
                 self._refuse_two(mention.name, f"frame {number} (by its name) or frame {mention.number} (by its id)")
@@ -212,7 +215,7 @@ class FrameFinder:
         """Find by number the mentions of a file that uses none of the frames' names."""
         numbers: dict[int, str] = {}
         for i in sorted(which, key=lambda i: not mentions[i].is_wanted):  # whose names errors should have
-            number = number_in(split_folders(mentions[i].match or mentions[i].name)[1])
+            number = number_in(self._folders(mentions[i].match or mentions[i].name)[1])
             if mentions[i].is_wanted and number is None:
                 self._refuse_missing(mentions[i].name)
             if mentions[i].is_wanted and mentions[i].number not in (None, number):
@@ -221,7 +224,7 @@ class FrameFinder:
                 numbers.setdefault(number, mentions[i].name)
         frames = self._by_numbers(numbers, _ADVICE)
         for i in which:
-            number = number_in(split_folders(mentions[i].match or mentions[i].name)[1])
+            number = number_in(self._folders(mentions[i].match or mentions[i].name)[1])
             found[i] = frames.get(number)
 
     def _by_numbers(self, numbers: Mapping[int, str], advice: str) -> dict[int, int]:
@@ -268,7 +271,7 @@ class FrameFinder:
         """Refuse annotated pictures of several folders: they are several videos, or might be."""
         first: dict[tuple[str, ...], str] = {}
         for mention in mentions:
-            folder = split_folders(mention.name)[0]
+            folder = self._folders(mention.name)[0]
             if mention.is_wanted and mention.place is None and folder:
                 first.setdefault(folder, mention.name)
         if len(first) > 1:

@@ -59,6 +59,8 @@ def refuses(names, *mentioned, **options):
         (["a.b.1.jpg", "a.b.2.jpg"], "a.b.2.png", 1),
         (["00001.png", "00001.jpg"], "00001.jpg", 1),
         ([r"a\1.jpg", r"a\2.jpg"], r"a\2.jpg", 1),
+        (["caf\udce9_1.jpg", "caf\udce9_2.jpg"], "caf\udce9_2.png", 1),  # bytes that are no UTF-8,
+        (["caf\udce9_1.jpg", "caf\udce9_2.jpg"], r"caf\xe9_2.jpg", 1),  # and as Perclip's files have them
     ],
 )
 def test_names_find_their_own_picture(names, mentioned, frame):
