@@ -6,8 +6,9 @@
  * and listens to a few keys. Frames come from the page's own decoder and go, scaled down, through CVAT's lambda endpoint
  * to the Nuclio function (clip calls: serverless/README.md); what comes back is one undoable change of the page.
  *
- * From top to bottom: settings, masks and polygons, objects, ranges, the chain of calls, what is created and deleted,
- * frames, the action, and what the annotator sees. All above "frames" is pure and tested without a browser.
+ * From top to bottom: settings, masks and polygons, the mark of keyframes, objects, ranges, the chain of calls, tracks, what
+ * is created and deleted, frames, the action, and what the annotator sees. All above "frames" is pure and tested without a
+ * browser.
  */
 (() => {
 'use strict';
@@ -30,9 +31,10 @@
  *     `frames`: numbers, ascending, of those that can be propagated; `last`: the job's last frame.
  *
  * @typedef {{ type: string, points: number[], attributes: Attribute[], z_order: number }} Drawn
- * @typedef {{ label: number, group: number, isTrack: boolean, uncertain: boolean, ids: Set<number>,
+ * @typedef {{ label: number, group: number, tracks: Track[], uncertain: boolean, ids: Set<number>,
  *     drawn: Map<number, Drawn[]>, absent: Set<number>, written: Shape[], writtenTracks: Track[] }} AnnotatedObject
- *     `drawn`: what people drew, by frame; `absent`: frames where their tracks end; `written`: what Perclip wrote before;
+ *     `tracks`: that people drew, with Perclip's keyframes between theirs; `drawn`: what people drew, by frame; `absent`:
+ *     frames where their tracks end; `written`: what Perclip wrote before, `writtenTracks`: whole tracks (by older versions);
  *     `ids`: client IDs of all of it; `uncertain`: which shapes belong to it cannot be told.
  *
  * @typedef {{ low: number, high: number, from: number, to: number }} Range
@@ -310,6 +312,77 @@ function overlap(one, other) {
     return both ? both / (a.area + b.area - both) : 0;
 }
 
+// ------------------------------------------------------------------------------------------- the mark of keyframes
+
+const PER_PIXEL = 64;
+const MARK_UNIT = 2 ** -27; // pixels; a checksum has 20 bits, so that the mark stays within 1/128
+
+/**
+ * FNV-1a of a keyframe's coordinates in 64ths of a pixel, folded to 20 bits.
+ * @param {number[]} steps
+ * @param {boolean} outside
+ */
+function checksumOf(steps, outside) {
+    const text = steps.join(',') + (outside ? ',outside' : '');
+    let value = 0x811C9DC5;
+    for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+    return (value ^ (value >>> 20)) & 0xFFFFF;
+}
+
+/**
+ * The points of a keyframe that Perclip puts into a person's track, with the mark by which it is known again: CVAT keeps
+ * neither source nor author of a keyframe, but it keeps coordinates whole. plugin/shapes/keyframe_mark.py does the same.
+ *
+ * @param {number[]} points of a polygon
+ * @param {boolean} outside of the keyframe
+ * @param {number} width of the image
+ * @returns {number[]} none farther than 1/64 pixel from where it was
+ */
+function markKeyframe(points, outside, width) {
+    const steps = points.map((value) => Math.floor(value * PER_PIXEL + 0.5) + 0); // no -0
+    steps[0] = Math.min(steps[0], Math.floor(width * PER_PIXEL) - 1);
+    const marked = steps.map((step) => step / PER_PIXEL);
+    marked[0] += (checksumOf(steps, outside) + 1) * MARK_UNIT;
+    return marked;
+}
+
+/**
+ * Whether a keyframe's points are as `markKeyframe` gave them. Whoever moves, adds or removes a point, turns `outside` or
+ * rounds coordinates has broken the mark.
+ * @param {number[]} points
+ * @param {boolean} outside
+ */
+function isMarked(points, outside) {
+    if (points.length < 6 || !points.every(Number.isFinite)) return false;
+    const steps = points.map((value) => Math.floor(value * PER_PIXEL));
+    const isOnGrid = points.every((value, i) => !i || value * PER_PIXEL === steps[i]);
+    return isOnGrid && points[0] === steps[0] / PER_PIXEL + (checksumOf(steps, outside) + 1) * MARK_UNIT;
+}
+
+/**
+ * Whose the keyframes of a track are, each with all attributes that hold there, ascending.
+ *
+ * Perclip's have the mark, and repeat occlusion, layer and attributes of the keyframe before (the first one of that behind
+ * it). Where one of these differs a person has changed it, and the keyframe is theirs.
+ *
+ * @param {Track} track
+ * @returns {{ frame: number, isPerclips: boolean, shape: TrackedShape }[]}
+ */
+function keyframesOf(track) {
+    const values = new Map(track.attributes.map((attribute) => [attribute.spec_id, attribute]));
+    const shapes = [...track.shapes].sort((a, b) => a.frame - b.frame).map((shape) => {
+        for (const attribute of shape.attributes) values.set(attribute.spec_id, attribute);
+        return { ...shape, attributes: [...values.values()] };
+    });
+    const flags = shapes.map(({ occluded, z_order: layer, rotation, attributes }) => JSON.stringify([occluded, layer, rotation || 0,
+        attributes.map(({ spec_id: id, value }) => [id, String(value)]).sort(([a], [b]) => Number(a) - Number(b))]));
+    return shapes.map((shape, i) => {
+        const beside = flags[i - 1] ?? flags[i + 1];
+        const isPerclips = isMarked(shape.points, shape.outside) && (beside === undefined || beside === flags[i]);
+        return { frame: shape.frame, isPerclips, shape };
+    });
+}
+
 // --------------------------------------------------------------------------------------------------------- objects
 
 const ON_WRITTEN = 0.4; // overlap with what Perclip wrote on the same frame ...
@@ -330,7 +403,7 @@ const isPropagated = (/** @type {string} */ type) => type === 'mask' || type ===
  * @returns {AnnotatedObject}
  */
 function newObject(label, group) {
-    return { label, group, isTrack: false, uncertain: false, ids: new Set(), drawn: new Map(), absent: new Set(),
+    return { label, group, tracks: [], uncertain: false, ids: new Set(), drawn: new Map(), absent: new Set(),
         written: [], writtenTracks: [] };
 }
 
@@ -346,27 +419,39 @@ function addDrawn(object, frame, drawn, clientID) {
 }
 
 /**
- * The keyframes of a person's polygon track, each with all attributes that hold there.
+ * A polygon track that a person drew, with their keyframes.
  * @param {AnnotatedObject} object
  * @param {Track} track
  * @param {Set<number>} usable
  */
 function addDrawnTrack(object, track, usable) {
-    object.isTrack = true;
+    object.tracks.push(track);
     object.ids.add(/** @type {number} */ (track.clientID));
-    const attributes = new Map(track.attributes.map((attribute) => [attribute.spec_id, attribute]));
-    for (const shape of [...track.shapes].sort((a, b) => a.frame - b.frame)) {
-        for (const attribute of shape.attributes) attributes.set(attribute.spec_id, attribute);
-        if (!usable.has(shape.frame)) continue;
-        if (shape.outside) object.absent.add(shape.frame);
-        else addDrawn(object, shape.frame, { ...shape, attributes: [...attributes.values()] }, track.clientID);
+    for (const { frame, isPerclips, shape } of keyframesOf(track)) {
+        if (isPerclips || !usable.has(frame)) continue;
+        if (shape.outside) object.absent.add(frame);
+        else addDrawn(object, frame, shape, track.clientID);
     }
+}
+
+/**
+ * The frames on which a track is to be seen, by interpolation too.
+ * @param {Track} track
+ * @param {number[]} frames ascending
+ */
+function seenFrames(track, frames) {
+    const shapes = [...track.shapes].sort((a, b) => a.frame - b.frame);
+    let next = 0;
+    return frames.filter((frame) => {
+        while (next < shapes.length && shapes[next].frame <= frame) next++;
+        return next > 0 && !shapes[next - 1].outside;
+    });
 }
 
 /**
  * The objects of a job with all that people drew of them and all that Perclip wrote of them.
  *
- * One object are: a track; shapes of one label and group; ungrouped shapes and tracks with the written masks of a group
+ * One object are: a track, and tracks of its group that follow it; shapes of one label and group; ungrouped shapes and tracks with the written masks of a group
  * that they lie on or continue (`Linking`); shapes that are alone of their label on each frame; shapes that overlap from
  * keyframe to keyframe and overlap no others. Where all this does not tell, the objects are uncertain.
  *
@@ -392,11 +477,24 @@ function findObjects(collection, frames, groupsOf = new Map()) {
         lone.push(newObject(annotation.label_id, 0));
         return lone[lone.length - 1];
     };
+    /** @type {Map<AnnotatedObject, Set<number>>} */
+    const seen = new Map(); // frames of the tracks of a group
+    /** @param {Track} track */
+    const ownerOfTrack = (track) => {
+        const own = seenFrames(track, frames);
+        const before = (track.group && seen.get(ofGroup(track))) || new Set();
+        // Two that are to be seen at once are two objects, whatever their group.
+        const owner = ownerOf(own.some((frame) => before.has(frame)) ? { ...track, group: 0 } : track);
+        seen.set(owner, new Set([...(seen.get(owner) ?? []), ...own]));
+        return owner;
+    };
     for (const track of collection.tracks) {
         if (track.shapes[0]?.type !== 'polygon') continue;
-        const isSeen = track.shapes.some((shape) => !shape.outside && usable.has(shape.frame));
-        if (!isWritten(track) && isSeen) addDrawnTrack(ownerOf(track), track, usable);
-        if (isWritten(track) && track.group) ofGroup(track).writtenTracks.push(track);
+        if (isWritten(track)) {
+            if (track.group) ofGroup(track).writtenTracks.push(track);
+        } else if (keyframesOf(track).some(({ frame, isPerclips, shape }) => !isPerclips && !shape.outside && usable.has(frame))) {
+            addDrawnTrack(ownerOfTrack(track), track, usable);
+        }
     }
     for (const shape of collection.shapes) {
         if (!isPropagated(shape.type) || !usable.has(shape.frame)) continue;
@@ -445,10 +543,10 @@ class Linking {
         this.linkKnown();
         this.linkOverlapping();
         this.linkHoles();
-        const shapes = this.lone.filter((object) => !object.isTrack);
+        const shapes = this.lone.filter((object) => !object.tracks.length);
         const labels = new Set(shapes.map(({ label }) => label));
         const chains = [...labels].flatMap((label) => chainsOf(shapes.filter((object) => object.label === label)));
-        this.lone = [...this.lone.filter((object) => object.isTrack), ...chains];
+        this.lone = [...this.lone.filter((object) => object.tracks.length), ...chains];
         this.linkOnly();
         return [...this.groups, ...this.lone];
     }
@@ -527,7 +625,7 @@ class Linking {
      */
     fits(object, group) {
         const isFree = ![...object.drawn.keys()].some((frame) => group.drawn.has(frame));
-        const isOpen = !group.drawn.size || (object.label === group.label && !object.isTrack && !group.isTrack);
+        const isOpen = !group.drawn.size || (object.label === group.label && !object.tracks.length && !group.tracks.length);
         return isFree && isOpen;
     }
 
@@ -597,7 +695,7 @@ class Linking {
     join(object, group) {
         this.lone.splice(this.lone.indexOf(object), 1);
         group.label = object.label;
-        group.isTrack ||= object.isTrack;
+        group.tracks.push(...object.tracks);
         object.uncertain = false;
         for (const id of object.ids) group.ids.add(id);
         for (const [frame, drawn] of object.drawn) group.drawn.set(frame, drawn);
@@ -696,7 +794,7 @@ function rangeOf(object, frames, current, options) {
     }
     if (direction === 'forward') low = Math.max(current, drawn[0]);
     if (direction === 'backward') high = Math.min(current, drawn[drawn.length - 1]);
-    // A track that Perclip wrote is replaced up to a keyframe of its own, as nobody can say where it was between two.
+    // A track that Perclip wrote whole is replaced up to a keyframe of its own, as nobody can say where it was between two.
     const own = object.writtenTracks.flatMap((track) => track.shapes.map((shape) => shape.frame));
     if (own.length && low <= high) {
         const before = Math.max(...own.filter((frame) => frame < low));
@@ -1060,6 +1158,123 @@ class ClipChain {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------------- tracks
+
+/**
+ * @typedef {Map<number, number[] | null>} Changes by frame: the polygon that is to be seen of a track, or null for nothing
+ */
+
+/**
+ * Which of an object's tracks, that follow each other, a frame belongs to.
+ * @param {Track[]} tracks
+ * @param {number} frame
+ */
+function trackAt(tracks, frame) {
+    if (tracks.length === 1) return tracks[0];
+    const begun = tracks.filter(({ shapes }) => shapes.some((shape) => shape.frame <= frame));
+    const startOf = (/** @type {Track} */ track) => Math.min(...track.shapes.map((shape) => shape.frame));
+    const latest = (/** @type {Track} */ a, /** @type {Track} */ b) => (startOf(b) > startOf(a) ? b : a);
+    const first = (/** @type {Track} */ a, /** @type {Track} */ b) => (startOf(b) < startOf(a) ? b : a);
+    return begun.length ? begun.reduce(latest) : tracks.reduce(first);
+}
+
+/**
+ * A keyframe as it was, in lists of its own and without the server's number.
+ * @param {TrackedShape} shape
+ * @returns {TrackedShape}
+ */
+function copiedKeyframe({ type, frame, points, outside, occluded, z_order, rotation, attributes }) {
+    return { type, frame, points: points.slice(), outside, occluded, z_order, rotation: rotation || 0,
+        attributes: attributes.map((attribute) => ({ ...attribute })) };
+}
+
+/**
+ * A person's track with Perclip's keyframes between theirs: one track of the object.
+ *
+ * The person's keyframes are there as they were, be they inside the job or not. Perclip's have the mark, and repeat what
+ * the person's keyframe before them says of occlusion, layer and attributes, as CVAT's interpolation does. Behind the last
+ * of all the track ends; else it goes on to be hidden where it was hidden, and to be interpolated where Perclip says nothing.
+ *
+ * @param {Track} track
+ * @param {Changes} changes on frames where the person has no keyframe of the track
+ * @param {Track[]} written tracks of the same object that an older Perclip wrote beside it: they are taken in
+ * @param {JobFacts} job
+ * @returns {Track}
+ */
+function filledTrack(track, changes, written, job) {
+    const keyframes = keyframesOf(track);
+    const drawn = keyframes.filter(({ isPerclips }) => !isPerclips).map(({ shape }) => shape);
+    /** @type {Map<number, TrackedShape>} */
+    const kept = new Map(track.shapes.map((shape) => [shape.frame, shape]));
+    for (const { frame, isPerclips } of keyframes) if (isPerclips && changes.has(frame)) kept.delete(frame);
+    /** @type {Changes} */
+    const all = new Map(changes);
+    for (const { shapes } of written) {
+        for (const { frame, points, outside } of shapes) {
+            if (!kept.has(frame) && !all.has(frame)) all.set(frame, outside ? null : points);
+        }
+    }
+    const wasSeen = new Set(seenFrames(track, job.frames));
+    const lastDrawn = drawn[drawn.length - 1].frame;
+    for (const [place, frame] of job.frames.entries()) {
+        const following = job.frames[place + 1] ?? frame + 1;
+        if (!changes.has(frame) || kept.has(following) || all.has(following) || following > job.last) continue;
+        if (!wasSeen.has(following) || following > lastDrawn) all.set(following, null);
+    }
+    /** @type {TrackedShape[]} */
+    const shapes = [];
+    for (const frame of [...new Set([...kept.keys(), ...all.keys()])].sort((a, b) => a - b)) {
+        const own = kept.get(frame);
+        const points = all.get(frame);
+        const last = shapes[shapes.length - 1];
+        if (own) {
+            shapes.push(copiedKeyframe(own));
+        } else if (points || (last && !last.outside)) {
+            const before = drawn.filter((shape) => shape.frame < frame).pop();
+            const { occluded, z_order, rotation, attributes } = before ?? drawn[0];
+            // What holds before it holds on; before the first of the person's nothing does.
+            const mutable = last ? [] : attributes.filter(({ spec_id: id }) => !track.attributes.some((fixed) => fixed.spec_id === id));
+            shapes.push(copiedKeyframe({ type: 'polygon', frame, outside: !points, occluded, z_order, rotation, attributes: mutable,
+                points: markKeyframe(points ?? last.points, !points, job.width) }));
+        }
+    }
+    const source = track.source === 'manual' ? 'semi-auto' : track.source;
+    return { ...bareTrack(track), frame: shapes[0].frame, source, shapes };
+}
+
+/**
+ * What a track of Perclip's (of an older version) still shows where something else has come; null: nothing.
+ * @param {Track} track
+ * @param {Set<number>} settled frames that have something else
+ * @param {JobFacts} job
+ * @returns {Track | null}
+ */
+function restOfTrack(track, settled, job) {
+    const fixed = new Set(track.attributes.map(({ spec_id: id }) => id));
+    const keyframes = keyframesOf(track).map(({ shape }) => (
+        { ...shape, attributes: shape.attributes.filter(({ spec_id: id }) => !fixed.has(id)) }));
+    /** @type {TrackedShape[]} */
+    const shapes = [];
+    for (const frame of new Set([...job.frames, ...keyframes.map((shape) => shape.frame)].sort((a, b) => a - b))) {
+        const now = keyframes.filter((shape) => shape.frame <= frame).pop();
+        const before = shapes[shapes.length - 1];
+        const isSeen = now && !now.outside && !settled.has(frame);
+        if (isSeen && (now.frame === frame || before?.outside !== false)) shapes.push({ ...copiedKeyframe(now), frame });
+        if (!isSeen && before && !before.outside) shapes.push({ ...copiedKeyframe(before), frame, outside: true, attributes: [] });
+    }
+    return shapes.length ? { ...bareTrack(track), frame: shapes[0].frame, shapes } : null;
+}
+
+/**
+ * A track as it is given to CVAT: without numbers of the server or the page.
+ * @param {Track} track
+ * @returns {Track}
+ */
+function bareTrack({ frame, label_id, group, source, attributes, shapes }) {
+    return { frame, label_id, group: group || 0, source, attributes: attributes.map((attribute) => ({ ...attribute })),
+        elements: [], shapes };
+}
+
 // ------------------------------------------------------------------------------------- what is created and deleted
 
 /**
@@ -1102,43 +1317,10 @@ function nearestDrawn(object, frame) {
 }
 
 /**
- * A track that shows polygons on some frames and nothing between them; null without a polygon.
- * @param {Map<number, { shape: Shape | null } | { own: TrackedShape }>} events by frame: what is seen from there on
- * @param {AnnotatedObject} object
- * @param {number} group
- * @param {JobFacts} job
- * @returns {Track | null}
- */
-function trackOf(events, object, group, job) {
-    const label = job.labels.find((other) => other.id === object.label);
-    const mutable = new Set(label?.attributes.filter((attribute) => attribute.mutable).map(({ id }) => id));
-    /** @type {TrackedShape[]} */
-    const shapes = [];
-    let values = '[]';
-    for (const [frame, event] of [...events].sort(([a], [b]) => a - b)) {
-        const last = shapes[shapes.length - 1];
-        const seen = 'own' in event ? (event.own.outside ? null : event.own) : event.shape;
-        if (!seen) {
-            if (last && !last.outside) shapes.push({ ...last, frame, points: last.points.slice(), outside: true, attributes: [] });
-            continue;
-        }
-        let attributes = seen.attributes.filter(({ spec_id: id }) => mutable.has(id));
-        if (JSON.stringify(attributes) === values) attributes = [];
-        else values = JSON.stringify(attributes);
-        shapes.push({ type: 'polygon', frame, points: seen.points.slice(), outside: false, occluded: seen.occluded,
-            z_order: seen.z_order, rotation: 0, attributes });
-    }
-    if (!shapes.length) return null;
-    const drawn = nearestDrawn(object, shapes[0].frame);
-    return { frame: shapes[0].frame, label_id: object.label, group, source: 'auto', elements: [], shapes,
-        attributes: knownAttributes(drawn.attributes, label).filter(({ spec_id: id }) => !mutable.has(id)) };
-}
-
-/**
  * What one commit creates and deletes, how sure the function was, what could not be taken, and the groups by name.
  *
  * A frame that has something drawn of an object gets nothing of it; what Perclip wrote before goes from all frames that
- * were answered.
+ * were answered. Polygons of a track go into the track that was drawn: it goes, and the same with more keyframes comes.
  *
  * @param {{ object: AnnotatedObject, name: number, range: Range }[]} targets `name`: of the object in the answers
  * @param {Map<number, AnsweredFrame>} answered
@@ -1160,27 +1342,22 @@ function outcomeOf(targets, answered, job, highestGroup) {
     const groups = new Map();
     let highest = highestGroup;
     for (const { object, name, range } of targets) {
-        const group = object.group || ++highest;
-        groups.set(name, group);
+        const group = object.group || highest + 1;
         const label = job.labels.find((other) => other.id === object.label);
         const inRange = job.frames.filter((frame) => frame >= range.low && frame <= range.high && answered.has(frame));
-        /** @type {Map<number, { shape: Shape | null } | { own: TrackedShape }>} */
-        const events = new Map();
-        /** @type {Set<number>} */
-        const settled = new Set();
+        /** @type {Map<number, number[] | null>} */
+        const settled = new Map(); // what is to be seen of the object's tracks
         for (const frame of inRange) {
             const answer = /** @type {AnsweredFrame} */ (answered.get(frame));
             const seen = answer.shapes.find((other) => other.object === name);
             const absent = answer.absent.find((other) => other.object === name);
             if (object.drawn.has(frame)) {
-                settled.add(frame);
-                events.set(frame, { shape: null });
+                settled.set(frame, null);
                 continue;
             }
             if (!seen) {
                 if (!absent && !object.absent.has(frame)) continue;
-                settled.add(frame);
-                events.set(frame, { shape: null });
+                settled.set(frame, null);
                 if (absent) confidences.push({ frame, confidence: absent.confidence });
                 continue;
             }
@@ -1196,42 +1373,32 @@ function outcomeOf(targets, answered, job, highestGroup) {
                 refused.push(`frame ${frame}: a ${shape.type || 'shape'} ${problem}`);
                 continue;
             }
-            settled.add(frame);
             filled.add(frame);
             confidences.push({ frame, confidence: seen.confidence });
-            const isTracked = object.isTrack && shape.type === 'polygon';
-            events.set(frame, { shape: isTracked ? shape : null });
-            if (!isTracked) created.shapes.push(shape);
+            const isTracked = object.tracks.length > 0 && shape.type === 'polygon';
+            settled.set(frame, isTracked ? shape.points : null);
+            if (isTracked) continue;
+            created.shapes.push(shape);
+            groups.set(name, group);
         }
+        highest = Math.max(highest, groups.get(name) ?? 0);
         deleted.shapes.push(...object.written.filter((shape) => settled.has(shape.frame)));
-        const tracks = object.writtenTracks.filter((track) => track.shapes.some(({ frame }) => settled.has(frame)));
-        deleted.tracks.push(...tracks);
-        for (const { shapes } of tracks) {
-            let { attributes } = shapes[0];
-            for (const shape of shapes) {
-                if (shape.attributes.length) attributes = shape.attributes; // those of before hold on
-                if (!settled.has(shape.frame)) events.set(shape.frame, { own: { ...shape, attributes } });
-            }
+        const written = object.writtenTracks.filter((track) => (
+            object.tracks.length ? settled.size : track.shapes.some(({ frame }) => settled.has(frame))));
+        deleted.tracks.push(...written);
+        for (const track of object.tracks) {
+            const own = new Set(keyframesOf(track).flatMap(({ frame, isPerclips }) => (isPerclips ? [] : [frame])));
+            const changes = new Map([...settled].filter(([frame]) => !own.has(frame)).map(([frame, points]) => (
+                [frame, trackAt(object.tracks, frame) === track ? points : null])));
+            const made = filledTrack(track, changes, track === object.tracks[0] ? written : [], job);
+            if (JSON.stringify(made.shapes) === JSON.stringify(track.shapes.map(copiedKeyframe))) continue;
+            deleted.tracks.push(track);
+            created.tracks.push(made);
         }
-        if (!object.isTrack && !tracks.length) continue;
-        endAtGaps(events, settled, job);
-        const track = trackOf(events, object, group, job);
-        if (track) created.tracks.push(track);
+        if (object.tracks.length) continue;
+        created.tracks.push(...written.flatMap((track) => restOfTrack(track, new Set(settled.keys()), job) ?? []));
     }
     return { created, deleted, confidences, refused, filled, groups };
-}
-
-/**
- * Lets a track end behind the last of the settled frames, where nothing says what comes.
- * @param {Map<number, { shape: Shape | null } | { own: TrackedShape }>} events
- * @param {Set<number>} settled
- * @param {JobFacts} job
- */
-function endAtGaps(events, settled, job) {
-    for (const [place, frame] of job.frames.entries()) {
-        const following = job.frames[place + 1] ?? frame + 1;
-        if (settled.has(frame) && following <= job.last && !events.has(following)) events.set(following, { shape: null });
-    }
 }
 
 /**
@@ -1547,13 +1714,11 @@ function actionClass(core, store, settings, onDone) {
                 remaining, answered, facts, highest);
             if (cancelled()) throw new Cancelled();
             for (const { object, name } of remaining) {
-                for (const id of object.ids) groups.set(id, /** @type {number} */ (made.get(name)));
+                const group = made.get(name);
+                for (const id of object.ids) if (group) groups.set(id, group);
             }
             const warnings = [...new Set(chains.flatMap((chain) => chain.warnings)), ...refused.slice(0, 3)];
             if (refused.length > 3) warnings.push(`${refused.length - 3} more`);
-            if (created.tracks.some((track) => remaining.some(({ object, name }) => object.isTrack && made.get(name) === track.group))) {
-                warnings.push('CVAT goes on showing the drawn track\'s own interpolation: hide or end it where it disturbs.');
-            }
             const seconds = (performance.now() - began) / 1000;
             const rate = chains.reduce((total, chain) => total + chain.consumed - chain.resumed, 0) / Math.max(0.001, seconds);
             const labels = new Set(remaining.map(({ object }) => facts.labels.find(({ id }) => id === object.label)?.name));
@@ -1657,7 +1822,7 @@ function plannedTargets(objects, facts, current, options) {
         const range = rangeOf(object, facts.frames, current, options);
         return range ? [{ object, range }] : [];
     });
-    if (!targets.length && objects.some((object) => object.isTrack && object.drawn.size > facts.frames.length / 2)) {
+    if (!targets.length && objects.some((object) => object.tracks.length && object.drawn.size > facts.frames.length / 2)) {
         throw new PerclipError('Nearly every frame of this track is a keyframe. If Perclip wrote it and you have edited it, CVAT counts '
             + 'all of it as drawn: delete it, and add keyframes to the track that you drew.');
     }
@@ -1955,8 +2120,8 @@ function enterPage() {
 }
 
 if (typeof module === 'object' && typeof window === 'undefined') {
-    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, isShortcut, knownParameters,
-        maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, overlap, planClips, plannedTargets,
+    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, isMarked, isShortcut,
+        keyframesOf, knownParameters, markKeyframe, maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, overlap, planClips, plannedTargets,
         polygonProblem, rangeOf, shapeProblem, targetObjects, TOO_OLD };
 } else {
     enterPage();
