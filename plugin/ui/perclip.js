@@ -898,6 +898,8 @@ const CALL_SECONDS = [2, 5, 10, 16]; // aimed at by the first calls and all late
 const MOST_SECONDS = 20; // of work in a call
 const MOST_CHARACTERS = 24 * 2 ** 20; // of images in a call
 const PATIENCE = 60; // seconds for which a busy or lost function is called again
+const REFUSED_SECONDS = 3; // a busy function answers 503 after its workers' waiting time, one that does not run at once
+const SILENCE = 13; // seconds of such answers alone, after which the function cannot be reached
 const MOST_SLOW_CALLS = 3;
 
 /**
@@ -905,6 +907,14 @@ const MOST_SLOW_CALLS = 3;
  * @returns {Promise<void>}
  */
 const sleep = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
+/**
+ * A speed in words.
+ * @param {number} rate frames per second
+ */
+function rateText(rate) {
+    return rate >= 0.1 ? `${rate.toFixed(1)} frames/s` : rate > 0 ? `${Math.round(1 / rate)} s per frame` : '0 frames/s';
+}
 
 /** The annotator does not want it any more. */
 class Cancelled extends Error {}
@@ -914,6 +924,8 @@ class PerclipError extends Error {}
 
 const NOT_DEPLOYED = 'Perclip\'s function is not deployed on this CVAT server. Whoever runs it can deploy it with '
     + 'serverless/deploy.sh.';
+const UNREACHABLE = 'Perclip\'s function cannot be reached: it has stopped, or is just being started. Whoever runs this CVAT server '
+    + 'sees why in Nuclio\'s dashboard or with docker logs.';
 const TOO_OLD = 'The function on this CVAT server is too old for this page, or it is no Perclip. Whoever runs it can '
     + 'deploy it anew with serverless/deploy.sh.';
 
@@ -965,6 +977,9 @@ class ClipChain {
         /** @type {number} */
         this.resumed = 0; // of these, by an earlier run
         this.isDone = false;
+        this.isKnown = false; // the function has answered something in this run
+        this.before = 0; // frames that an earlier run has answered
+        this.runs = 1; // that this one goes on from, itself included
         this.smallest = clip.clip_length ?? 1; // images of a call: the function works on whole clips
         if (before && JSON.stringify(before.clip) === JSON.stringify(clip)) {
             this.answered = new Map(before.answered);
@@ -972,25 +987,33 @@ class ClipChain {
             this.isDone = before.isDone;
             this.consumed = before.consumed;
             this.resumed = this.consumed;
+            this.runs = before.consumed > before.resumed ? before.runs + 1 : before.runs;
         }
         this.keyframes = clip.keyframes.map((/** @type {{ frame: number }} */ { frame }) => frame);
         const named = clip.keyframes.map((/** @type {any} */ { shapes }) => new Set(shapes.map((/** @type {any} */ { object }) => object)));
         const most = new Set(named.flatMap((/** @type {Set<number>} */ names) => [...names])).size;
         this.drawn = new Set(this.keyframes.filter((/** @type {number} */ _, /** @type {number} */ i) => named[i].size === most));
+        this.before = this.answeredFrames();
         this.began = this.now();
+    }
+
+    /** How many frames were answered; those on which all objects are drawn do not count. */
+    answeredFrames() {
+        return [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
     }
 
     /** How many frames were answered, of how many; those on which all objects are drawn do not count. */
     get progress() {
-        const done = [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
+        const done = this.answeredFrames();
         const { others } = this.world;
         const total = this.clip.frames.length - this.drawn.size;
         return others ? { done: done + others.done, total: others.total } : { done, total };
     }
 
-    /** Frames per second so far. */
+    /** Frames per second so far; where passes go both ways, a frame counts when both have been there. */
     get rate() {
-        return (this.consumed - this.resumed) / Math.max(0.001, this.now() - this.began);
+        const share = (this.consumed - this.resumed) / this.work;
+        return (share * (this.clip.frames.length - this.drawn.size)) / Math.max(0.001, this.now() - this.began);
     }
 
     /**
@@ -1018,7 +1041,7 @@ class ClipChain {
             if (isStale) {
                 if (++restarts > 1) throw this.failure('The function keeps changing: try again later.');
                 this.answered.clear();
-                [this.consumed, this.resumed, this.going] = [0, 0, null];
+                [this.consumed, this.resumed, this.going, this.before, this.runs] = [0, 0, null, 0, 1];
                 going = { state: null, needed: keyframes, next: this.firstFrames(keyframes) };
                 continue;
             }
@@ -1098,10 +1121,14 @@ class ClipChain {
      */
     async patiently(body) {
         const deadline = this.now() + PATIENCE;
+        let heard = this.now(); // the last sign of life
         for (let wait = 1; ; wait = Math.min(8, wait * 2)) {
             let failed;
+            const began = this.now();
+            let isRefused = false;
             try {
                 const answer = await this.world.call(body);
+                this.isKnown = true;
                 const code = answer?.error?.code;
                 if (code === undefined && Array.isArray(answer?.frames)) return { answer };
                 if (code === 'too_large') failed = { words: answer.error.message, again: 'less' };
@@ -1111,9 +1138,18 @@ class ClipChain {
                 else failed = { words: `The function refuses: ${answer.error.message}`, again: 'no' };
             } catch (error) {
                 failed = explained(error);
+                isRefused = /** @type {any} */ (error)?.code === 503 && this.now() - began < REFUSED_SECONDS;
             }
             if (this.world.cancelled()) throw new Cancelled();
             if (failed.again === 'less') return { less: failed.words };
+            if (!isRefused) heard = this.now();
+            else {
+                wait = Math.min(4, wait);
+                const isSilent = this.now() + wait > heard + SILENCE;
+                // In the middle of a run it may come back: a worker that is restarted, say.
+                if (isSilent && !this.isKnown) throw this.failure(UNREACHABLE);
+                failed.words = isSilent ? UNREACHABLE : 'The function is busy, or does not run.';
+            }
             if (failed.again === 'no' || this.now() + wait > deadline) throw this.failure(failed.words);
             this.report(`${failed.words} Trying again`);
             await this.pause(wait * 1000);
@@ -1126,13 +1162,13 @@ class ClipChain {
      */
     failure(words) {
         const { done, total } = this.progress;
-        return new PerclipError(done ? `${words} It got through ${done} of ${total} frames.` : words);
+        return Object.assign(new PerclipError(done ? `${words} It got through ${done} of ${total} frames.` : words), { words });
     }
 
     /** @param {string} [instead] */
     report(instead) {
         const { done, total } = this.progress;
-        const text = this.consumed ? `${done} of ${total} frames, ${this.rate.toFixed(1)} frames/s` : 'Sending the first frames';
+        const text = this.consumed ? `${done} of ${total} frames, ${rateText(this.rate)}` : 'Sending the first frames';
         const { work, allWork } = this.world.others ?? { work: 0, allWork: this.work };
         const percent = Math.min(99, Math.round((100 * (work + Math.min(this.work, this.consumed))) / allWork));
         this.world.onProgress(`Perclip: ${instead ?? text}`, percent);
@@ -1592,7 +1628,9 @@ async function factsOf(job, current) {
  * @param {() => typeof DEFAULT_SETTINGS} settings
  * @param {(summary: Summary) => void} onDone told before what was found is committed
  *
- * @typedef {{ frames: number, what: string, seconds: number, rate: number, warnings: string[], failure: string | null,
+ * @typedef {{ what: string, frames: number, done: number, total: number, before: number, runs: number, seconds: number }} Counts
+ *     `frames`: that got something, of `done` of `total`, `before` of them by earlier runs that were cut off.
+ * @typedef {Counts & { warnings: string[], failure: string | null,
  *     doubts: { count: number, places: { frame: number, confidence: number }[] }, job: any }} Summary
  */
 function actionClass(core, store, settings, onDone) {
@@ -1664,7 +1702,8 @@ function actionClass(core, store, settings, onDone) {
          */
         async run({ collection, frameData, onProgress, cancelled }) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
-            if (!isCanvasFree(store)) throw new PerclipError('Finish what you are drawing first.');
+            const doing = underWay(store);
+            if (doing) throw new PerclipError(doing);
             this.isRunning = true;
             const nothing = { created: { shapes: [], tracks: [], tags: [] }, deleted: { shapes: [], tracks: [], tags: [] } };
             try {
@@ -1695,9 +1734,9 @@ function actionClass(core, store, settings, onDone) {
             const targets = plannedTargets(objects, facts, current, options);
             const plans = planClips(targets.map(({ object }) => object), targets.map(({ range }) => range), facts, options);
             const began = performance.now();
-            const { chains, failure } = await this.answer(plans, facts, onProgress, cancelled);
+            const { chains, failure, done, total } = await this.answer(plans, facts, onProgress, cancelled);
             const answered = new Map(chains.flatMap((chain) => [...chain.answered]));
-            await this.editingEnds(cancelled);
+            await this.editingEnds(onProgress, cancelled);
             // What the annotator drew meanwhile counts.
             const now = await job.annotations.export();
             const fresh = targetObjects(now, chosen, current, facts.frames, groups);
@@ -1720,10 +1759,11 @@ function actionClass(core, store, settings, onDone) {
             const warnings = [...new Set(chains.flatMap((chain) => chain.warnings)), ...refused.slice(0, 3)];
             if (refused.length > 3) warnings.push(`${refused.length - 3} more`);
             const seconds = (performance.now() - began) / 1000;
-            const rate = chains.reduce((total, chain) => total + chain.consumed - chain.resumed, 0) / Math.max(0.001, seconds);
             const labels = new Set(remaining.map(({ object }) => facts.labels.find(({ id }) => id === object.label)?.name));
             const what = remaining.length > 3 ? `${remaining.length} objects` : [...labels].join(', ');
-            onDone({ frames: filled.size, what, seconds, rate, warnings, failure, doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
+            const before = chains.reduce((total, chain) => total + chain.before, 0);
+            onDone({ what, frames: filled.size, done, total, before, runs: Math.max(...chains.map((chain) => chain.runs)), seconds,
+                warnings, failure, doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
             return { created, deleted };
         }
 
@@ -1775,21 +1815,23 @@ function actionClass(core, store, settings, onDone) {
                 if (error instanceof PerclipError) this.unfinished.chains = chains;
                 // What was finished before is kept: it would come out the same again.
                 if (!(error instanceof PerclipError) || !chains[chains.length - 1].progress.done) throw error;
-                failure = error.message;
+                failure = /** @type {any} */ (error).words ?? error.message;
             } finally {
                 frames.isStopped = true;
                 frames.made.clear();
             }
-            return { chains, failure };
+            return { chains, failure, ...chains[chains.length - 1].progress };
         }
 
         /**
-         * Waits while the annotator edits a mask: CVAT could not show the result.
+         * Waits while the annotator draws or edits: CVAT could not show the result, or would drop what is drawn.
+         * @param {(text: string, percent: number) => void} onProgress
          * @param {() => boolean} cancelled
          */
-        async editingEnds(cancelled) {
-            while (!isCanvasFree(store)) {
+        async editingEnds(onProgress, cancelled) {
+            for (let isTold = false; underWay(store); isTold = true) {
                 if (cancelled()) throw new Cancelled();
+                if (!isTold) onProgress('Perclip: ready; it is shown when you have finished what you are drawing', 99);
                 await sleep(100);
             }
         }
@@ -1840,13 +1882,19 @@ function plannedTargets(objects, facts, current, options) {
     return targets;
 }
 
+const UNDER_WAY = /^(draw_|edit$|ai_tools$|opencv_tools$|slice$|join$|merge$|group$|split$)/;
+
 /**
- * Whether nothing is being drawn or edited, so that the page could show another frame or other masks.
+ * What the annotator is doing that another frame or other masks would disturb, as an error says it; null: nothing.
  * @param {any} store
  */
-function isCanvasFree(store) {
-    const canvas = store.getState().annotation.canvas?.instance;
-    return !canvas?.isAbleToChangeFrame || canvas.isAbleToChangeFrame();
+function underWay(store) {
+    const { canvas } = store.getState().annotation;
+    const control = String(canvas?.activeControl ?? '').toLowerCase();
+    // While a new shape is drawn the canvas itself would let the frame change.
+    const isDrawing = !control || /^(draw_|edit$|cursor$)/.test(control);
+    if (!UNDER_WAY.test(control) && (canvas?.instance?.isAbleToChangeFrame?.() ?? true)) return null;
+    return isDrawing ? 'Finish what you are drawing first.' : `Finish what you have begun first (${control.replaceAll('_', ' ')}).`;
 }
 
 /**
@@ -1869,53 +1917,238 @@ function isApplicable(state) {
 
 // --------------------------------------------------------------------------------------------- what is on the screen
 
-const NOTICE_STYLE = 'position:fixed;right:24px;bottom:48px;z-index:3000;width:340px;padding:12px 16px;background:#fff;'
-    + 'color:#262626;border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.25);font:14px/1.5 sans-serif';
+/**
+ * What was done, in numbers that agree with each other.
+ * @param {Counts} counts
+ */
+function countsText({ what, frames, done, total, before, runs, seconds }) {
+    const speed = `${seconds.toFixed(1)} s (${rateText((done - before) / Math.max(0.001, seconds))})`;
+    if (done === total && !before && frames >= done) return `${what}: ${many(frames, 'frame')} filled in ${speed}.`;
+    const split = before ? ` in ${runs === 2 ? 'two' : runs} runs: ${before} before, ${done - before} now` : '';
+    const filled = frames >= done ? 'all filled' : `${frames} filled, ${done - frames} without anything`;
+    return `${what}: ${done} of ${total} frames done${split}, in ${speed}; ${filled}.`;
+}
 
-/** A small box in the corner: progress with a way to cancel, what was done, or what is wrong. Never in the way. */
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+function many(count, noun) {
+    return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/**
+ * @typedef {{ left: number, top: number, right: number, bottom: number }} Box
+ */
+
+/**
+ * Where a notice covers none of CVAT's panels, or least of them: the first of these places inside the canvas that is free.
+ * @param {{ width: number, height: number }} size of the notice
+ * @param {Box} canvas
+ * @param {Box[]} panels
+ * @returns {{ left: number, top: number }}
+ */
+function freePlace({ width, height }, canvas, panels) {
+    const gap = 16;
+    const xs = [canvas.left + gap, (canvas.left + canvas.right - width) / 2, canvas.right - width - gap];
+    const ys = [canvas.bottom - height - gap, (canvas.top + canvas.bottom - height) / 2, canvas.top + gap];
+    const places = ys.flatMap((top) => xs.map((left) => ({ left: Math.max(0, left), top: Math.max(0, top) })));
+    const covered = places.map(({ left, top }) => panels.reduce((total, panel) => {
+        const across = Math.min(left + width, panel.right) - Math.max(left, panel.left);
+        const down = Math.min(top + height, panel.bottom) - Math.max(top, panel.top);
+        return total + Math.max(0, across) * Math.max(0, down);
+    }, 0));
+    return places[covered.indexOf(Math.min(...covered))];
+}
+
+const CANVAS = '.cvat-canvas-container, .cvat-canvas-grid-root';
+const PANELS = '.cvat-annotation-header, .cvat-canvas-controls-sidebar, .cvat-objects-sidebar, .cvat-objects-appearance-collapse, '
+    + '.cvat-brush-tools-toolbox, .cvat-canvas-z-axis-wrapper, .cvat-canvas-hints-container';
+const NOTICE_STYLE = 'position:fixed;z-index:3000;width:340px;box-sizing:border-box;background:#fff;color:#262626;'
+    + 'border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.25);font:14px/1.5 sans-serif';
+const SIGN_STYLE = 'border:0;background:none;cursor:pointer;font-size:16px;line-height:1;padding:0 4px;color:inherit';
+const UNFOLDED_SECONDS = 8; // of what needs no decision ...
+const SHOWN_SECONDS = 30; // ... until it goes
+
+/**
+ * A small box beside CVAT's panels: progress with a way to cancel, what was done, or what is wrong. It can be moved and
+ * folded, and folds itself where there is nothing to decide.
+ */
 class Notice {
-    constructor() {
+    /** @param {() => void} [onHide] */
+    constructor(onHide = () => {}) {
         /** @type {HTMLElement | null} */
         this.box = null;
-        this.timer = 0;
+        /** @type {number[]} */
+        this.timers = [];
+        this.onHide = onHide;
+        /** @type {{ left: number, top: number } | null} */
+        this.place = null; // where the annotator has moved it
     }
 
     /**
      * @param {string} text
-     * @param {{ percent?: number, isError?: boolean, seconds?: number, buttons?: [string, () => void][] }} [extra]
-     *     `seconds`: until it goes by itself
+     * @param {{ percent?: number, isError?: boolean, seconds?: number, folds?: boolean, buttons?: [string, () => void][] }} [extra]
+     *     `seconds`: until it goes by itself; `folds`: it folds itself first
      */
-    show(text, { percent, isError = false, seconds = 0, buttons = [] } = {}) {
-        this.hide();
-        const box = element('div', 'perclip-notice', NOTICE_STYLE);
+    show(text, { percent, isError = false, seconds = 0, folds = false, buttons = [] } = {}) {
+        for (const timer of this.timers.splice(0)) window.clearTimeout(timer);
+        const box = this.box ?? this.open();
         box.setAttribute('role', isError ? 'alert' : 'status');
-        if (isError) box.style.borderLeft = '4px solid #ff4d4f';
-        const close = element('button', 'perclip-notice-close',
-            'float:right;border:0;background:none;cursor:pointer;font-size:16px;line-height:1', '×');
-        close.title = 'Close';
-        close.onclick = () => this.hide();
+        box.style.borderLeft = isError ? '4px solid #ff4d4f' : '';
+        const body = /** @type {HTMLElement} */ (box.lastElementChild);
         const line = element('div', 'perclip-notice-text', 'white-space:pre-line', text);
-        box.append(...(percent === undefined ? [close] : []), line);
+        body.replaceChildren(line);
         if (percent !== undefined) {
             const bar = element('div', 'perclip-notice-bar', 'height:6px;margin:8px 0;background:#f0f0f0;border-radius:3px');
             bar.append(element('div', '', `height:100%;width:${percent}%;background:#1890ff;border-radius:3px`));
-            box.append(bar);
+            body.append(bar);
         }
         for (const [label, onClick] of buttons) {
             const button = element('button', 'perclip-notice-button',
                 'margin:8px 8px 0 0;padding:0 8px;border:1px solid #d9d9d9;border-radius:3px;background:#fff;cursor:pointer', label);
             button.onclick = onClick;
-            box.append(button);
+            body.append(button);
         }
+        /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-close')).style.visibility = percent === undefined ? '' : 'hidden';
+        const title = text.split('\n')[0];
+        /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-title')).dataset.line = title;
+        this.fold(percent !== undefined && this.isFolded); // progress stays as it was put
+        if (folds) this.timers.push(window.setTimeout(() => this.fold(true), UNFOLDED_SECONDS * 1000));
+        if (seconds) this.timers.push(window.setTimeout(() => this.hide(), seconds * 1000));
+    }
+
+    /** The empty box in the page. */
+    open() {
+        const box = element('div', 'perclip-notice', NOTICE_STYLE);
+        const bar = element('div', 'perclip-notice-handle', 'display:flex;align-items:center;gap:4px;padding:6px 8px 0 16px;cursor:move;'
+            + 'user-select:none;touch-action:none');
+        const title = element('div', 'perclip-notice-title', 'flex:1;font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap');
+        const fold = element('button', 'perclip-notice-fold', SIGN_STYLE);
+        fold.onclick = () => this.fold(!this.isFolded);
+        const close = element('button', 'perclip-notice-close', SIGN_STYLE, '×');
+        close.title = 'Close';
+        close.onclick = () => this.hide();
+        bar.append(title, fold, close);
+        bar.onpointerdown = (event) => this.drag(event, bar);
+        box.append(bar, element('div', '', 'padding:2px 16px 12px'));
         document.body.append(box);
         this.box = box;
-        if (seconds) this.timer = window.setTimeout(() => this.hide(), seconds * 1000);
+        return box;
+    }
+
+    get isFolded() {
+        return this.box?.dataset.folded === 'true';
+    }
+
+    /** @param {boolean} isFolded */
+    fold(isFolded) {
+        const { box } = this;
+        if (!box) return;
+        box.dataset.folded = String(isFolded);
+        const body = /** @type {HTMLElement} */ (box.lastElementChild);
+        body.style.display = isFolded ? 'none' : '';
+        const title = /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-title'));
+        title.textContent = isFolded ? title.dataset.line ?? '' : 'Perclip';
+        /** @type {HTMLElement} */ (title.parentElement).style.paddingBottom = isFolded ? '6px' : '0';
+        const fold = /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-fold'));
+        fold.textContent = isFolded ? '▴' : '▾';
+        fold.title = isFolded ? 'Unfold' : 'Fold';
+        this.settle();
+    }
+
+    /** Puts the box where the annotator wants it, or else beside CVAT's panels. */
+    settle() {
+        const { box } = this;
+        if (!box) return;
+        const { width, height } = box.getBoundingClientRect();
+        const screen = { left: 0, top: 0, right: window.innerWidth, bottom: window.innerHeight };
+        const canvas = document.querySelector(CANVAS)?.getBoundingClientRect() ?? screen;
+        const panels = [...document.querySelectorAll(PANELS)].map((panel) => panel.getBoundingClientRect());
+        const { left, top } = this.place ?? freePlace({ width, height }, canvas, panels);
+        box.style.left = `${Math.max(0, Math.min(left, screen.right - width))}px`;
+        box.style.top = `${Math.max(0, Math.min(top, screen.bottom - height))}px`;
+    }
+
+    /**
+     * @param {PointerEvent} event
+     * @param {HTMLElement} bar
+     */
+    drag(event, bar) {
+        if (event.button || /** @type {HTMLElement} */ (event.target).tagName === 'BUTTON' || !this.box) return;
+        const { left, top } = this.box.getBoundingClientRect();
+        bar.setPointerCapture(event.pointerId);
+        bar.onpointermove = ({ clientX, clientY }) => {
+            this.place = { left: left + clientX - event.clientX, top: top + clientY - event.clientY };
+            this.settle();
+        };
+        bar.onpointerup = bar.onpointercancel = () => { bar.onpointermove = null; };
     }
 
     hide() {
-        window.clearTimeout(this.timer);
-        this.box?.remove();
+        for (const timer of this.timers.splice(0)) window.clearTimeout(timer);
+        if (!this.box) return;
+        this.box.remove();
         this.box = null;
+        this.onHide();
+    }
+}
+
+const FAINT = 15; // per cent: of shapes that are shown with less, hardly anything is to be seen
+const CLEAR = 30; // as CVAT shows the selected one
+
+/** For a while, shows shapes clearly where CVAT shows them faintly (3 % as it is installed). */
+class Highlight {
+    /**
+     * @param {any} store
+     * @param {(action: any) => any} dispatch
+     */
+    constructor(store, dispatch) {
+        this.store = store;
+        this.dispatch = dispatch;
+        /** @type {number | null} */
+        this.before = null;
+        this.left = Number(stored('perclip.highlight').before); // by a page that was closed meanwhile
+    }
+
+    /** Ends what an earlier page has left, once CVAT has read its settings. */
+    tidy() {
+        if (this.left >= 0 && this.opacity === CLEAR && this.before === null) this.set(this.left);
+        this.left = NaN;
+    }
+
+    /** Per cent; undefined where this CVAT does not tell. */
+    get opacity() {
+        return this.store.getState().settings?.shapes?.opacity;
+    }
+
+    /** @param {number} opacity per cent */
+    set(opacity) {
+        this.dispatch({ type: 'CHANGE_SHAPES_OPACITY', payload: { opacity } });
+    }
+
+    /** Begins, if there is need; what the annotator should know of it, or null. */
+    begin() {
+        const { opacity } = this;
+        if (this.before !== null && opacity === CLEAR) return this.words(this.before);
+        if (typeof opacity !== 'number' || opacity >= FAINT) return null;
+        keep('perclip.highlight', { before: opacity });
+        this.set(CLEAR);
+        const isSet = this.opacity === CLEAR;
+        this.before = isSet ? opacity : null;
+        return isSet ? this.words(opacity) : `CVAT shows shapes at ${opacity} % opacity: raise it in the panel Appearance to see them.`;
+    }
+
+    /** @param {number} before */
+    words(before) {
+        return `Shapes are shown clearly while this is open; then at CVAT's ${before} % opacity again. The panel Appearance sets it for good.`;
+    }
+
+    /** Ends, unless the annotator has set another opacity meanwhile. */
+    end() {
+        if (this.before !== null && this.opacity === CLEAR) this.set(this.before);
+        this.before = null;
+        keep('perclip.highlight', {});
     }
 }
 
@@ -1933,6 +2166,29 @@ function element(tag, name, style, text) {
     return made;
 }
 
+const OWN_NAME = /^cvat-annotation-header-.+-button$|^cvat-annotation-disabled|^ant-dropdown|^ant-tooltip|-(loading|disabled)$/;
+
+/**
+ * A button that looks like its neighbours. Names of antd's classes differ from build to build: they are copied.
+ * @param {Element} header
+ */
+function headerButton(header) {
+    const neighbours = [...header.querySelectorAll('.cvat-annotation-header-button')];
+    const like = neighbours.reverse().find((other) => other.querySelector('svg')) ?? neighbours[0];
+    const classes = [...(like?.classList ?? ['ant-btn', 'ant-btn-link'])].filter((name) => !OWN_NAME.test(name));
+    const button = element('button', [...new Set([...classes, 'cvat-annotation-header-button', 'perclip-button'])].join(' '), '');
+    button.setAttribute('type', 'button');
+    const icon = element('span', like?.querySelector('[role=img]')?.className || 'anticon', '');
+    icon.setAttribute('role', 'img');
+    const drawing = like?.querySelector('svg');
+    const size = (/** @type {string} */ name) => drawing?.getAttribute(name) || '1em';
+    icon.innerHTML = `<svg width="${size('width')}" height="${size('height')}" viewBox="0 0 40 40" fill="none" stroke="currentColor" `
+        + 'stroke-width="3" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><rect x="6" y="13" width="14" height="14" '
+        + 'rx="3" fill="currentColor"/><path d="M25 13v14M31 13v14" opacity=".5"/><path d="M25 20h10m-4-4 4 4-4 4"/></svg>';
+    button.append(icon, element('span', '', '', 'Perclip'));
+    return button;
+}
+
 /** What Perclip adds to the page: the button, the keys, the notice, and the way through doubtful frames. */
 class PagePart {
     /**
@@ -1945,25 +2201,29 @@ class PagePart {
         this.actionCreators = actionCreators;
         this.store = store;
         this.settings = settings;
-        this.notice = new Notice();
+        this.highlight = new Highlight(store, dispatch);
+        this.notice = new Notice(() => this.highlight.end());
         this.isCancelled = false;
         /** @type {Summary | null} */
         this.summary = null;
         const Action = actionClass(core, store, settings, (summary) => { this.summary = summary; this.tell(summary); });
         this.action = new Action();
         this.mount = this.mount.bind(this);
+        this.onLeave = () => this.highlight.end();
         this.onKey = this.onKey.bind(this);
     }
 
     async start() {
         await this.core.actions.register(this.action);
         window.addEventListener('keydown', this.onKey, true);
+        window.addEventListener('pagehide', this.onLeave);
         this.unsubscribe = this.store.subscribe?.(this.mount);
         this.mount();
     }
 
     stop() {
         window.removeEventListener('keydown', this.onKey, true);
+        window.removeEventListener('pagehide', this.onLeave);
         this.unsubscribe?.();
         this.button?.remove();
         this.notice.hide();
@@ -1979,10 +2239,11 @@ class PagePart {
         this.isMounting = true;
         window.requestAnimationFrame(() => {
             this.isMounting = false;
+            this.notice.settle(); // a panel may have come
+            if (this.job) this.highlight.tidy();
             const header = this.job && document.querySelector('.cvat-annotation-header-left-group');
             if (!header || (this.button && header.contains(this.button))) return;
-            const button = element('button', 'ant-btn ant-btn-link cvat-annotation-header-button perclip-button', '');
-            button.append(element('span', '', 'font-size:18px;line-height:1', '⇶'), element('span', '', '', 'Perclip'));
+            const button = headerButton(header);
             button.title = `Propagate the selected object, or all of this frame [${this.settings().propagateKey}]`;
             button.onclick = () => { button.blur(); this.propagate(); };
             header.append(button);
@@ -2007,8 +2268,9 @@ class PagePart {
         const { player, annotations } = this.store.getState().annotation;
         const { job } = this;
         if (this.action.isRunning || !job) return;
-        if (!isCanvasFree(this.store)) {
-            this.notice.show('Finish what you are drawing first.', { isError: true, seconds: 6 });
+        const doing = underWay(this.store);
+        if (doing) {
+            this.notice.show(doing, { isError: true, seconds: 6 });
             return;
         }
         const selected = annotations.states.find((/** @type {any} */ state) => state.clientID === annotations.activatedStateID);
@@ -2030,7 +2292,10 @@ class PagePart {
         }
         this.isCancelled = false;
         this.summary = null;
-        const cancel = /** @type {[string, () => void]} */ (['Cancel', () => { this.isCancelled = true; this.notice.hide(); }]);
+        const cancel = /** @type {[string, () => void]} */ (['Cancel', () => {
+            this.isCancelled = true;
+            this.notice.show('Cancelling…');
+        }]);
         let isOver = false; // CVAT holds back progress and tells the last of it later
         const onProgress = (/** @type {string} */ text, /** @type {number} */ percent) => {
             if (!isOver && !this.isCancelled && !this.summary) this.notice.show(text, { percent, buttons: [cancel] });
@@ -2042,6 +2307,7 @@ class PagePart {
                 () => this.isCancelled || this.job !== job);
             isOver = true;
             if (this.job === job && this.summary) await this.redraw();
+            else if (this.job === job && this.isCancelled) this.notice.show('Cancelled. Nothing was changed.', { seconds: 6 });
             else this.notice.hide();
         } catch (error) {
             isOver = true;
@@ -2063,29 +2329,37 @@ class PagePart {
         const places = this.summary && this.summary.job === this.job ? this.summary.doubts.places : [];
         if (!places.length) {
             this.notice.show('There are no doubtful frames to look at.', { seconds: 4 });
-        } else if (isCanvasFree(this.store)) {
-            this.dispatch(this.actionCreators.changeFrameAsync(
-                nextPlace(places.map(({ frame }) => frame), player.frame.number, step)));
+            return;
         }
+        const doing = underWay(this.store);
+        if (doing) {
+            if (!this.notice.box) this.notice.show(doing, { isError: true, seconds: 6 });
+            return;
+        }
+        this.dispatch(this.actionCreators.changeFrameAsync(
+            nextPlace(places.map(({ frame }) => frame), player.frame.number, step)));
     }
 
     /** @param {Summary} summary */
     tell(summary) {
         const { nextKey, previousKey } = this.settings();
         const { count, places } = summary.doubts;
-        const many = (/** @type {number} */ n, /** @type {string} */ noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
         const lines = [];
-        if (summary.failure) lines.push(`${summary.failure} They are kept. Press again, on this frame, to go on from there.`);
-        lines.push(`${summary.what}: ${many(summary.frames, 'frame')} filled in ${summary.seconds.toFixed(1)} s `
-            + `(${summary.rate.toFixed(1)} frames/s). Ctrl+Z takes them back.`);
+        if (summary.failure) lines.push(summary.failure);
+        lines.push(`${countsText(summary)} Ctrl+Z takes them back.`);
+        if (summary.failure) lines.push('What is done is kept. Press again, on this frame, to go on from there.');
         lines.push(count ? `${many(count, 'doubtful frame')} in ${many(places.length, 'place')}: ${nextKey} and `
             + `${previousKey} go through them.` : 'No frame is doubtful.');
         lines.push(...summary.warnings);
+        const clear = this.highlight.begin();
+        if (clear) lines.push(clear);
         const buttons = /** @type {[string, () => void][]} */ ([...places].sort((a, b) => a.confidence - b.confidence)
             .slice(0, 6).sort((a, b) => a.frame - b.frame)
             .map(({ frame }) => [`${frame}`, () => this.dispatch(this.actionCreators.changeFrameAsync(frame))]));
         const isError = Boolean(summary.failure);
-        this.notice.show(lines.join('\n'), { isError, buttons, seconds: count || isError || summary.warnings.length ? 0 : 8 });
+        const isDecided = !count && !isError;
+        this.notice.show(lines.join('\n'), { isError, buttons, folds: isDecided,
+            seconds: isDecided && !summary.warnings.length ? SHOWN_SECONDS : 0 });
     }
 }
 
@@ -2120,9 +2394,9 @@ function enterPage() {
 }
 
 if (typeof module === 'object' && typeof window === 'undefined') {
-    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, isMarked, isShortcut,
+    module.exports = { Cancelled, ClipChain, countsText, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, freePlace, isMarked, isShortcut,
         keyframesOf, knownParameters, markKeyframe, maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, overlap, planClips, plannedTargets,
-        polygonProblem, rangeOf, shapeProblem, targetObjects, TOO_OLD };
+        polygonProblem, rangeOf, rateText, shapeProblem, targetObjects, TOO_OLD, underWay, UNREACHABLE };
 } else {
     enterPage();
 }

@@ -338,12 +338,34 @@ test('many keyframes are parted into chains, and stretches that are all drawn ar
     assert.deepEqual([only.clip.frames.map(({ frame }) => frame), others], [frames.slice(249, 262), []]);
 });
 
+test('numbers agree with each other, over several runs too', async () => {
+    const { countsText, rateText } = perclip;
+    assert.deepEqual([12.34, 0.1, 0.0999, 0.05, 0.004, 0].map(rateText), ['12.3 frames/s', '0.1 frames/s', '10 s per frame', '20 s per frame', '250 s per frame', '0 frames/s']);
+    const counts = { what: 'car', frames: 119, done: 119, total: 119, before: 0, runs: 1, seconds: 59.5 };
+    assert.equal(countsText(counts), 'car: 119 frames filled in 59.5 s (2.0 frames/s).');
+    assert.equal(countsText({ ...counts, frames: 1, done: 1, total: 1, seconds: 40 }), 'car: 1 frame filled in 40.0 s (40 s per frame).');
+    assert.equal(countsText({ ...counts, frames: 70, done: 70, before: 2, runs: 2, seconds: 34 }),
+        'car: 70 of 119 frames done in two runs: 2 before, 68 now, in 34.0 s (2.0 frames/s); all filled.');
+    assert.equal(countsText({ ...counts, frames: 100, before: 70, runs: 3 }),
+        'car: 119 of 119 frames done in 3 runs: 70 before, 49 now, in 59.5 s (0.8 frames/s); 100 filled, 19 without anything.');
+    // Passes both ways segment every frame twice: what is told is frames of the job.
+    let now = 0;
+    const { chain, log } = chainOf(FRAMES, fakeFunction(FRAMES), { now: () => now });
+    chain.work = 78;
+    await chain.run();
+    chain.consumed = 78;
+    now = 10;
+    chain.report();
+    assert.match(log.progress.at(-1)[0], /39 of 39 frames, 3\.9 frames\/s/);
+});
+
 test('a chain that was cut off goes on where it was', async () => {
     const timeout = { code: 504 };
     const served = fakeFunction(FRAMES, { faults: [undefined, ...Array(4).fill(timeout)] });
     const first = chainOf(FRAMES, served).chain;
     await assert.rejects(first.run(), /timed out/);
     const second = chainOf(FRAMES, served, { before: first }).chain;
+    assert.deepEqual([second.before, second.runs], [12, 2]);
     await second.run();
     assert.equal(second.answered.size, 39);
     assert.equal(served.calls[5].clip.continue, '12');
@@ -408,8 +430,42 @@ test('a busy or lost function is called again, for a minute', async () => {
     assert.equal(chain.answered.size, 39);
     assert.deepEqual(log.waits, [1000, 2000, 4000, 8000]);
     assert.ok(log.progress.some(([text]) => /busy.*Trying again/.test(text)));
-    const gone = chainOf(FRAMES, { call: async () => { throw { code: 503 }; } });
-    await assert.rejects(gone.chain.run(), { message: 'The function is busy.' });
+});
+
+/** A clock, and a function that takes some seconds for each of its answers or faults; the last one goes on for ever. */
+function timedFunction(answers) {
+    const clock = { now: 0, calls: 0 };
+    const served = fakeFunction(FRAMES);
+    const call = async (clip) => {
+        const [seconds, fault] = answers[Math.min(clock.calls++, answers.length - 1)];
+        clock.now += seconds;
+        if (fault?.code) throw fault;
+        return fault ?? served.call(clip);
+    };
+    const world = { now: () => clock.now, pause: async (milliseconds) => { clock.now += milliseconds / 1000; } };
+    return { clock, served, ...chainOf(FRAMES, { call }, world) };
+}
+
+test('a function that cannot be reached is told so within 15 s; one that answers anything in between is busy', async () => {
+    const refused = [0.05, { code: 503 }];
+    const gone = timedFunction([refused]);
+    await assert.rejects(gone.chain.run(), { message: perclip.UNREACHABLE });
+    assert.ok(gone.clock.now > 8 && gone.clock.now < 15, `${gone.clock.now} s`);
+    assert.ok(!gone.log.progress.some(([text]) => /is busy\./.test(text)));
+    // All workers are busy: the 503 comes when their waiting time is over, or the function says so itself.
+    for (const busy of [[10, { code: 503 }], [0.05, { error: { code: 'busy', message: 'The function is busy.' } }]]) {
+        const waited = timedFunction([refused, refused, busy, refused, busy, refused, [1, undefined]]);
+        await waited.chain.run();
+        assert.equal(waited.chain.answered.size, 39);
+    }
+    // One that was there: it may come back, and it is told that it does not answer.
+    const lost = timedFunction([[1, undefined], refused]);
+    await assert.rejects(lost.chain.run(), { message: `${perclip.UNREACHABLE} It got through 12 of 39 frames.` });
+    assert.ok(lost.clock.now > 45 && lost.clock.now < 75, `${lost.clock.now} s`);
+    const back = timedFunction([[1, undefined], ...Array(7).fill(refused), [1, undefined]]);
+    await back.chain.run();
+    assert.ok(back.log.progress.some(([text]) => text.includes(perclip.UNREACHABLE)));
+    assert.equal(back.chain.answered.size, 39);
 });
 
 test('a call that times out is made again with less; what is done is kept and told', async () => {
@@ -770,6 +826,29 @@ test('settings come from the script tag and the browser; nonsense is left out', 
     assert.equal(knownParameters({ Direction: 'both' }).Direction, 'both');
     assert.deepEqual(perclip.optionsOf({ Speed: 'fast', 'Target frame': 12, 'Polygon tolerance': 1000 }),
         { range: 'to the end', target: 12, direction: 'forward', output: 'as drawn', tolerance: 100, clipLength: 25 });
+});
+
+test('what is under way is not disturbed: drawing, editing, and what CVAT\'s other tools have begun', () => {
+    const { underWay } = perclip;
+    const store = (activeControl, isFree = true) => ({ getState: () => ({ annotation: { canvas: { activeControl, instance: { isAbleToChangeFrame: () => isFree } } } }) });
+    for (const control of ['draw_mask', 'draw_polygon', 'draw_rectangle', 'draw_skeleton', 'edit']) {
+        assert.equal(underWay(store(control)), 'Finish what you are drawing first.', control);
+    }
+    for (const control of ['ai_tools', 'opencv_tools', 'merge', 'group', 'join', 'slice', 'split']) assert.match(underWay(store(control)), /Finish what you have begun/);
+    for (const control of ['cursor', 'drag_canvas', 'zoom_canvas', 'open_issue', undefined, null]) assert.equal(underWay(store(control)), null, control);
+    assert.equal(underWay(store('cursor', false)), 'Finish what you are drawing first.');
+    assert.equal(underWay({ getState: () => ({ annotation: { canvas: {} } }) }), null);
+});
+
+test('the notice finds a place beside the panels', () => {
+    const canvas = { left: 44, top: 56, right: 1000, bottom: 700 };
+    const size = { width: 340, height: 120 };
+    const panel = (left, top, right, bottom) => ({ left, top, right, bottom });
+    assert.deepEqual(perclip.freePlace(size, canvas, []), { left: 60, top: 564 });
+    assert.deepEqual(perclip.freePlace(size, canvas, [panel(44, 500, 300, 700)]), { left: 352, top: 564 });
+    const [brushes, appearance, bottom] = [panel(60, 70, 500, 120), panel(700, 400, 1000, 700), panel(44, 600, 700, 700)];
+    assert.deepEqual(perclip.freePlace(size, canvas, [brushes, appearance, bottom]), { left: 60, top: 318 });
+    assert.deepEqual(perclip.freePlace(size, panel(0, 0, 200, 100), []), { left: 16, top: 0 }); // a tiny window
 });
 
 test('shortcuts go by the key\'s place and all modifiers', () => {
