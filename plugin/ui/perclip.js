@@ -2146,7 +2146,8 @@ class Highlight {
 
     /** Ends, unless the annotator has set another opacity meanwhile. */
     end() {
-        if (this.before !== null && this.opacity === CLEAR) this.set(this.before);
+        if (this.before === null) return;
+        if (this.opacity === CLEAR) this.set(this.before);
         this.before = null;
         keep('perclip.highlight', {});
     }
