@@ -1926,7 +1926,7 @@ function countsText({ what, frames, done, total, before, runs, seconds }) {
     if (done === total && !before && frames >= done) return `${what}: ${many(frames, 'frame')} filled in ${speed}.`;
     const split = before ? ` in ${runs === 2 ? 'two' : runs} runs: ${before} before, ${done - before} now` : '';
     const filled = frames >= done ? 'all filled' : `${frames} filled, ${done - frames} without anything`;
-    return `${what}: ${done} of ${total} frames done${split}, in ${speed}; ${filled}.`;
+    return `${what}: ${done} of ${total} frames done${split} in ${speed}; ${filled}.`;
 }
 
 /**
@@ -2136,12 +2136,12 @@ class Highlight {
         this.set(CLEAR);
         const isSet = this.opacity === CLEAR;
         this.before = isSet ? opacity : null;
-        return isSet ? this.words(opacity) : `CVAT shows shapes at ${opacity} % opacity: raise it in the panel Appearance to see them.`;
+        return isSet ? this.words(opacity) : `CVAT shows shapes at ${opacity} % opacity: raise it in "Appearance" to see them.`;
     }
 
     /** @param {number} before */
     words(before) {
-        return `Shapes are shown clearly while this is open; then at CVAT's ${before} % opacity again. The panel Appearance sets it for good.`;
+        return `Shapes are shown clearly until this closes, then at ${before} % opacity again: "Appearance" sets that.`;
     }
 
     /** Ends, unless the annotator has set another opacity meanwhile. */
@@ -2184,8 +2184,8 @@ function headerButton(header) {
     const drawing = like?.querySelector('svg');
     const size = (/** @type {string} */ name) => drawing?.getAttribute(name) || '1em';
     icon.innerHTML = `<svg width="${size('width')}" height="${size('height')}" viewBox="0 0 40 40" fill="none" stroke="currentColor" `
-        + 'stroke-width="3" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><rect x="6" y="13" width="14" height="14" '
-        + 'rx="3" fill="currentColor"/><path d="M25 13v14M31 13v14" opacity=".5"/><path d="M25 20h10m-4-4 4 4-4 4"/></svg>';
+        + 'stroke-width="3" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><rect x="4" y="13" width="14" height="14" '
+        + 'rx="3" fill="currentColor"/><path d="M23 20h13m-6-6 6 6-6 6"/></svg>';
     button.append(icon, element('span', '', '', 'Perclip'));
     return button;
 }
@@ -2350,7 +2350,7 @@ class PagePart {
         lines.push(`${countsText(summary)} Ctrl+Z takes them back.`);
         if (summary.failure) lines.push('What is done is kept. Press again, on this frame, to go on from there.');
         lines.push(count ? `${many(count, 'doubtful frame')} in ${many(places.length, 'place')}: ${nextKey} and `
-            + `${previousKey} go through them.` : 'No frame is doubtful.');
+            + `${previousKey} go through them.` : summary.failure ? '' : 'No frame is doubtful.');
         lines.push(...summary.warnings);
         const clear = this.highlight.begin();
         if (clear) lines.push(clear);
@@ -2359,7 +2359,7 @@ class PagePart {
             .map(({ frame }) => [`${frame}`, () => this.dispatch(this.actionCreators.changeFrameAsync(frame))]));
         const isError = Boolean(summary.failure);
         const isDecided = !count && !isError;
-        this.notice.show(lines.join('\n'), { isError, buttons, folds: isDecided,
+        this.notice.show(lines.filter(Boolean).join('\n'), { isError, buttons, folds: isDecided,
             seconds: isDecided && !summary.warnings.length ? SHOWN_SECONDS : 0 });
     }
 }

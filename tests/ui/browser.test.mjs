@@ -267,7 +267,7 @@ test('a busy function is waited for; after time-outs what was finished is kept a
     await fault([null, ...Array(8).fill({ status: 504 })]);
     await tab.click('.perclip-button');
     await noticed('timed out');
-    const [, done] = /(\d+) of 23 frames done, in [\d.]+ s \([\d.]+ frames\/s\); all filled\..*kept\. Press again/s.exec(await notice());
+    const [, done] = /(\d+) of 23 frames done in [\d.]+ s \([\d.]+ frames\/s\); all filled\..*kept\. Press again/s.exec(await notice());
     const kept = (await written()).length;
     assert.equal(kept, 2 * done);
     await picture('failed');
@@ -276,7 +276,7 @@ test('a busy function is waited for; after time-outs what was finished is kept a
     await tab.evaluate(() => document.querySelector('.perclip-notice-close').click());
     await click();
     assert.equal((await written()).length, 2 * LAST);
-    assert.match(await notice(), new RegExp(`23 of 23 frames done in two runs: ${done} before, ${23 - done} now,.*all filled`));
+    assert.match(await notice(), new RegExp(`23 of 23 frames done in two runs: ${done} before, ${23 - done} now in .*all filled`));
     assert.ok((await calls())[0].images.length <= 24 - kept / 2 + 6, 'it went on where it was');
     await save();
 });
@@ -428,7 +428,7 @@ test('what was filled is to be seen at CVAT\'s faint opacity while the notice is
     await tab.evaluate(() => page.show(0));
     await click();
     assert.equal(await opacity(), 30);
-    assert.match(await notice(), /CVAT's 3 % opacity/);
+    assert.match(await notice(), /at 3 % opacity/);
     await tab.evaluate(() => page.show(9));
     await picture('highlighted');
     await tab.click('.perclip-notice-close');

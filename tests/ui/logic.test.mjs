@@ -345,9 +345,9 @@ test('numbers agree with each other, over several runs too', async () => {
     assert.equal(countsText(counts), 'car: 119 frames filled in 59.5 s (2.0 frames/s).');
     assert.equal(countsText({ ...counts, frames: 1, done: 1, total: 1, seconds: 40 }), 'car: 1 frame filled in 40.0 s (40 s per frame).');
     assert.equal(countsText({ ...counts, frames: 70, done: 70, before: 2, runs: 2, seconds: 34 }),
-        'car: 70 of 119 frames done in two runs: 2 before, 68 now, in 34.0 s (2.0 frames/s); all filled.');
+        'car: 70 of 119 frames done in two runs: 2 before, 68 now in 34.0 s (2.0 frames/s); all filled.');
     assert.equal(countsText({ ...counts, frames: 100, before: 70, runs: 3 }),
-        'car: 119 of 119 frames done in 3 runs: 70 before, 49 now, in 59.5 s (0.8 frames/s); 100 filled, 19 without anything.');
+        'car: 119 of 119 frames done in 3 runs: 70 before, 49 now in 59.5 s (0.8 frames/s); 100 filled, 19 without anything.');
     // Passes both ways segment every frame twice: what is told is frames of the job.
     let now = 0;
     const { chain, log } = chainOf(FRAMES, fakeFunction(FRAMES), { now: () => now });
