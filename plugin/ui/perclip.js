@@ -1228,7 +1228,7 @@ function copiedKeyframe({ type, frame, points, outside, occluded, z_order, rotat
  * A person's track with Perclip's keyframes between theirs: one track of the object.
  *
  * The person's keyframes are there as they were, be they inside the job or not. Perclip's have the mark, and repeat what
- * the person's keyframe before them says of occlusion, layer and attributes, as CVAT's interpolation does. Behind the last
+ * the keyframe before them says of occlusion, layer and attributes, as CVAT's interpolation does. Behind the last
  * of all the track ends; else it goes on to be hidden where it was hidden, and to be interpolated where Perclip says nothing.
  *
  * @param {Track} track
@@ -1257,22 +1257,29 @@ function filledTrack(track, changes, written, job) {
         if (!changes.has(frame) || kept.has(following) || all.has(following) || following > job.last) continue;
         if (!wasSeen.has(following) || following > lastDrawn) all.set(following, null);
     }
+    const fixed = new Set(track.attributes.map(({ spec_id: id }) => id));
+    const perclips = new Set(keyframes.filter(({ isPerclips }) => isPerclips).map(({ frame }) => frame));
     /** @type {TrackedShape[]} */
     const shapes = [];
+    let values = new Map(track.attributes.map((attribute) => [attribute.spec_id, String(attribute.value)])); // that hold so far
     for (const frame of [...new Set([...kept.keys(), ...all.keys()])].sort((a, b) => a - b)) {
         const own = kept.get(frame);
         const points = all.get(frame);
         const last = shapes[shapes.length - 1];
-        if (own) {
+        if (!own && !points && (!last || last.outside)) continue;
+        if (own && (!last || !perclips.has(frame))) {
             shapes.push(copiedKeyframe(own));
-        } else if (points || (last && !last.outside)) {
-            const before = drawn.filter((shape) => shape.frame < frame).pop();
-            const { occluded, z_order, rotation, attributes } = before ?? drawn[0];
-            // What holds before it holds on; before the first of the person's nothing does.
-            const mutable = last ? [] : attributes.filter(({ spec_id: id }) => !track.attributes.some((fixed) => fixed.spec_id === id));
-            shapes.push(copiedKeyframe({ type: 'polygon', frame, outside: !points, occluded, z_order, rotation, attributes: mutable,
-                points: markKeyframe(points ?? last.points, !points, job.width) }));
+        } else {
+            const { occluded, z_order, rotation, attributes } = last ?? drawn[0];
+            const seen = own ?? { outside: !points, points: markKeyframe(points ?? last.points, !points, job.width) };
+            // Before the first of the person's no attributes hold; later on, those of the keyframe before do.
+            const mutable = last ? [] : attributes.filter(({ spec_id: id }) => !fixed.has(id));
+            const isSame = own?.attributes.every(({ spec_id: id, value }) => values.get(id) === String(value));
+            shapes.push(copiedKeyframe({ type: 'polygon', frame, occluded, z_order, rotation, attributes: own && isSame ? own.attributes : mutable,
+                outside: seen.outside, points: seen.points }));
         }
+        values = new Map([...values, ...shapes[shapes.length - 1].attributes.map((attribute) => (
+            /** @type {[number, string]} */ ([attribute.spec_id, String(attribute.value)])))]);
     }
     const source = track.source === 'manual' ? 'semi-auto' : track.source;
     return { ...bareTrack(track), frame: shapes[0].frame, source, shapes };

@@ -682,6 +682,43 @@ test('outside of what was asked for, a track goes on as it was: hidden, or inter
     assert.equal(lookOf(bad.made), 'Ppppppppp' + 'p;.........PpppppppppPpCCC,CCCC');
 });
 
+test('however often it is pressed and corrected: what a person has set on a frame of a track stays', () => {
+    let seed = 7;
+    const random = (n) => { seed = (seed * 48271) % 2147483647; return seed % n; };
+    const some = () => { const [x, y] = [random(400) / 10, random(300) / 10]; return [x, y, x + 9.7, y, x + 5, y + 8.1]; };
+    for (let round = 0; round < 150; round++) {
+        let now = track([tracked(100 + random(30), { points: some(), z_order: random(3), attributes: random(2) ? [{ spec_id: 12, value: 'a' }] : [] })]);
+        const people = new Map([[now.shapes[0].frame, now.shapes[0]]]); // what they set, by frame
+        for (let press = 0; press < 4; press++) {
+            const [object] = objectsOf([], [now]);
+            if (!object) break; // nothing of it is to be seen any more
+            const options = { range: ['to the end', 'to the next keyframe', 'to the target frame'][random(3)], target: FRAMES[random(40)], direction: ['forward', 'backward', 'both'][random(3)] };
+            const range = rangeOf(object, FRAMES[random(40)], options);
+            if (range) {
+                const answered = answers(FRAMES.filter(() => random(9)), () => (random(4) ? { shapes: [seen(0, { type: 'polygon', points: some() })] } : { shapes: [], absent: [{ object: 0, confidence: 1 }] }));
+                const { created } = perclip.outcomeOf([{ object, name: 0, range }], answered, JOB, 7);
+                assert.ok(created.tracks.length <= 1);
+                if (created.tracks.length) now = { ...created.tracks[0], clientID: ++nextID };
+            }
+            for (const [frame, shape] of people) assert.deepEqual(now.shapes.find((other) => other.frame === frame), shape, `round ${round}, press ${press}, frame ${frame}`);
+            const left = perclip.keyframesOf(now).filter(({ frame, isPerclips }) => !isPerclips && !people.has(frame));
+            assert.ok(left.length <= 2 * press, 'the two beside a frame whose flags were changed may count as theirs, too');
+            // A correction, on a keyframe or between two.
+            const frame = FRAMES[random(40)];
+            const last = now.shapes.filter((shape) => shape.frame <= frame).pop();
+            if (!last) continue;
+            const change = [{ points: some() }, { outside: !last.outside }, { occluded: !last.occluded }, { z_order: last.z_order + 1 }][random(4)];
+            const set = { ...last, attributes: last.frame === frame ? last.attributes : [], ...change, frame };
+            people.set(frame, set);
+            now = { ...now, shapes: [...now.shapes.filter((shape) => shape.frame !== frame), set].sort((a, b) => a.frame - b.frame) };
+            // Who sets a flag as the keyframe before has it has said nothing that is not kept anyway; moved points always count.
+            for (const { frame: at, isPerclips, shape } of perclip.keyframesOf(now)) {
+                if (people.has(at) && isPerclips) assert.ok(perclip.isMarked(shape.points, shape.outside) && people.delete(at));
+            }
+        }
+    }
+});
+
 test('masks of a track, and frames where something else is drawn, are not shown twice', () => {
     const drawn = track([tracked(100), tracked(110)], { group: 4 });
     const { made, created } = fill([drawn], FRAMES.slice(0, 5), { make: mask });
