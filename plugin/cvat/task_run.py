@@ -19,6 +19,7 @@ from plugin.cvat.engine import Engine
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.identity import Association
 from plugin.cvat.job_writer import JobWriter, Written
+from plugin.cvat.joint_writer import JointWriter
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import Ownership, reconcile
 from plugin.cvat.pictures import DoubtfulPicture, picture_doubts
@@ -159,7 +160,7 @@ class TaskRun:
         owned = {}
         for job in layout.jobs:
             try:
-                owned[job.id] = JobWriter(self._server, journal, layout, job).read()
+                owned[job.id], _ = JointWriter(self._server, journal, layout, job, self._dry).settle()
             except ConnectionLostError:
                 raise
             except CvatError as error:

@@ -31,7 +31,7 @@ def test_what_a_person_drew_or_changed_has_no_mark(case: dict) -> None:
 def test_marking_moves_nothing_visibly_and_survives_json(points: list[float], outside: bool) -> None:
     marked = mark_keyframe(points, outside, _WIDTH)
     assert max(abs(a - b) for a, b in zip(points, marked)) < 1 / 32
-    assert 0 <= min(marked) and max(marked[::2]) <= _WIDTH and max(marked[1::2]) <= 1080
+    assert min(marked) >= 0 and max(marked[::2]) <= _WIDTH and max(marked[1::2]) <= 1080
     assert is_marked(json.loads(json.dumps(marked)), outside) and not is_marked(marked, not outside)
 
 
