@@ -188,15 +188,20 @@ def hidden_frames(track: Track, person: Track, last: int) -> Iterator[int]:
             yield from range(keyframe.frame, last + 1 if following is None else following.frame)
 
 
-def supersedes(newer: Track, older: Track, layout: TaskLayout) -> bool:
-    """Whether a track that has come since is another's successor: a person saved it in a page opened before.
+def supersedes(newer: Track, older: Track) -> bool:
+    """Whether a track that has come since was saved by a page that had the older one: a keyframe is as it was.
 
-    All frames that the older one has a keyframe on must have one, so that nothing is lost with it.
+    It has one on every frame on which the older one has one, so that nothing is lost with that.
     """
+    contents, frames = [k.content for k in newer.keyframes], {k.frame for k in newer.keyframes}
+    return all(k.frame in frames for k in older.keyframes) and any(k.content in contents for k in older.keyframes)
+
+
+def resembles(newer: Track, older: Track, layout: TaskLayout) -> bool:
+    """Whether two tracks of a label show much the same on a frame on which both have a keyframe."""
     there = {k.frame: k for k in newer.keyframes}
-    if not all(k.frame in there for k in older.keyframes):
-        return False
-    return any(there[k.frame].content == k.content or _overlap(there[k.frame], k, layout) for k in older.keyframes)
+    pairs = [(there[k.frame], k) for k in older.keyframes if k.frame in there]
+    return newer.label == older.label and any(_overlap(a, b, layout) for a, b in pairs)
 
 
 def _overlap(a: Shape, b: Shape, layout: TaskLayout) -> bool:

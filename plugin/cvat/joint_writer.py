@@ -3,7 +3,7 @@
 CVAT has no request that adds keyframes to a track, and no locking: a track is replaced whole, in one request, by one
 with the person's keyframes as they were just read. A page that was opened before still knows the old track, and puts it
 back when the person saves a change of it there. Then both are on the server: the person's stays, the joint one goes,
-and the object is filled in anew.
+and the object is filled in anew. A track that only resembles the joint one is left for a person to judge.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ from plugin.cvat.joint_track import (
     fill_track,
     joint_json,
     keyframe_digest,
+    resembles,
     supersedes,
     without,
 )
@@ -152,14 +153,20 @@ class JointWriter:
                 continue
             if not record.is_written:
                 self._journal.confirm_joint(record.id)
+            came = [a for a in fresh if a.id > record.highest]
             if any(_is_newer_copy(other, joint) for other in owned.joint):
                 doomed.append(joint)
-            elif person and any(a.id > record.highest and supersedes(a, person, self._layout) for a in fresh):
+            elif person and any(supersedes(a, person) for a in came):
                 doomed.append(joint)
                 self._journal.forget_done(joint.object)
                 notes.append(
                     f"job {self._job.id}: the track on frame {person.frame} was saved by a page that was opened before "
-                    "Perclip wrote into it; what was saved stays: run again to fill it in"
+                    "Perclip wrote into it; what was saved stays, and is filled in anew by this run or the next"
+                )
+            elif person and any(resembles(a, person, self._layout) for a in came):
+                notes.append(
+                    f"job {self._job.id}: two tracks show much the same on frame {person.frame}; if one was saved by a "
+                    "page that was opened before Perclip wrote into the other, delete the one that is wrong"
                 )
         if not doomed:
             return owned, notes

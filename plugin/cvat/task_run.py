@@ -134,7 +134,7 @@ class TaskRun:
                 plan = TaskPlanner(layout, journal, self._settings, self._engine, frames_of).plan(owned)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
-            outcome.associations, outcome.warnings = plan.associations, plan.warnings
+            outcome.associations, outcome.warnings = plan.associations, [*outcome.warnings, *plan.warnings]
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
             marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
             doubtful = DoubtfulMasks()
@@ -160,7 +160,7 @@ class TaskRun:
         owned = {}
         for job in layout.jobs:
             try:
-                owned[job.id], _ = JointWriter(self._server, journal, layout, job, self._dry).settle()
+                owned[job.id], notes = JointWriter(self._server, journal, layout, job, self._dry).settle()
             except ConnectionLostError:
                 raise
             except CvatError as error:
@@ -168,6 +168,7 @@ class TaskRun:
                 if len(outcome.failed) == len(layout.jobs):
                     raise
             else:
+                outcome.warnings += notes
                 reconcile(owned[job.id], journal, forget=True)
         for job in layout.neighbours:
             with suppress(CvatError):  # what may not be seen cannot count
@@ -216,7 +217,7 @@ class TaskRun:
             outcome.failed |= writer.failed
             outcome.written, outcome.rows = writer.written, sorted(writer.rows)
             outcome.seconds |= writer.seconds
-            outcome.warnings = [*outcome.warnings, *writer.written.refused]
+            outcome.warnings = list(dict.fromkeys([*outcome.warnings, *writer.written.refused]))
         if failed:
             raise failed[0]
 

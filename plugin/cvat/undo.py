@@ -25,6 +25,9 @@ class Undone:
     kept: int
     restored: int = 0
 
+    def __add__(self, other: "Undone") -> "Undone":
+        return Undone(self.deleted + other.deleted, self.kept + other.kept, self.restored + other.restored)
+
 
 def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = False) -> Undone:
     """Deletes all that is Perclip's own in the jobs of a layout, and takes it out of drawn tracks.

@@ -2,19 +2,24 @@
 
 import copy
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from plugin.shapes import polygons_to_mask
 from plugin.shapes.keyframe_mark import is_marked
-from tests.cvat_server import Attribute, FakeJob, FakeLabel
+from tests.cvat_server import Attribute, FakeCvat, FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
     HEIGHT,
     JOB,
     WIDTH,
     NearestKeyframe,
+    Program,
     blank_task,
     content,
     draw,
@@ -23,7 +28,7 @@ from tests.plugin.cvat.program import (
     square,
     state_of,
 )
-from tests.plugin.cvat.test_human_work import Meddler
+from tests.plugin.cvat.test_human_work import Meddler, masks
 
 LENGTH = 31
 
@@ -292,7 +297,7 @@ def test_a_mask_that_a_person_drew_besides_takes_the_place_of_the_track(program_
 # --- racing edits ---
 
 
-@pytest.mark.parametrize("when", ["during the run", "after the run"])
+@pytest.mark.parametrize("when", ["during the run", "between reading and writing", "after the run"])
 @pytest.mark.parametrize("frame", [0, 10, 14])
 def test_a_page_that_knows_the_old_track_and_saves_it_wins(program_for, frame, when) -> None:
     """CVAT inserts a track whose id is gone: the person's is there then beside the one that was filled in."""
@@ -304,6 +309,11 @@ def test_a_page_that_knows_the_old_track_and_saves_it_wins(program_for, frame, w
     if when == "during the run":
         program.engine = Meddler(saves)
         program.propagate(output="one-track")
+    elif when == "between reading and writing":
+        acts = iter([saves])
+        program.fake.fault = lambda method, path: [act() for act in acts] and None if "action=update" in path else None
+        program.propagate(output="one-track")
+        assert len(state.jobs[JOB][1].tracks) == 1  # seen at the end of the run
     else:
         program.propagate(output="one-track")
         saves()
@@ -331,6 +341,22 @@ def test_undo_after_such_a_save_leaves_the_persons_track_alone(program_for) -> N
     program.undo()
     assert content(the_track(state)) == content(state.read(state.jobs[JOB][1])["tracks"][0])
     assert [s["points"] for s in the_track(state)["shapes"]] == [s["points"] for s in saved["shapes"]]
+
+
+def test_two_tracks_that_may_be_one_are_left_for_the_person_to_judge(program_for) -> None:
+    """A page that puts its only keyframe elsewhere, or a second object beside the first: nobody can tell."""
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    program = program_for(state)
+    opened = the_track(state)
+    program.propagate(output="one-track")
+    save(state, opened, shapes=with_keyframe(opened, 0, points=polygon(square(3, 2))))
+    outcome = program.propagate(output="one-track")
+    tracks = state.read(state.jobs[JOB][1])["tracks"]
+    assert sorted(s["points"] for t in tracks for s in drawn_keyframes(t)) == sorted(
+        polygon(square(left, 2)) for left in (2, 3)
+    )
+    assert sum("two tracks show much the same on frame 0" in w for w in outcome.warnings) == 1
 
 
 def test_another_track_of_the_label_is_no_successor(program_for) -> None:
@@ -435,3 +461,88 @@ def test_keyframes_of_the_page_are_nobodys_truth(program_for, output) -> None:
     assert list(outcome.drawn.values()) == [[5, 15, 25]]
     program.undo()
     assert [content(t) for t in state.read(state.jobs[JOB][1])["tracks"]] == before
+
+
+# --- whatever people draw, and whatever they change meanwhile ---
+
+SHORT = 10
+
+
+@st.composite
+def drawn_tracks(draw_one: Any) -> list[dict[str, Any]]:
+    """One to three tracks, each with a keyframe that shows something, apart from one another."""
+    tracks = []
+    for number in range(draw_one(st.integers(1, 3))):
+        keyframes = draw_one(st.dictionaries(st.integers(0, SHORT - 1), st.one_of(masks, st.none()), max_size=4))
+        keyframes[draw_one(st.integers(0, SHORT - 1))] = draw_one(masks)
+        track = polygon_track(keyframes, label=1 + number % 2, group=draw_one(st.sampled_from((0, number + 1))))
+        for shape in track["shapes"]:
+            shape |= {"occluded": draw_one(st.booleans()), "z_order": draw_one(st.integers(0, 2))}
+            shape["attributes"] = [{"spec_id": 12, "value": draw_one(st.sampled_from(("left", "right")))}]
+        tracks.append(track)
+    return tracks
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+@given(st.data())
+def test_no_keyframe_of_a_person_is_ever_changed(data: st.DataObject) -> None:
+    labels = [FakeLabel(number, name, attributes=[ATTRIBUTES[1]]) for number, name in ((1, "car"), (2, "person"))]
+    state = state_of(blank_task(SHORT, labels=labels))
+    draw(state, tracks=data.draw(drawn_tracks()))
+    job = state.jobs[JOB][1]
+
+    def theirs() -> list[list[Any]]:
+        """The person's keyframes of all tracks: those without a mark."""
+        tracks = state.read(job)["tracks"]
+        return sorted(
+            (
+                [content(s) for s in t["shapes"] if not is_marked(s["points"], s["outside"])]
+                for t in tracks
+                if t["source"] == "manual"
+            ),
+            key=json.dumps,
+        )
+
+    expected = theirs()
+
+    def meddle() -> None:
+        nonlocal expected
+        tracks = [t for t in state.read(job)["tracks"] if t["source"] == "manual"]
+        track = data.draw(st.sampled_from(tracks))
+        ours = [s for s in track["shapes"] if is_marked(s["points"], s["outside"])]
+        what = data.draw(st.sampled_from(("move", "hide", "new", "nothing")))
+        if what == "nothing" or (what != "new" and not ours):
+            return
+        shapes = copy.deepcopy(track["shapes"])
+        if what == "new":
+            frame = data.draw(st.integers(track["frame"], SHORT - 1))
+            shapes = with_keyframe(track, frame, points=polygon(data.draw(masks)), outside=False)
+        else:
+            frame = data.draw(st.sampled_from(ours))["frame"]
+            shape = next(s for s in shapes if s["frame"] == frame)
+            shape |= {"points": polygon(data.draw(masks))} if what == "move" else {"outside": not shape["outside"]}
+        save(state, track, shapes=shapes)
+        expected = theirs()
+
+    with tempfile.TemporaryDirectory() as folder, FakeCvat(state) as fake:
+        program = Program(fake, Path(folder))
+        for _ in range(data.draw(st.integers(1, 3))):
+            program.engine = Meddler(meddle if data.draw(st.booleans()) else None)
+            output = data.draw(st.sampled_from(("one-track", "one-track", "as-drawn", "mask")))
+            program.propagate(output=output, direction=data.draw(st.sampled_from(("both", "forward"))))
+            assert theirs() == expected
+            meddle()
+        program.engine = NearestKeyframe()
+        program.propagate(output="one-track")
+        assert theirs() == expected
+        assert [t["source"] for t in job.tracks] == ["manual"] * len(expected) and not job.shapes  # one for each
+        program.undo()
+        assert (
+            sorted(([content(s) for s in t["shapes"]] for t in state.read(job)["tracks"]), key=json.dumps) == expected
+        )
