@@ -138,8 +138,8 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=OUTPUTS,
         default="as-drawn",
-        help="shapes of each frame, polygon tracks beside what was drawn (track), or the drawn polygon tracks themselves "
-        "with Perclip's keyframes between the person's, and all else as drawn (one-track)",
+        help="shapes of each frame, polygon tracks beside what was drawn (track), or as drawn, but that drawn polygon "
+        "tracks themselves get Perclip's keyframes between the person's (one-track)",
     )
     output.add_argument("--tolerance", type=float, default=2.0, metavar="PIXELS", help="of polygons (default 2)")
     output.add_argument("--review", choices=REVIEWS, default="none", help="mark doubtful frames in CVAT")

@@ -6,6 +6,7 @@ attributes, as CVAT's own interpolation does. A marked keyframe that says someth
 not as the journal has it, was changed by a person and is theirs.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,31 +70,31 @@ def keyframe_digest(keyframe: Shape) -> str:
     return digest_of(["keyframe", *keyframe.content])
 
 
-def split_track(track: Track, known: Mapping[str, int], record: JointRecord | None) -> JointTrack | None:
+def split_track(track: Track, known: Mapping[str, Sequence[int]], record: JointRecord | None) -> JointTrack | None:
     """Tells Perclip's keyframes in a track from the person's; None where all are the person's.
 
     Args:
         track: from the server.
-        known: digests of all keyframes that were written into tracks of its job -> object.
+        known: digests of all keyframes that were written into tracks of its job -> objects that they show.
         record: the journal's, of a track of this content.
     """
     if track.source == AUTO and record is None:
         return None
-    own, perclips, objects = set(), set(), set()
+    own, perclips, objects = set(), set(), Counter()
     before: Shape | None = None
     for keyframe, following in zip(track.keyframes, [*track.keyframes[1:], None]):
         if keyframe.kind == "polygon" and is_marked(keyframe.points, keyframe.outside):
-            obj = known.get(keyframe_digest(keyframe))
+            shows = known.get(keyframe_digest(keyframe), ())
             beside = before or following
-            if obj is not None:
+            if shows:
                 own.add(keyframe.frame)
-                objects.add(obj)
-            if obj is not None or beside is None or _flags(keyframe) == _flags(beside):
+                objects.update(shows)
+            if shows or beside is None or _flags(keyframe) == _flags(beside):
                 perclips.add(keyframe.frame)
         before = keyframe
     if not perclips and record is None:
         return None
-    obj = record.object if record is not None else min(objects, default=0)
+    obj = record.object if record is not None else max(sorted(objects), key=objects.get, default=0)
     return JointTrack(track, without(track, perclips), frozenset(perclips), frozenset(own), record, obj)
 
 
@@ -198,10 +199,10 @@ def supersedes(newer: Track, older: Track) -> bool:
 
 
 def resembles(newer: Track, older: Track, layout: TaskLayout) -> bool:
-    """Whether two tracks of a label show much the same on a frame on which both have a keyframe."""
+    """Whether two tracks show much the same on a frame on which both have a keyframe."""
     there = {k.frame: k for k in newer.keyframes}
     pairs = [(there[k.frame], k) for k in older.keyframes if k.frame in there]
-    return newer.label == older.label and any(_overlap(a, b, layout) for a, b in pairs)
+    return any(_overlap(a, b, layout) for a, b in pairs)
 
 
 def _overlap(a: Shape, b: Shape, layout: TaskLayout) -> bool:

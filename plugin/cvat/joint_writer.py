@@ -35,6 +35,7 @@ from plugin.cvat.written_shapes import problem_of
 from plugin.shapes.keyframe_mark import is_marked
 
 _MOST_AT_ONCE = 5000  # keyframes in one request
+_NEVER = 2**62  # above all ids
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class JointWriter:
                 continue
             if not record.is_written:
                 self._journal.confirm_joint(record.id)
-            came = [a for a in fresh if a.id > record.highest]
+            came = [a for a in fresh if a.id > record.highest and _may_be_of(a, joint, owned)]
             if any(_is_newer_copy(other, joint) for other in owned.joint):
                 doomed.append(joint)
             elif person and any(supersedes(a, person) for a in came):
@@ -223,52 +224,58 @@ class JointWriter:
         part: list[_Swap] = []
         for swap in [*(swap for swap in swaps if swap.after is not None), None]:
             if part and (swap is None or sum(len(s.after.keyframes) for s in (*part, swap)) > _MOST_AT_ONCE):
-                left |= self._send(part, owned.highest["tracks"])
+                left |= self._send(part, owned)
                 part = []
             part += [swap] if swap is not None else []
         return left
 
-    def _send(self, swaps: Sequence["_Swap"], highest: int) -> set[int]:
+    def _send(self, swaps: Sequence["_Swap"], owned: Ownership) -> set[int]:
         """As `_swap`, in one request; it is sent again only where the server still has what it had."""
+        highest = owned.highest["tracks"]
         records = {}
         for swap in swaps:
             if swap.original is not None:
-                record = JointRecord(self._job.id, swap.group, swap.after.digest, highest, swap.original)
+                since = _NEVER if _has_twin(swap.before, owned) else highest
+                record = JointRecord(self._job.id, swap.group, swap.after.digest, since, swap.original)
                 records[id(swap)] = self._journal.intend_joint(record, map(keyframe_digest, swap.mine)).id
         todo, left = list(swaps), set()
         patience = Patience(self._server.patience, self._server.pause)
         while todo:
             body = _body([{**swap.body, "id": swap.before.id} for swap in todo])
+            lost = None
             try:
                 reply = self._server.patch(self._path, body, repeatable=False, action="update")
-                came = list(parse_annotations(reply, f"job {self._job.id}", self._layout.labels).tracks)
-                if len(came) != len(todo):
-                    raise CvatError(
-                        f"job {self._job.id}: the server kept {len(came)} of {len(todo)} tracks that it was sent: "
-                        "run again"
-                    )
-                self._settled(todo, came, records)
-                return left
+                came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).tracks
+                if len(came) == len(todo):
+                    self._settled(_paired(todo, came), records)
+                    return left
             except ConnectionLostError as error:
                 patience.wait_or_raise(error)
-                there = self._reader.read_all().tracks
-                made = {t.digest: t for t in there if t.id > highest}
-                done = [swap for swap in todo if swap.after.digest in made]
-                self._settled(done, [made[swap.after.digest] for swap in done], records)
-                same = {(t.id, t.digest) for t in there}
-                left |= {s.group for s in todo if s not in done and (s.before.id, s.before.digest) not in same}
-                todo = [s for s in todo if s not in done and s.group not in left]
+                lost = error
             except CvatError as error:
                 if 400 <= error.status < 500:
                     for record in records.values():
                         self._journal.forget_joint(record)
                 raise
+            there = self._reader.read_all().tracks
+            made = {t.digest: t for t in there if t.id > highest}
+            done = [(swap, made[swap.after.digest]) for swap in todo if swap.after.digest in made]
+            self._settled(done, records)
+            todo = [swap for swap in todo if swap.after.digest not in made]
+            if todo and lost is None:
+                raise CvatError(
+                    f"job {self._job.id}: the server did not keep {len(todo)} tracks as they were sent: was the job "
+                    "changed meanwhile?"
+                )
+            same = {(t.id, t.digest) for t in there}
+            left |= {swap.group for swap in todo if (swap.before.id, swap.before.digest) not in same}
+            todo = [swap for swap in todo if swap.group not in left]
         return left
 
-    def _settled(self, swaps: Sequence["_Swap"], came: Sequence[Track], records: Mapping[int, int]) -> None:
+    def _settled(self, swaps: Sequence[tuple["_Swap", Track]], records: Mapping[int, int]) -> None:
         """Notes what the server has made of some requests."""
-        lost = []
-        for swap, track in zip(swaps, came):
+        bare = []
+        for swap, track in swaps:
             if swap.original is None:
                 self._journal.restore_joint(self._job.id, swap.group, track.digest)
                 continue
@@ -276,9 +283,9 @@ class JointWriter:
             marked = {k.frame for k in track.keyframes if is_marked(k.points, k.outside)}
             if not {k.frame for k in swap.mine} <= marked:
                 drawn = self._parsed(swap.original)
-                lost.append(replace(swap, before=track, body=swap.original, after=drawn, original=None))
-        if lost:
-            self._send(lost, max(swap.before.id for swap in lost))
+                bare.append(replace(swap, before=track, body=swap.original, after=drawn, original=None))
+        if bare:
+            self._send(bare, self._reader.read())
             raise CvatError(
                 f"job {self._job.id}: this server rounds coordinates, so that nobody could tell Perclip's keyframes "
                 "from a person's: the drawn tracks were put back; choose --output track"
@@ -310,6 +317,30 @@ def _joint_of(owned: Ownership, person: Track) -> JointTrack:
     """The joint track that a person's keyframes are in; a drawn track counts as one without Perclip's."""
     found = (joint for joint in owned.joint if joint.track.id == person.id)
     return next(found, None) or JointTrack(person, person, frozenset(), frozenset(), None, 0)
+
+
+def _has_twin(track: Track, owned: Ownership) -> bool:
+    """Whether another track has a keyframe like one of a track's: what comes later may then be that one's successor."""
+    contents = [k.content for k in track.keyframes]
+    others = (a for a in owned.human if isinstance(a, Track) and a.id != track.id)
+    return any(k.content in contents for other in others for k in other.keyframes)
+
+
+def _paired(swaps: Sequence["_Swap"], came: Sequence[Track]) -> list[tuple["_Swap", Track]]:
+    """What was sent with what came of it: of the same content, and the rest in order."""
+    rest = list(came)
+    pairs = []
+    for swap in sorted(swaps, key=lambda s: not any(t.digest == s.after.digest for t in came)):
+        track = next((t for t in rest if t.digest == swap.after.digest), rest[0])
+        rest.remove(track)
+        pairs.append((swap, track))
+    return pairs
+
+
+def _may_be_of(track: Track, joint: JointTrack, owned: Ownership) -> bool:
+    """Whether a person's track may show the object of a joint one: by keyframes of Perclip in it, or by its label."""
+    other = _joint_of(owned, track)
+    return other.object == joint.object if other.object else track.label == joint.track.label
 
 
 def _is_newer_copy(other: JointTrack, joint: JointTrack) -> bool:

@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS joint (
     id INTEGER PRIMARY KEY, job INTEGER NOT NULL, object INTEGER NOT NULL, digest TEXT NOT NULL,
     highest INTEGER NOT NULL, original TEXT NOT NULL, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS joint_keyframe (
-    job INTEGER NOT NULL, digest TEXT NOT NULL, object INTEGER NOT NULL, PRIMARY KEY (job, digest)) WITHOUT ROWID
+    job INTEGER NOT NULL, digest TEXT NOT NULL, object INTEGER NOT NULL,
+    PRIMARY KEY (job, digest, object)) WITHOUT ROWID
 """
 
 
@@ -271,9 +272,12 @@ class Journal:
             for number, obj, digest, highest, original, state in rows
         ]
 
-    def joint_keyframes(self, job: int) -> dict[str, int]:
-        """Digests of all keyframes that were ever sent within joint tracks of a job -> object."""
-        return dict(self._run("SELECT digest, object FROM joint_keyframe WHERE job = ?", (job,)).fetchall())
+    def joint_keyframes(self, job: int) -> dict[str, list[int]]:
+        """Digests of all keyframes that were ever sent within joint tracks of a job -> the objects that they show."""
+        found: dict[str, list[int]] = {}
+        for digest, obj in self._run("SELECT digest, object FROM joint_keyframe WHERE job = ?", (job,)):
+            found.setdefault(digest, []).append(obj)
+        return found
 
     def joint_objects(self) -> set[int]:
         """Group numbers of the objects that have, or had, a joint track."""
@@ -292,7 +296,7 @@ class Journal:
             )
             for digest in keyframes:
                 row = (record.job, digest, record.object)
-                self._run("INSERT OR REPLACE INTO joint_keyframe VALUES (?, ?, ?)", row)
+                self._run("INSERT OR IGNORE INTO joint_keyframe VALUES (?, ?, ?)", row)
         return replace(record, id=made.lastrowid)
 
     def confirm_joint(self, record: int, digest: str | None = None) -> None:
