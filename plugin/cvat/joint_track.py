@@ -28,7 +28,7 @@ class JointRecord:
     Attributes:
         job: where.
         object: group number of the object it shows.
-        digest: of the track as it was sent.
+        digest: `joint_digest` of the track as it was sent.
         highest: the highest id of a track before it was sent.
         original: the drawn track as the server had it, JSON without ids.
         is_written: the server has it, as far as is known.
@@ -68,6 +68,11 @@ class JointTrack:
 def keyframe_digest(keyframe: Shape) -> str:
     """Of the content of a keyframe."""
     return digest_of(["keyframe", *keyframe.content])
+
+
+def joint_digest(track: Track) -> str:
+    """Of the content of a joint track, to the last digit: a mark that is lost is a change."""
+    return digest_of([track.digest, [k.points for k in track.keyframes]])
 
 
 def split_track(track: Track, known: Mapping[str, Sequence[int]], record: JointRecord | None) -> JointTrack | None:

@@ -8,6 +8,7 @@ and the object is filled in anew. A track that only resembles the joint one is l
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from plugin.cvat.annotations import Shape, Track, parse_annotations
@@ -19,6 +20,7 @@ from plugin.cvat.joint_track import (
     JointTrack,
     drawn_json,
     fill_track,
+    joint_digest,
     joint_json,
     keyframe_digest,
     resembles,
@@ -99,7 +101,7 @@ class JointWriter:
                 continue
             joint = _joint_of(owned, tracks[0])
             track = self._filled(filling, joint, tracks[0], notes)
-            if track.digest == joint.track.digest:
+            if joint_digest(track) == joint_digest(joint.track):
                 kept += 1
             else:
                 swaps.append(self._joining(joint, track, filling.obj.group))
@@ -236,7 +238,7 @@ class JointWriter:
         for swap in swaps:
             if swap.original is not None:
                 since = _NEVER if _has_twin(swap.before, owned) else highest
-                record = JointRecord(self._job.id, swap.group, swap.after.digest, since, swap.original)
+                record = JointRecord(self._job.id, swap.group, swap.digest, since, swap.original)
                 records[id(swap)] = self._journal.intend_joint(record, map(keyframe_digest, swap.mine)).id
         todo, left = list(swaps), set()
         patience = Patience(self._server.patience, self._server.pause)
@@ -258,17 +260,17 @@ class JointWriter:
                         self._journal.forget_joint(record)
                 raise
             there = self._reader.read_all().tracks
-            made = {t.digest: t for t in there if t.id > highest}
-            done = [(swap, made[swap.after.digest]) for swap in todo if swap.after.digest in made]
+            made = {joint_digest(t): t for t in there if t.id > highest}
+            done = [(swap, made[swap.digest]) for swap in todo if swap.digest in made]
             self._settled(done, records)
-            todo = [swap for swap in todo if swap.after.digest not in made]
+            todo = [swap for swap in todo if swap.digest not in made]
             if todo and lost is None:
                 raise CvatError(
                     f"job {self._job.id}: the server did not keep {len(todo)} tracks as they were sent: was the job "
                     "changed meanwhile?"
                 )
-            same = {(t.id, t.digest) for t in there}
-            left |= {swap.group for swap in todo if (swap.before.id, swap.before.digest) not in same}
+            same = {(t.id, joint_digest(t)) for t in there}
+            left |= {swap.group for swap in todo if (swap.before.id, joint_digest(swap.before)) not in same}
             todo = [swap for swap in todo if swap.group not in left]
         return left
 
@@ -279,7 +281,7 @@ class JointWriter:
             if swap.original is None:
                 self._journal.restore_joint(self._job.id, swap.group, track.digest)
                 continue
-            self._journal.confirm_joint(records[id(swap)], track.digest)
+            self._journal.confirm_joint(records[id(swap)], joint_digest(track))
             marked = {k.frame for k in track.keyframes if is_marked(k.points, k.outside)}
             if not {k.frame for k in swap.mine} <= marked:
                 drawn = self._parsed(swap.original)
@@ -312,6 +314,11 @@ class _Swap:
     mine: Sequence[Shape] = ()
     original: Mapping[str, Any] | None = None
 
+    @cached_property
+    def digest(self) -> str:
+        """Of the new one."""
+        return joint_digest(self.after)
+
 
 def _joint_of(owned: Ownership, person: Track) -> JointTrack:
     """The joint track that a person's keyframes are in; a drawn track counts as one without Perclip's."""
@@ -330,8 +337,8 @@ def _paired(swaps: Sequence["_Swap"], came: Sequence[Track]) -> list[tuple["_Swa
     """What was sent with what came of it: of the same content, and the rest in order."""
     rest = list(came)
     pairs = []
-    for swap in sorted(swaps, key=lambda s: not any(t.digest == s.after.digest for t in came)):
-        track = next((t for t in rest if t.digest == swap.after.digest), rest[0])
+    for swap in sorted(swaps, key=lambda s: not any(joint_digest(t) == s.digest for t in came)):
+        track = next((t for t in rest if joint_digest(t) == swap.digest), rest[0])
         rest.remove(track)
         pairs.append((swap, track))
     return pairs

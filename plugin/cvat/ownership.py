@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plugin.cvat.annotations import AUTO, KINDS, Annotation, JobAnnotations, Tag, Track
-from plugin.cvat.joint_track import JointTrack, split_track
+from plugin.cvat.joint_track import JointTrack, joint_digest, split_track
 from plugin.cvat.journal import Item, Journal
 
 
@@ -89,7 +89,7 @@ def _joint_tracks(job: int, annotations: JobAnnotations, journal: Journal) -> di
     records = {record.digest: record for record in journal.joint_records(job)}
     found = {}
     for track in annotations.tracks:
-        joint = split_track(track, known, records.get(track.digest))
+        joint = split_track(track, known, records.get(joint_digest(track)) if records else None)
         if joint is not None:
             found[track.id] = joint
     return found

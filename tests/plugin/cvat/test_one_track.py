@@ -477,7 +477,7 @@ def drawn_tracks(draw_one: Any) -> list[dict[str, Any]]:
         keyframes[draw_one(st.integers(0, SHORT - 1))] = draw_one(masks)
         track = polygon_track(keyframes, label=1 + number % 2, group=draw_one(st.sampled_from((0, number + 1))))
         for shape in track["shapes"]:
-            shape |= {"occluded": draw_one(st.booleans()), "z_order": draw_one(st.integers(0, 2))}
+            shape |= {"occluded": draw_one(st.booleans()), "z_order": number + 3 * draw_one(st.integers(0, 1))}
             shape["attributes"] = [{"spec_id": 12, "value": draw_one(st.sampled_from(("left", "right")))}]
         tracks.append(track)
     return tracks
