@@ -39,7 +39,7 @@ def is_marked(points: Sequence[float], outside: bool) -> bool:
         return False
     scaled = [p * _PER_PIXEL for p in points]
     steps = [math.floor(p) for p in scaled]
-    if scaled[1:] != steps[1:]:
+    if scaled[1:] != steps[1:] or scaled[0] == steps[0]:
         return False
     return points[0] == steps[0] / _PER_PIXEL + (_checksum(steps, outside) + 1) * _UNIT
 

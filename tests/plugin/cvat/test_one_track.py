@@ -397,6 +397,48 @@ def test_a_lost_connection_doubles_nothing(program_for, moment) -> None:
     assert content(the_track(state)) == before
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_that_dies_at_the_moment_of_writing_is_taken_up(program_for, moment) -> None:
+    """The server has the track, or has not; the journal only knows that it was to be sent."""
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = content(the_track(state))
+    program = program_for(state)
+    program.server = program.log_in(patience=0.0)
+    cut = iter([moment])
+    program.fake.fault = lambda method, path: next(cut, None) if "action=update" in path else None
+    assert program.attempt(output="one-track").error is not None
+    assert bool(perclips(the_track(state))) == (moment == "after")
+    program.propagate(output="one-track")
+    assert perclips(the_track(state)) and drawn_keyframes(the_track(state)) == before["shapes"]
+    program.undo()
+    assert content(the_track(state)) == before
+
+
+def test_a_dry_run_changes_nothing_and_counts_the_tracks(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = the_track(state)
+    program = program_for(state)
+    assert program.propagate(output="one-track", dry=True).written.created == 1
+    assert the_track(state) == before and not any(method == "PATCH" for method, _ in program.fake.log)
+    program.propagate(output="one-track")
+    assert program.propagate(output="one-track", dry=True).written.created == 0
+
+
+def test_a_job_that_may_not_be_written_to_keeps_its_track(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = the_track(state)
+    program = program_for(state)
+    program.fake.fault = lambda method, path: 403 if method == "PATCH" else None
+    assert JOB in program.attempt(output="one-track").failed
+    assert the_track(state) == before
+    program.fake.fault = lambda method, path: None
+    program.propagate(output="one-track")
+    assert perclips(the_track(state))
+
+
 def test_a_request_that_is_carried_out_late_leaves_one_track(program_for) -> None:
     state = rich_task()
     draw(state, tracks=[rich_track()])
@@ -484,7 +526,7 @@ def drawn_tracks(draw_one: Any) -> list[dict[str, Any]]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
