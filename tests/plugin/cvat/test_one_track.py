@@ -29,6 +29,7 @@ from tests.plugin.cvat.program import (
     state_of,
 )
 from tests.plugin.cvat.test_human_work import Meddler, masks
+from tests.plugin.cvat.test_undo_and_review import review
 
 LENGTH = 31
 
@@ -292,6 +293,21 @@ def test_a_mask_that_a_person_drew_besides_takes_the_place_of_the_track(program_
     job = state.jobs[JOB][1]
     assert len(job.shapes) == 1 and len(job.tracks) == 1
     assert shown(job.tracks[0], 6) is None and np.array_equal(shown(job.tracks[0], 7), square(10, 2))
+
+
+def test_review_lists_what_nobody_has_touched(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    rows = review(program).rows
+    assert {frame for frame, *_ in rows} == set(range(1, LENGTH)) and any(seen for *_, seen in rows)
+    track = the_track(state)
+    save(state, track, shapes=with_keyframe(track, 10, points=polygon(square(12, 12))))
+    assert {frame for frame, *_ in review(program).rows} == set(range(1, LENGTH)) - {10}
+    with state.lock:
+        state.delete(state.jobs[JOB][1], {"tracks": list(state.jobs[JOB][1].tracks)})
+    assert not review(program).rows
 
 
 # --- racing edits ---
