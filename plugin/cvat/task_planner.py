@@ -101,13 +101,13 @@ class TaskPlanner:
         ]
         with self._journal.together():
             self._journal.set_members({d.digest: obj.group for obj in objects for d in obj.drawn})
-        joined = {obj.group: self._joined(obj, owned) for obj in objects}
-        self._note_tracks(objects, joined, owned, found.warnings)
+        track_jobs = {obj.group: self._track_jobs(obj, owned) for obj in objects}
+        self._note_tracks(objects, track_jobs, owned, found.warnings)
         self._note_others(objects, owned, found.warnings)
         for (numbers, count), mask_of in zip(counts, masks):
             here, objects = objects[:count], objects[count:]
             if here:
-                found.sequences.append(self._sequence(numbers, here, mask_of, joined, owned, found.warnings))
+                found.sequences.append(self._sequence(numbers, here, mask_of, track_jobs, owned, found.warnings))
         self._window(found, owned)
         if settings.frames and not any(settings.wants(f) for s in found.sequences for f in s.numbers):
             found.warnings.append("none of the frames that were asked for is in the jobs")
@@ -222,7 +222,7 @@ class TaskPlanner:
             )
         return {unknown[place]: group for place, group in found.items()}
 
-    def _joined(self, obj: TaskObject, owned: Mapping[int, Ownership]) -> set[int]:
+    def _track_jobs(self, obj: TaskObject, owned: Mapping[int, Ownership]) -> set[int]:
         """The jobs in which Perclip's keyframes go into the object's drawn track: where it has one, all of polygons."""
         if self._settings.output != "one-track":
             return set()
@@ -245,13 +245,13 @@ class TaskPlanner:
     def _note_tracks(
         self,
         objects: Sequence[TaskObject],
-        joined: Mapping[int, set[int]],
+        track_jobs: Mapping[int, set[int]],
         owned: Mapping[int, Ownership],
         warnings: list[str],
     ) -> None:
         edited = {a.id for o in owned.values() for a in o.edited if isinstance(a, Track)}
         count = sum(
-            any(d.track is not None and d.track not in edited and d.job not in joined[obj.group] for d in obj.drawn)
+            any(d.track is not None and d.track not in edited and d.job not in track_jobs[obj.group] for d in obj.drawn)
             for obj in objects
         )
         if count:
@@ -280,7 +280,7 @@ class TaskPlanner:
         numbers: Sequence[int],
         objects: list[TaskObject],
         mask_of: MaskOf,
-        joined: Mapping[int, set[int]],
+        track_jobs: Mapping[int, set[int]],
         owned: Mapping[int, Ownership],
         warnings: list[str],
     ) -> SequencePlan:
@@ -294,8 +294,8 @@ class TaskPlanner:
         ever_joint = self._journal.joint_objects()
         for obj in objects:
             output = output_of(obj, settings.output, self._layout.takes_tracks)
-            plan.joined[obj.group] = joined[obj.group] if output == "one-track" else set()
-            if output == "one-track" and not joined[obj.group]:
+            plan.track_jobs[obj.group] = track_jobs[obj.group] if output == "one-track" else set()
+            if output == "one-track" and not track_jobs[obj.group]:
                 output = "track"
             plan.outputs[obj.group] = output
             options = {
@@ -308,7 +308,7 @@ class TaskPlanner:
             blocked = blocked_frames(obj, owned, self._layout) | {
                 f for label, f in self._unusable if label == obj.label.id
             }
-            hidden = self._hidden(obj, plan.joined[obj.group], owned) & set(numbers)
+            hidden = self._hidden(obj, plan.track_jobs[obj.group], owned) & set(numbers)
             if hidden - blocked:
                 warnings.append(
                     f"{obj.name}: by a person's keyframe its track is outside on {len(hidden)} frames, the first is "

@@ -90,7 +90,7 @@ class _Filled:
 
     def is_joined(self, job: Job) -> bool:
         """Whether it goes into the drawn track of a job."""
-        return job.id in self.sequence.joined.get(self.obj.group, ())
+        return job.id in self.sequence.track_jobs.get(self.obj.group, ())
 
     @property
     def is_whole(self) -> bool:
@@ -313,7 +313,7 @@ class TaskWriter:
             _span(stretch, sequence.numbers)
             for sequence in self._plan.sequences
             for stretch in sequence.stretches
-            if stretch.group == group and sequence.joined.get(group)
+            if stretch.group == group and sequence.track_jobs.get(group)
         ]
 
     def _look_into_overlaps(self, ready: Sequence[_Filled], blocked: set[tuple[int, int]]) -> None:
