@@ -19,6 +19,7 @@ from plugin.cvat.engine import Engine
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.identity import Association
 from plugin.cvat.job_writer import JobWriter, Written
+from plugin.cvat.joint_writer import JointWriter
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import Ownership, reconcile
 from plugin.cvat.pictures import DoubtfulPicture, picture_doubts
@@ -133,7 +134,7 @@ class TaskRun:
                 plan = TaskPlanner(layout, journal, self._settings, self._engine, frames_of).plan(owned)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
-            outcome.associations, outcome.warnings = plan.associations, plan.warnings
+            outcome.associations, outcome.warnings = plan.associations, [*outcome.warnings, *plan.warnings]
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
             marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
             doubtful = DoubtfulMasks()
@@ -159,7 +160,7 @@ class TaskRun:
         owned = {}
         for job in layout.jobs:
             try:
-                owned[job.id] = JobWriter(self._server, journal, layout, job).read()
+                owned[job.id], notes = JointWriter(self._server, journal, layout, job, self._dry).settle()
             except ConnectionLostError:
                 raise
             except CvatError as error:
@@ -167,6 +168,7 @@ class TaskRun:
                 if len(outcome.failed) == len(layout.jobs):
                     raise
             else:
+                outcome.warnings += notes
                 reconcile(owned[job.id], journal, forget=True)
         for job in layout.neighbours:
             with suppress(CvatError):  # what may not be seen cannot count
@@ -215,7 +217,7 @@ class TaskRun:
             outcome.failed |= writer.failed
             outcome.written, outcome.rows = writer.written, sorted(writer.rows)
             outcome.seconds |= writer.seconds
-            outcome.warnings = [*outcome.warnings, *writer.written.refused]
+            outcome.warnings = list(dict.fromkeys([*outcome.warnings, *writer.written.refused]))
         if failed:
             raise failed[0]
 
