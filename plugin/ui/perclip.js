@@ -1281,8 +1281,7 @@ function filledTrack(track, changes, written, job) {
         values = new Map([...values, ...shapes[shapes.length - 1].attributes.map((attribute) => (
             /** @type {[number, string]} */ ([attribute.spec_id, String(attribute.value)])))]);
     }
-    const source = track.source === 'manual' ? 'semi-auto' : track.source;
-    return { ...bareTrack(track), frame: shapes[0].frame, source, shapes };
+    return { ...bareTrack(track), frame: shapes[0].frame, shapes };
 }
 
 /**

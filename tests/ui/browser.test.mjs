@@ -166,7 +166,7 @@ test('a polygon track stays one track: its keyframes as they were, Perclip\'s be
     await tab.keyboard.press('Alt+KeyP');
     await noticed('filled');
     const { shapes: others, tracks: [made, ...more] } = await collection();
-    assert.deepEqual([others, more, made.source, made.group, made.shapes.length], [[], [], 'semi-auto', 5, LAST + 1]);
+    assert.deepEqual([others, more, made.source, made.group, made.shapes.length], [[], [], 'manual', 5, LAST + 1]);
     assert.deepEqual(made.shapes.filter(({ frame }) => [0, 10].includes(frame)), drawn.tracks[0].shapes);
     await save();
     assert.equal(await steps(), 1);

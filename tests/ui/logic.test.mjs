@@ -603,7 +603,7 @@ test('a polygon track gets keyframes between those of the person, which stay as 
     const own = new Map(drawn.shapes.map(({ id, ...shape }) => [shape.frame, shape]));
     for (const shape of made.shapes.filter(({ frame }) => own.has(frame))) assert.deepEqual(shape, own.get(shape.frame));
     assert.equal(made.shapes.filter(({ frame }) => own.has(frame)).length, 4);
-    assert.deepEqual([made.frame, made.label_id, made.group, made.source, made.attributes], [90, 1, 9, 'semi-auto', drawn.attributes]);
+    assert.deepEqual([made.frame, made.label_id, made.group, made.source, made.attributes], [90, 1, 9, 'manual', drawn.attributes]);
     const at = (frame) => made.shapes.find((shape) => shape.frame === frame);
     assert.deepEqual([at(103).occluded, at(103).z_order, at(107).occluded, at(107).z_order], [true, 3, false, 1]); // as of the keyframe before
     assert.ok(made.shapes.every(({ frame, attributes }) => own.has(frame) || !attributes.length)); // what holds there holds on
@@ -749,7 +749,7 @@ test('a track that an older Perclip wrote beside the drawn one is taken into it'
     const { made, deleted } = fill([drawn, beside], FRAMES.slice(12, 15));
     assert.deepEqual(deleted.tracks.map(({ source }) => source), ['auto', 'manual']);
     assert.equal(lookOf(made), 'PCCCCCCCCCPpCCCCcccc,...................');
-    assert.deepEqual([made.source, made.group], ['semi-auto', 4]);
+    assert.deepEqual([made.source, made.group], ['manual', 4]);
     const [again] = objectsOf([], [made]);
     assert.deepEqual([drawnFrames(again), again.writtenTracks], [[100, 110], []]);
 });
