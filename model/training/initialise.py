@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.checkpoint_files import named_in_utf8
 from model.errors import CheckpointError
 from model.framing import IMAGE_MEAN, IMAGE_STD
 from model.pcvos import PCVOS
@@ -32,7 +33,8 @@ def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
     """
     trunk = network.key_encoder
     try:
-        trunk.load_folded(load_file(str(weights)), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
+        with named_in_utf8(weights) as name:
+            trunk.load_folded(load_file(name), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights} cannot be read ({type(error).__name__}): check the path of --trunk") from None
     except (KeyError, RuntimeError) as error:
