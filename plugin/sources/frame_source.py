@@ -19,7 +19,7 @@ class FrameSource(Protocol):
         width: columns of every frame, in pixels.
         fps: frames per second, or None where the source does not say (a folder of images).
 
-    Reading raises `InputError` where a frame cannot be decoded; it names the file and the frame number.
+    Reading raises `UndecodableFrameError` where a frame cannot be decoded; it names the file and the frame number.
     """
 
     height: int
@@ -37,7 +37,7 @@ class FrameSource(Protocol):
     def __getitem__(self, index: slice) -> list[np.ndarray]: ...
 
     def name(self, index: int) -> str:
-        """What people call frame `index`: the file name of an image, `frame_000012` in a video."""
+        """What people call frame `index`: the file name of an image, `frame_000012` in a video; `printable` text."""
         ...
 
     def close(self) -> None:
@@ -55,6 +55,8 @@ class FrameReader(Sequence[np.ndarray]):
     height: int
     width: int
     fps: float | None
+    cut_off = False
+    """Whether the source is known to end before its own end, as a file whose copy was interrupted."""
 
     @abstractmethod
     def _read(self, index: int) -> np.ndarray:

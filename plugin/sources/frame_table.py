@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import av
+from av import Packet
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -20,10 +21,12 @@ class FrameTable:
         times: presentation time of every frame, strictly ascending.
         keyframes: presentation times at which decoding can start, strictly ascending. The first one serves as the start
             of the file; it may lie before `times[0]` where an edit list hides the first frames.
+        is_cut: the file ends before its own end: more frames were promised, or the last one is incomplete.
     """
 
     times: Sequence[int]
     keyframes: Sequence[int]
+    is_cut: bool = False
 
     def number_at(self, time: int | None) -> int | None:
         """The number of the frame shown at `time`, or None where the stream has no such frame."""
@@ -41,10 +44,15 @@ class FrameTable:
         return bisect_left(self.times, self.keyframes[keyframe]) if keyframe > 0 else 0
 
 
-def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTable | None:
+def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter: bool = False) -> FrameTable | None:
     """List the frames of a stream from its packets, without decoding; reads the whole file once.
 
     A file that was cut off ends before the first frame that is missing or incomplete.
+
+    Args:
+        container: the file, at its beginning.
+        stream: of the file.
+        is_shorter: the file is known to end before its own end.
 
     Returns:
         The table, or None where the packets do not tell the frames: they bear no, repeated or restarting presentation
@@ -60,7 +68,7 @@ def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTab
             complete = not packet.is_corrupt
             if packet.pts is None:
                 return None
-            if packet.is_keyframe:
+            if packet.is_keyframe or (not keyframes and _is_damaged_keyframe(packet, stream)):
                 keyframes.append(packet.pts)
             elif not keyframes:
                 continue  # nothing can be decoded before the first keyframe
@@ -71,7 +79,7 @@ def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTab
     else:
         if shown and not complete:
             shown.pop()
-        complete = complete and not _promises_more_bytes(container, stream)
+        complete = complete and not is_shorter and not _promises_more_bytes(container, stream)
     times = [time for time, _ in shown]
     if shown and not complete:
         # What is missing would be decoded, and hence shown, after this time: up to here no frame lacks a neighbour.
@@ -83,7 +91,16 @@ def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTab
         or stream.codec_context.name in _CODECS_WITH_HIDDEN_PACKETS
     ):
         return None
-    return FrameTable(sorted(times), keyframes)
+    return FrameTable(sorted(times), keyframes, is_cut=not complete)
+
+
+def _is_damaged_keyframe(packet: Packet, stream: VideoStream) -> bool:
+    """Whether the file's index says that this packet is a keyframe, which the parser did not see in its bytes.
+
+    A damaged first frame must count, or all others would be numbered too low.
+    """
+    first = next(iter(stream.index_entries), None)
+    return first is not None and first.is_keyframe and first.timestamp in (packet.pts, packet.dts)
 
 
 def _promises_more_bytes(container: InputContainer, stream: VideoStream) -> bool:
