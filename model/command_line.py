@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -45,6 +46,7 @@ def run_program(parser: Parser, run: Callable[[argparse.Namespace], object], arg
         0 done, 2 bad input (one line on standard error says what to do), 130 interrupted.
     """
     settle_streams()
+    warnings.filterwarnings("ignore", module="PIL")  # about damaged tags; damaged pixels are errors
     calm_threads()
     try:
         arguments = parser.parse_args(argv)

@@ -1,5 +1,6 @@
 """Which frames a video stream holds: frame number -> presentation time and place to start decoding."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ import av
 from av import Packet
 from av.container import InputContainer
 from av.video.stream import VideoStream
+
+DEMUX_ERRORS = (av.error.FFmpegError, IndexError)
+"""What reading packets raises; IndexError where damaged bytes look like a stream that was not there before."""
 
 # VP8 stores hidden reference frames as packets of their own, so its packets are not its frames.
 _CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
@@ -61,11 +65,12 @@ def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter:
     shown: list[tuple[int, int | None]] = []  # presentation and decoding time of every packet that becomes a frame
     keyframes: list[int] = []
     complete = True
+    frame_time = 0  # of the last packet
     try:
         for packet in container.demux(stream):
             if packet.size == 0:  # the packet that asks the decoder for its last frames
                 continue
-            complete = not packet.is_corrupt
+            complete, frame_time = not packet.is_corrupt, packet.duration or 0
             if packet.pts is None:
                 return None
             if packet.is_keyframe or (not keyframes and _is_damaged_keyframe(packet, stream)):
@@ -74,12 +79,14 @@ def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter:
                 continue  # nothing can be decoded before the first keyframe
             if not packet.is_discard:
                 shown.append((packet.pts, packet.dts))
-    except av.error.FFmpegError:
+    except DEMUX_ERRORS:
         complete = False
     else:
         if shown and not complete:
             shown.pop()
-        complete = complete and not is_shorter and not _promises_more_bytes(container, stream)
+        complete = complete and not (
+            is_shorter or _promises_more_bytes(container, stream) or _promises_more_time(shown, frame_time, stream)
+        )
     times = [time for time, _ in shown]
     if shown and not complete:
         # What is missing would be decoded, and hence shown, after this time: up to here no frame lacks a neighbour.
@@ -101,6 +108,16 @@ def _is_damaged_keyframe(packet: Packet, stream: VideoStream) -> bool:
     """
     first = next(iter(stream.index_entries), None)
     return first is not None and first.is_keyframe and first.timestamp in (packet.pts, packet.dts)
+
+
+def _promises_more_time(shown: Sequence[tuple[int, int | None]], frame_time: int, stream: VideoStream) -> bool:
+    """Whether the file's head gives the stream a length, as Matroska's do, and its frames end well before it."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if match is None or not shown or frame_time <= 0:
+        return False
+    hours, minutes, seconds = map(float, match.groups())
+    promised = (3600 * hours + 60 * minutes + seconds) / float(stream.time_base)
+    return max(time for time, _ in shown) + 2.5 * frame_time < promised
 
 
 def _promises_more_bytes(container: InputContainer, stream: VideoStream) -> bool:

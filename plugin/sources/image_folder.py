@@ -45,7 +45,7 @@ class ImageFolder(FrameReader):
                 continue
             if size is None:
                 size, self._first = found, file
-            if found != size:
+            if found != size and _is_whole(file):
                 raise InputError(
                     f"{file}: the image is {found[0]}x{found[1]} but {self._first.name} is {size[0]}x{size[1]}; "
                     "all frames of a video must have one size"
@@ -102,6 +102,16 @@ def _image_files(folder: Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder}: the folder holds no images; give one with JPEG, PNG, WEBP, BMP or TIFF files")
     return sorted(files, key=lambda file: (natural_key(file.name), file.name))
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether all pixels can be decoded: the header of a damaged image may say any size."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except Exception:  # Pillow's readers raise whatever damaged bytes lead to
+        return False
+    return True
 
 
 def _size_in_header(file: Path) -> tuple[int, int] | None:

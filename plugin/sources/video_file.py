@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from model.errors import InputError, UndecodableFrameError
 from plugin.sources.frame_cache import FrameCache
 from plugin.sources.frame_source import FrameReader
-from plugin.sources.frame_table import read_frame_table
+from plugin.sources.frame_table import DEMUX_ERRORS, read_frame_table
 from plugin.sources.promised_length import is_shorter_than_it_says
 
 # A decoder may hand out a frame this many frames late: the largest picture buffer of H.264 and HEVC.
@@ -224,7 +224,7 @@ class VideoFile(FrameReader):
             if time is not None:
                 self._container.seek(time, stream=self._stream)
             yield from self._container.demux(self._stream)
-        except av.error.FFmpegError:  # the file ends in rubbish: ask the decoder for what it still holds
+        except DEMUX_ERRORS:  # the file ends in rubbish: ask the decoder for what it still holds
             last = Packet()
             last.stream = self._stream
             yield last

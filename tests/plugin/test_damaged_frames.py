@@ -194,6 +194,26 @@ def test_a_video_that_was_cut_off_is_done_up_to_there_and_says_so(tmp_path, mask
     assert run(path, mask, tmp_path / "s", "--stop", str(count)) == 0
 
 
+def test_a_video_whose_end_is_lost_in_a_container_without_index_says_so_too(tmp_path, mask, capsys):
+    path = write_video(tmp_path / "v.mkv", COUNT, size=SIZE, options={"g": "1"}, frame_of=picture)
+    content = path.read_bytes()
+    place = content.index(packets(path)[8])
+    path.write_bytes(content[:place] + bytes(len(content) - place))
+    assert run(path, mask, tmp_path / "r") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "cut off behind frame 7" in error or "frame 8 cannot be decoded" in error, error
+    assert sorted(masks(tmp_path / "r")) == list(range(8))
+
+
+def test_a_damaged_picture_whose_head_says_another_size_is_a_damaged_frame(tmp_path, mask):
+    folder = folder_with(tmp_path, {}, "jpg")
+    content = (folder / "005.jpg").read_bytes()
+    size = content.index(b"\xff\xc0") + 5  # of the frame header: height, width
+    (folder / "005.jpg").write_bytes(content[:size] + b"\x40\x00" + content[size + 2 : -200])
+    assert run(folder, mask, tmp_path / "r") == 0
+    assert_stands_in(tmp_path / "r", {5: 4})
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "webm", "ts"])
 def test_a_whole_video_is_not_taken_for_a_cut_one(tmp_path, suffix):
     codec = {"webm": "libvpx-vp9", "avi": "mpeg4"}.get(suffix, "libx264")
