@@ -83,6 +83,11 @@ def run_job(job: PropagationJob) -> dict[str, str]:
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
+        if opened.gaps:
+            _warn(
+                f"{job.source}: frames seem to be missing behind frame {', '.join(map(str, opened.gaps[:10]))}: where "
+                "the file is damaged there, the numbers of later frames are too low"
+            )
         with claimed_folder(job.out, _settings(job, opened, keyframes, propagator), job.resume) as lock:
             results = MaskFolder(job.out)
             fresh, seconds, lost = _propagate(job, propagator, source, frames, keyframes, results, reached, lock)
@@ -239,8 +244,12 @@ def _propagate(
         lost = error
     finally:
         for warning in frames.warnings({*reached, *frames.needed}):
-            print(f"perclip: warning: {warning}", file=sys.stderr)
+            _warn(warning)
     return fresh, time.perf_counter() - began, lost
+
+
+def _warn(text: str) -> None:
+    print(f"perclip: warning: {text}", file=sys.stderr)
 
 
 def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder) -> str:

@@ -57,6 +57,8 @@ class FrameReader(Sequence[np.ndarray]):
     fps: float | None
     cut_off = False
     """Whether the source is known to end before its own end, as a file whose copy was interrupted."""
+    gaps: Sequence[int] = ()
+    """Frames behind which others seem to be missing, so that numbers behind them may be too low."""
 
     @abstractmethod
     def _read(self, index: int) -> np.ndarray:

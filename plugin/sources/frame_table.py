@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import av
 from av import Packet
@@ -12,6 +13,11 @@ from av.video.stream import VideoStream
 
 DEMUX_ERRORS = (av.error.FFmpegError, IndexError)
 """What reading packets raises; IndexError where damaged bytes look like a stream that was not there before."""
+
+# Damage makes frames of these vanish without a trace.
+_UNLISTED = frozenset({"matroska,webm", "mpegts"})
+_GAP = 1.8  # times the usual distance
+_RARE = 0.1  # of all frames; more of them are a video of variable rate
 
 # VP8 stores hidden reference frames as packets of their own, so its packets are not its frames.
 _CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
@@ -25,12 +31,14 @@ class FrameTable:
         times: presentation time of every frame, strictly ascending.
         keyframes: presentation times at which decoding can start, strictly ascending. The first one serves as the start
             of the file; it may lie before `times[0]` where an edit list hides the first frames.
+        gaps: frames behind which others seem to be missing, as times are else even; of containers without a list.
         is_cut: the file ends before its own end: more frames were promised, or the last one is incomplete.
     """
 
     times: Sequence[int]
     keyframes: Sequence[int]
     is_cut: bool = False
+    gaps: Sequence[int] = ()
 
     def number_at(self, time: int | None) -> int | None:
         """The number of the frame shown at `time`, or None where the stream has no such frame."""
@@ -98,7 +106,16 @@ def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter:
         or stream.codec_context.name in _CODECS_WITH_HIDDEN_PACKETS
     ):
         return None
-    return FrameTable(sorted(times), keyframes, is_cut=not complete)
+    times = sorted(times)
+    return FrameTable(times, keyframes, not complete, _gaps(times) if container.format.name in _UNLISTED else ())
+
+
+def _gaps(times: Sequence[int]) -> list[int]:
+    """Numbers of frames that are shown much longer than nearly all others."""
+    steps = [following - time for time, following in pairwise(times)]
+    typical = sorted(steps)[len(steps) // 2] if steps else 0
+    long = [number for number, step in enumerate(steps) if step > _GAP * typical]
+    return long if len(long) <= _RARE * len(steps) else []
 
 
 def _is_damaged_keyframe(packet: Packet, stream: VideoStream) -> bool:

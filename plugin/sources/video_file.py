@@ -59,6 +59,7 @@ class VideoFile(FrameReader):
             is_shorter = is_shorter_than_it_says(self._path)
             self._table = read_frame_table(self._container, self._stream, is_shorter)
             self.cut_off = is_shorter or (self._table is not None and self._table.is_cut)
+            self.gaps = () if self._table is None else self._table.gaps
             if self._table is not None and self._table.times:
                 self._drop_frames_cut_from_their_keyframe()
             self._length = self._count_frames() if self._table is None else len(self._table.times)

@@ -214,11 +214,21 @@ def test_a_damaged_picture_whose_head_says_another_size_is_a_damaged_frame(tmp_p
     assert_stands_in(tmp_path / "r", {5: 4})
 
 
+def test_frames_that_vanish_from_a_container_without_index_are_told(tmp_path, mask, capsys):
+    path = write_video(tmp_path / "v.mkv", 24, size=SIZE, options={"g": "1"}, frame_of=picture)
+    content = path.read_bytes()
+    place, end = (content.index(packets(path)[i]) for i in (8, 11))
+    path.write_bytes(content[: place - 30] + bytes(end - place) + content[end - 30 :])
+    assert run(path, mask, tmp_path / "r") == 0
+    assert "missing behind frame 7:" in capsys.readouterr().err
+    assert len(masks(tmp_path / "r")) < 24
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "webm", "ts"])
 def test_a_whole_video_is_not_taken_for_a_cut_one(tmp_path, suffix):
     codec = {"webm": "libvpx-vp9", "avi": "mpeg4"}.get(suffix, "libx264")
     with VideoFile(write_video(tmp_path / f"v.{suffix}", COUNT, codec=codec)) as video:
-        assert len(video) == COUNT and not video.cut_off
+        assert len(video) == COUNT and not video.cut_off and not video.gaps
 
 
 def test_a_long_gap_is_tried_once(tmp_path, monkeypatch):
