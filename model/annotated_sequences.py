@@ -13,6 +13,7 @@ from tqdm import tqdm
 from model.dataset_files import DatasetFiles
 from model.errors import InputError
 from model.natural_order import natural_key
+from model.printable import printable
 
 VOID = 255
 """Pixel value of label maps that says "unknown": neither object nor background."""
@@ -33,7 +34,7 @@ class AnnotatedSequence:
     """One annotated sequence. Frames are decoded when they are asked for, unless the sequence was preloaded.
 
     Attributes:
-        name: of the sequence, unique in its data set.
+        name: of the sequence, unique in its data set; printable.
         frames: uint8 (H, W, 3) RGB each.
         label_maps: one per frame, uint8 (H, W): 0 is background, 1..254 are object ids, 255 is void; None where a
             frame has no annotation.
@@ -107,7 +108,7 @@ def read_sequences(
         width, height = _common_size(files, images[order[labelled[0]]], names[labelled[0]])
         total += width * height * (3 * len(order) + len(labelled))
         frames = _DecodedOnDemand([images[stem] for stem in order], files.image)
-        sequences.append(AnnotatedSequence(name, frames, _DecodedOnDemand(names, files.label_map), labelled))
+        sequences.append(AnnotatedSequence(printable(name), frames, _DecodedOnDemand(names, files.label_map), labelled))
     if not sequences:
         raise InputError(
             f"{path} has no JPEGImages/<sequence>/ with Annotations/<sequence>/: give a data set in the layout of DAVIS"

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.calibration import Calibration
-from model.checkpoint_files import SHIPPED
+from model.checkpoint_files import SHIPPED, named_in_utf8
 from model.config import NetworkConfig, network_config
 from model.errors import CheckpointError
 from model.pcvos import PCVOS
@@ -89,9 +89,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], NetworkConfig | None, Calibrat
         raise CheckpointError(f"no weights file at {path}: check the path")
     if path.suffix == ".safetensors":
         try:
-            tensors = load_file(str(path))
-            with safetensors.safe_open(str(path), "pt") as file:
-                metadata = file.metadata() or {}
+            with named_in_utf8(path) as name:
+                tensors = load_file(name)
+                with safetensors.safe_open(name, "pt") as file:
+                    metadata = file.metadata() or {}
             config = NetworkConfig.from_json(metadata["config"]) if "config" in metadata else None
             calibration = Calibration.from_json(metadata["calibration"]) if "calibration" in metadata else None
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:

@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from model.errors import PerclipError
+from model.standard_streams import lost_output, settle_streams
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -38,14 +40,28 @@ def calm_threads() -> None:
 def run_program(parser: Parser, run: Callable[[argparse.Namespace], object], argv: Sequence[str] | None = None) -> int:
     """Parses the arguments and calls `run` with them.
 
+    Whatever becomes of standard output and error (see `model.standard_streams`), the program does its work.
+
     Returns:
         0 done, 2 bad input (one line on standard error says what to do), 130 interrupted.
     """
+    settle_streams()
+    warnings.filterwarnings("ignore", module="PIL")  # about damaged tags; damaged pixels are errors
     calm_threads()
-    arguments = parser.parse_args(argv)
+    try:
+        arguments = parser.parse_args(argv)
+        code = _run(parser, run, arguments)
+    finally:
+        sys.stdout.flush()
+    lost = lost_output()
+    if lost:
+        print(f"{parser.speaker}warning: what was printed is not whole ({lost})", file=sys.stderr)
+    return code
+
+
+def _run(parser: Parser, run: Callable[[argparse.Namespace], object], arguments: argparse.Namespace) -> int:
     try:
         run(arguments)
-        sys.stdout.flush()
     except PerclipError as error:
         print(f"{parser.speaker}error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -53,7 +69,4 @@ def run_program(parser: Parser, run: Callable[[argparse.Namespace], object], arg
         hint = str(interrupt) or ("go on with --resume" if hasattr(arguments, "resume") else "")
         print(f"\n{parser.speaker}interrupted{hint and f': {hint}'}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

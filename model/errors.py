@@ -9,6 +9,10 @@ class InputError(PerclipError):
     """What the caller handed in cannot be used: frames, keyframes, options, files."""
 
 
+class UndecodableFrameError(InputError):
+    """One frame of a source cannot be decoded, now or later; others may be."""
+
+
 class DeviceMemoryError(PerclipError, MemoryError):
     """A GPU's memory does not suffice, although batches were made smaller where that helps."""
 

@@ -13,15 +13,17 @@ import csv
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from model.checkpoint_files import named_in_utf8
 from model.command_line import Parser, run_program
 from model.config import NETWORKS, NetworkConfig
 from model.errors import InputError
 from model.options import DTYPES, MEMORY_POLICIES, PropagationOptions
+from model.printable import printable
 
 if TYPE_CHECKING:
     from model.annotated_sequences import AnnotatedSequence
@@ -119,16 +121,17 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.sequences is not None:
         sequences = chosen_sequences(sequences, arguments.sequences)
     if arguments.csv:
-        _check_writable(arguments.csv)
+        with _writing(arguments.csv, "a"):
+            pass  # known now rather than after the work
     with WorstFrames(arguments.worst) if arguments.worst else nullcontext() as worst:
         evaluation = evaluate(propagator, sequences, worst, progress=True)
     if arguments.csv:
         _write_csv(evaluation, arguments.csv)
     if arguments.json:
         settings = {
-            "data": str(arguments.data),
+            "data": printable(str(arguments.data)),
             "network": name,
-            "weights": arguments.weights and str(arguments.weights),
+            "weights": arguments.weights and printable(str(arguments.weights)),
             **dataclasses.asdict(options),
             "refinement": options.refinement and network.refine_transformer is not None,
             "device": str(propagator.device),
@@ -146,7 +149,7 @@ def named_network(weights: Path | None) -> str:
     if weights is None:
         return _DEFAULT_NETWORK
     try:
-        with safetensors.safe_open(str(weights), "pt") as file:
+        with named_in_utf8(weights) as path, safetensors.safe_open(path, "pt") as file:
             return NetworkConfig.from_json(file.metadata()["config"]).name
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError):
         return _DEFAULT_NETWORK
@@ -155,7 +158,7 @@ def named_network(weights: Path | None) -> str:
 def chosen_sequences(sequences: "list[AnnotatedSequence]", names: str) -> "list[AnnotatedSequence]":
     """Those of the comma-separated names, in this order; raises InputError for one that is not there."""
     by_name = {s.name: s for s in sequences}
-    asked = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    asked = list(dict.fromkeys(printable(name.strip()) for name in names.split(",")))
     for name in asked:
         if name not in by_name:
             known = ", ".join(list(by_name)[:20]) + (", ..." if len(by_name) > 20 else "")
@@ -163,17 +166,19 @@ def chosen_sequences(sequences: "list[AnnotatedSequence]", names: str) -> "list[
     return [by_name[name] for name in asked]
 
 
-def _check_writable(path: Path) -> None:
-    """Raises InputError now rather than after the work."""
+@contextmanager
+def _writing(path: Path, mode: str) -> Iterator[TextIO]:
+    """The file, opened, its folder made; raises InputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
+        with path.open(mode, encoding="utf-8", newline="") as file:
+            yield file
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another file") from error
 
 
 def _write_csv(evaluation: "Evaluation", path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with _writing(path, "w") as file:
         rows = csv.writer(file)
         rows.writerow(("sequence", "object", "frame", "J", "F", "confidence"))
         for s in evaluation.scores:

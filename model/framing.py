@@ -22,6 +22,14 @@ _LARGEST_ASPECT = 6  # of frames that get their whole short side; thinner ones g
 _LONGEST_SIDE = 16384  # of the network's input
 
 
+def tensor_of(array: np.ndarray) -> Tensor:
+    """An array as a CPU tensor; they share memory where the array is contiguous and may be written to.
+
+    Of one that may not, as `np.asarray` makes of pictures, torch would warn.
+    """
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
+
+
 class Framing:
     """The geometry of one run: frame size (H, W), network size (h, w), padded size (multiples of 16)."""
 
@@ -79,7 +87,7 @@ class Framing:
                 f"frame {index} is {frame.shape[1]}x{frame.shape[0]} pixels, the first one {self.width}x{self.height}; "
                 "all frames of a run must have one size"
             )
-        pixels = self._upload(torch.from_numpy(np.ascontiguousarray(self.at_network_size(frame))))
+        pixels = self._upload(tensor_of(self.at_network_size(frame)))
         # Channels last, as the network wants them: in this order it takes 1 ms instead of 4 at 480p.
         image = self._scale.new_zeros(self.padded_height, self.padded_width, 3).permute(2, 0, 1)
         torch.addcmul(self._offset, pixels.float(), self._scale, out=self.crop(image).permute(1, 2, 0))
@@ -107,7 +115,7 @@ class Framing:
             )
         if self._resized:
             label_map = cv2.resize(label_map, (self.net_width, self.net_height), interpolation=cv2.INTER_NEAREST_EXACT)
-        labels = torch.from_numpy(np.ascontiguousarray(label_map)).to(self._device)
+        labels = tensor_of(label_map).to(self._device)
         ids = torch.tensor(objects, dtype=torch.uint8, device=self._device)
         return self._pad((labels == ids[:, None, None]).float())
 

@@ -67,8 +67,10 @@ class WorstFrames:
                 picture = draw(self._sequence.frames[index], label_map, self._sequence.label_maps[index])
                 name = self._sequence.name.replace("/", "-")
                 path = self._folder / f"{name}-{index:05d}-J{j:.3f}.png"
-                if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-                    raise InputError(f"cannot write {path}: choose another folder")
+                try:
+                    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
+                except OSError as error:
+                    raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from error
                 written.append(index)
         self._frames = []
 

@@ -10,15 +10,18 @@ from tqdm import tqdm
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
 from model.checkpoint_files import SHIPPED
+from model.errors import UndecodableFrameError
+from model.folder_lock import FolderLock
 from model.metrics import region_similarity
+from model.printable import printable
 from plugin.exports import ExportShapes, write_formats
 from plugin.keyframes import FrameFinder, label_map_files, read_keyframes, read_label_map
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
 from plugin.keyframes.label_map import ColourTable
-from plugin.run_settings import claim_folder, file_digest, keyframe_digest, names_digest
+from plugin.run_settings import claimed_folder, file_digest, keyframe_digest, names_digest
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
-from plugin.sources import FrameSource, ReadAhead, open_source
+from plugin.sources import FrameSource, ImageFolder, ReadAhead, StandInFrames, fill_in, open_source
 
 _TABLE_ROWS = 20
 _WARNINGS = 10
@@ -73,46 +76,69 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
         warn: takes a line for each thing that was given and cannot be used.
 
     Raises:
-        PerclipError: something that was handed in cannot be used; finished frames stay valid.
+        PerclipError: something that was handed in cannot be used, or the end of the source is lost: all before it is
+            done then. Finished frames stay valid.
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
     # Two clips are decoded while the network works on one.
     opened = open_source(job.source)
-    with ReadAhead(opened, 2 * job.options.clip_length) as source:
-        frames = FrameFinder(len(opened), opened.own_names(), job.source)
-        keyframes = _read_keyframes(job, source, frames)
+    frames = StandInFrames(opened)
+    with ReadAhead(frames, 2 * job.options.clip_length) as source:
+        finder = FrameFinder(len(opened), opened.own_names(), job.source)
+        keyframes = _read_keyframes(job, source, finder)
         for warning in keyframes.warnings[:_WARNINGS]:
             warn(warning)
         if len(keyframes.warnings) > _WARNINGS:
             warn(f"{len(keyframes.warnings) - _WARNINGS} more like these")
-        truth = None if job.truth is None else label_map_files(job.truth, frames)
+        frames.needed = [k.index for k in keyframes.keyframes]
+        truth = None if job.truth is None else label_map_files(job.truth, finder)
         propagator = Propagator(load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
-        for line in _table(keyframes, frames, whole=job.dry_run):
+        for line in _table(keyframes, finder, whole=job.dry_run):
             tell(line)
         if job.dry_run:
-            return _what_would_be_done(frames, reached, truth)
-        results = _open_results(job, opened, keyframes, propagator)
-        fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
-        facts = {
-            "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
-            "network": f"{job.network}, {propagator.number_format} on {propagator.device}, "
-            f"clip length {job.options.clip_length}, memory {job.options.memory}",
-            "keyframes": ", ".join(str(k.index) for k in keyframes.keyframes),
-            "frames": f"{len(results.finished())} with masks"
-            + (f", {fresh} of them new in {seconds:.1f} s ({fresh / seconds:.1f} fps)" if fresh else ", none new"),
-        }
-        if truth is not None:
-            facts["measured J"] = _measured(truth, keyframes, results)
-        facts["look at"] = _advice(results)
-        try:
-            written = write_formats(job.formats, job.out, source, results, keyframes.object_names, facts, job.shapes)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "all masks are finished; run the same command with --resume to write the other formats"
-            ) from None
+            return _what_would_be_done(finder, reached, truth)
+        if opened.gaps:
+            warn(
+                f"{job.source}: frames seem to be missing behind frame {', '.join(map(str, opened.gaps[:10]))}: where "
+                "the file is damaged there, the numbers of later frames are too low"
+            )
+        with claimed_folder(job.out, _settings(job, opened, keyframes, propagator), job.resume) as lock:
+            results = MaskFolder(job.out, opened.own_names())
+            fresh, seconds, lost = _propagate(job, propagator, source, frames, keyframes, results, reached, lock, warn)
+            facts = {
+                "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
+                "network": f"{job.network}, {propagator.number_format} on {propagator.device}, "
+                f"clip length {job.options.clip_length}, memory {job.options.memory}",
+                "keyframes": ", ".join(str(k.index) for k in keyframes.keyframes),
+                "frames": f"{len(results.finished())} with masks"
+                + (f", {fresh} of them new in {seconds:.1f} s ({fresh / seconds:.1f} fps)" if fresh else ", none new"),
+            }
+            damaged = frames.warnings({*reached, *frames.needed})
+            if damaged:
+                facts["damaged"] = "; ".join(damaged)
+            if truth is not None:
+                facts["measured J"] = _measured(truth, keyframes, results)
+            facts["look at"] = _advice(results)
+            try:
+                written = write_formats(
+                    job.formats, job.out, source, results, keyframes.object_names, facts, job.shapes
+                )
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    "all masks are finished; run the same command with --resume to write the other formats"
+                ) from None
+            lock.check()
+            results.check_complete()
+    if lost is not None:
+        raise InputError(f"{lost}; all before it is done, and --stop {frames.lost_from} leaves the rest out")
+    if opened.cut_off and job.stop is None and reached.stop == len(source):
+        raise InputError(
+            f"{job.source} is cut off behind frame {len(source) - 1}; all before it is done. Copy the file again, or "
+            f"give --stop {len(source)} if there is no more"
+        )
     return {**facts, "masks": str(job.out / "masks"), **{name: str(path) for name, path in written.items()}}
 
 
@@ -175,6 +201,7 @@ def _read_keyframes(job: PropagationJob, source: FrameSource, frames: FrameFinde
             )
         names = {o: job.objects[o] or names.get(o, default_name(o)) for o in sorted(job.objects)}
         by_frame = _only(by_frame, tuple(names))
+    names = {o: printable(name) for o, name in names.items()}
     return KeyframeSet(tuple(by_frame[i] for i in sorted(by_frame)), names, given.origins, given.warnings)
 
 
@@ -188,11 +215,11 @@ def _only(by_frame: dict[int, Keyframe], objects: tuple[int, ...]) -> dict[int, 
     return kept
 
 
-def _open_results(
+def _settings(
     job: PropagationJob, source: FrameSource, keyframes: KeyframeSet, propagator: Propagator
-) -> MaskFolder:
-    """The folder of results: a fresh one, or on --resume that of an earlier run with the same settings."""
-    settings = {
+) -> dict[str, object]:
+    """What a run must have in common with an earlier one to go on with its results."""
+    return {
         "source": _source_digest(job.source, source),
         "frames": len(source),
         "size": [source.width, source.height],
@@ -203,15 +230,11 @@ def _open_results(
         **job.options.deciding,
         "dtype": f"torch.{propagator.number_format}",  # as folders of earlier versions have it
     }
-    claim_folder(job.out, settings, job.resume)
-    return MaskFolder(job.out, source.own_names())
 
 
 def _source_digest(path: Path, source: FrameSource) -> str:
     """Tells another video, or other images, from those of an earlier run."""
-    if path.is_dir():
-        return names_digest(path / source.name(i) for i in range(len(source)))
-    return file_digest(path)
+    return names_digest(source.files) if isinstance(source, ImageFolder) else file_digest(path)
 
 
 def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -> range:
@@ -233,21 +256,29 @@ def _propagate(
     job: PropagationJob,
     propagator: Propagator,
     source: FrameSource,
+    frames: StandInFrames,
     keyframes: KeyframeSet,
     results: MaskFolder,
     reached: range,
-) -> tuple[int, float]:
-    """Runs the engine into the folder; gives the number of new frames and the seconds they took."""
+    lock: FolderLock,
+    warn: Callable[[str], None],
+) -> tuple[int, float, UndecodableFrameError | None]:
+    """Runs the engine into the folder.
+
+    Returns:
+        Number of new frames, the seconds they took, and why the run ended before the end of the source; None: it did
+        not.
+    """
     finished = results.finished_label_maps()
     done = sum(i in reached for i in finished)
     began = time.perf_counter()
-    fresh = 0
+    fresh, lost = 0, None
     bar = tqdm(total=len(reached), initial=done, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1)
     try:
         with bar:
-            for result in propagator.run(
-                source, keyframes.keyframes, job.start, job.stop, job.direction, finished=finished
-            ):
+            run = propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction, finished=finished)
+            for result in fill_in(run, frames, finished):
+                lock.check()
                 results.add(result)
                 fresh += 1
                 bar.update()
@@ -256,7 +287,14 @@ def _propagate(
             f"{done + fresh} of {len(reached)} frames are finished in {job.out / 'masks'}; "
             "run the same command with --resume to go on"
         ) from None
-    return fresh, time.perf_counter() - began
+    except UndecodableFrameError as error:
+        if frames.lost_from is None or not results.finished():
+            raise
+        lost = error
+    finally:
+        for warning in frames.warnings({*reached, *frames.needed}):
+            warn(warning)
+    return fresh, time.perf_counter() - began, lost
 
 
 def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder) -> str:

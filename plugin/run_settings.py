@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from model.errors import InputError
+from model.folder_lock import LOCK_FILE, FolderLock
 from model.keyframe import Keyframe
 from plugin.sinks.atomic_write import atomic_write
 
@@ -14,8 +16,9 @@ _SETTINGS = "run.json"
 _FINGERPRINT_BYTES = 1 << 20
 
 
-def claim_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> None:
-    """Make sure that a run with these settings may write into a folder, and note them there in `run.json`.
+@contextmanager
+def claimed_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> Iterator[FolderLock]:
+    """Keep a folder for a run with these settings while the block goes on, and note them there in `run.json`.
 
     Args:
         folder: made if missing.
@@ -23,11 +26,24 @@ def claim_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> 
         resume: the folder may hold results of an earlier run with the same settings.
 
     Raises:
-        InputError: the folder cannot be used, or holds something else; nothing has been written then.
+        InputError: the folder cannot be used, holds something else, or another run works there; nothing has been
+            written then.
     """
+    if not os.path.exists(folder / LOCK_FILE):
+        _is_claimed(folder, settings, resume)  # before anything is made there
+    with FolderLock(folder) as lock:
+        if not _is_claimed(folder, settings, resume):
+            path = folder / _SETTINGS
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        yield lock
+
+
+def _is_claimed(folder: Path, settings: Mapping[str, object], resume: bool) -> bool:
+    """Whether a run has noted these settings in a folder; raises InputError where this one may not write there."""
     path = folder / _SETTINGS
     try:
-        holds = {file.name for file in folder.iterdir()} if folder.exists() else set()
+        holds = {file.name for file in folder.iterdir()} - {LOCK_FILE} if folder.exists() else set()
     except OSError as error:
         raise InputError(f"{folder} cannot be used ({error.strerror}): choose another folder") from None
     if path.name in holds:
@@ -48,11 +64,10 @@ def claim_folder(folder: Path, settings: Mapping[str, object], resume: bool) -> 
             }
             what = "with " + digests.get(changed, f"{changed} {before.get(changed)}")
             raise InputError(f"{folder} was made {what}: --resume needs the same settings; else choose another --out")
-    elif holds:
+        return True
+    if holds:
         raise InputError(f"{folder} is not empty and holds no results: choose a new or empty folder for --out")
-    else:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return False
 
 
 def file_digest(path: Path) -> str:
@@ -79,7 +94,7 @@ def names_digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         try:
-            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+            digest.update(os.fsencode(file.name) + f" {file.stat().st_size}\n".encode())
         except OSError as error:
             raise _unreadable(file, error) from None
     return digest.hexdigest()

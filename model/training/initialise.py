@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.checkpoint_files import named_in_utf8
 from model.compact_trunk import TRUNKS, CompactTrunk
 from model.errors import CheckpointError
 from model.framing import IMAGE_MEAN, IMAGE_STD
@@ -33,7 +34,8 @@ def trunk_name(weights: Path) -> str:
 
 def _read(weights: Path) -> dict[str, Tensor]:
     try:
-        return load_file(str(weights))
+        with named_in_utf8(weights) as name:
+            return load_file(name)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights} cannot be read ({type(error).__name__}): check the path of --trunk") from None
 

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from model.checkpoint import load_network, save_network
 from model.compact_trunk import TRUNKS
 from model.config import network_config
 from model.errors import InputError
+from model.folder_lock import FolderLock
 from model.inference import choose_device
 from model.pcvos import PCVOS
 from model.training.batches import draw_batches
@@ -87,27 +88,38 @@ def train(run: Run, recipe: Recipe) -> Path:
     """Trains, or goes on training; gives the path of the averaged network's checkpoint.
 
     Raises:
-        InputError: data or state cannot be used, `out` cannot be written or already holds a training that is not to be
-            resumed, or the training diverged.
+        InputError: data or state cannot be used, `out` cannot be written, another run works there, it already holds a
+            training that is not to be resumed, or the training diverged.
         CheckpointError: the weights to start from cannot be used.
     """
     device = choose_device(run.device)
-    state = run.out / _STATE
-    if state.exists() and not run.resume:
+    with ExitStack() as stack:
+        if run.resume and run.out.is_dir():  # before its state is read: a live run would go on from there, too
+            lock = stack.enter_context(FolderLock(run.out))
+        _refuse_other_training(run)
+        torch.manual_seed(recipe.seed)
+        # What is quickly found to be wrong is found before the data is read.
+        resumed = Trainer.resumed(run.out / _STATE, recipe, device) if run.resume else None
+        network = None if run.resume else _network(run, recipe)
+        held_out = []
+        if run.validation is not None:
+            held_out = leading_frames(run.read_validation(run.validation), run.validation_frames)
+        sequences, stills = run.read(run.data)
+        shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
+        samples = TrainingSamples(sequences, stills, shape, recipe.seed)
+        if resumed is None:
+            lock = stack.enter_context(FolderLock(run.out))
+            _refuse_other_training(run)
+        trainer = resumed or _start(network, run, recipe, samples, device)
+        checkpoint = _Training(run, recipe, trainer, held_out).run(samples)
+        lock.check()
+    return checkpoint
+
+
+def _refuse_other_training(run: Run) -> None:
+    """Raises InputError where the folder holds a training that is not to be resumed."""
+    if (run.out / _STATE).exists() and not run.resume:
         raise InputError(f"{run.out} holds a training: go on with --resume, or give another folder")
-    torch.manual_seed(recipe.seed)
-    # What is quickly found to be wrong is found before the data is read.
-    resumed = Trainer.resumed(state, recipe, device) if run.resume else None
-    network = None if run.resume else _network(run, recipe)
-    held_out = []
-    if run.validation is not None:
-        held_out = leading_frames(run.read_validation(run.validation), run.validation_frames)
-    sequences, stills = run.read(run.data)
-    shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
-    samples = TrainingSamples(sequences, stills, shape, recipe.seed)
-    _make_folder(run.out)
-    trainer = resumed or _start(network, run, recipe, samples, device)
-    return _Training(run, recipe, trainer, held_out).run(samples)
 
 
 def _network(run: Run, recipe: Recipe) -> PCVOS:
@@ -135,13 +147,6 @@ def _start(network: PCVOS, run: Run, recipe: Recipe, samples: TrainingSamples, d
         images = [samples.sample(i).frames[:1] for i in range(_IMAGES_FOR_STATISTICS)]
         start_from_trunk(network, run.trunk, torch.cat([normalise(torch.from_numpy(image)) for image in images]))
     return Trainer(network, recipe, device, from_scratch=run.weights is None and run.trunk is None)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be made ({error.strerror}): give another folder") from None
 
 
 class _Training:

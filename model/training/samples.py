@@ -6,13 +6,15 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from model.annotated_sequences import AnnotatedSequence
-from model.errors import InputError, PerclipError
+from model.command_line import Parser, run_program
+from model.errors import InputError
 from model.training.appearance import Appearance
 from model.training.clip_sampler import ClipSampler
 from model.training.sample_shape import Sample, SampleShape
@@ -99,9 +101,9 @@ def _overlay(sample: Sample, t: int) -> np.ndarray:
     return image.astype(np.uint8)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Draws samples into a picture and says how long they took."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.samples", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws samples into a picture and says how long they took; returns the exit code."""
+    parser = Parser(prog="python -m model.training.samples", description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="videos and stills: folders, zip archives")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     parser.add_argument("--samples", type=int, default=12)
@@ -110,20 +112,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--still-share", type=float, default=0.5)
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
+    return run_program(parser, _draw, argv)
+
+
+def _draw(args: argparse.Namespace) -> None:
     sequences, stills = read_sources(args.data)
     samples = TrainingSamples(sequences, stills, SampleShape(crop=args.crop), args.seed, args.still_share)
     started = time.perf_counter()
     drawn = [samples.sample(args.first + i, args.max_gap) for i in range(args.samples)]
     each = (time.perf_counter() - started) / max(1, len(drawn))
-    Image.fromarray(contact_sheet(drawn)).save(args.out)
+    try:
+        Image.fromarray(contact_sheet(drawn)).save(args.out)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{args.out} cannot be written ({error}): give a .png in a folder that is there") from None
     for number, sample in enumerate(drawn, args.first):
         print(f"{number:4d}  {int(sample.masks[0].any((1, 2)).sum())} objects  {sample.source}")
     print(f"{args.out}: {each * 1000:.0f} ms per sample")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except PerclipError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main())

@@ -31,7 +31,7 @@ examples:
   perclip propagate frames/ --keyframe annotations.xml --format all --clip-length 25 --out result
   perclip propagate clip.mp4 --keyframe 0=first.png --out result --resume     # after an interruption
 
-exit codes: 0 done, 2 bad input, 130 interrupted
+exit codes: 0 done, 2 bad input or the end of the video is lost (all before it is done then), 130 interrupted
 """
 
 _DEFAULT = PropagationOptions()

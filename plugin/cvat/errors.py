@@ -1,6 +1,6 @@
 """What can go wrong with a CVAT server."""
 
-from model.errors import InputError, PerclipError
+from model.errors import InputError, PerclipError, UndecodableFrameError
 
 
 class CvatError(PerclipError):
@@ -17,6 +17,10 @@ class CvatError(PerclipError):
 
 class ConnectionLostError(CvatError):
     """No answer came: what was asked for may have been done or not."""
+
+
+class DamagedFrameError(CvatError, UndecodableFrameError):
+    """The server's image of a frame is damaged."""
 
 
 class FunctionError(PerclipError):

@@ -16,7 +16,7 @@ from model.errors import InputError
 from model.natural_order import natural_key
 from model.pixel_formats import to_rgb
 from plugin.cvat.chunk_store import ChunkStore
-from plugin.cvat.errors import CvatError
+from plugin.cvat.errors import CvatError, DamagedFrameError
 from plugin.cvat.task_layout import Media, TaskLayout
 from plugin.sources.frame_source import FrameReader
 from plugin.sources.image_folder import IMAGE_SUFFIXES
@@ -63,6 +63,8 @@ class TaskFrames(FrameReader):
         self._media = layout.media
         self._stores = stores
         self._open: OrderedDict[tuple[str, int], _Chunk] = OrderedDict()
+        self._damaged: dict[tuple[str, int], str] = {}  # chunks that could not be opened, and why
+        self._suspects: set[tuple[str, int]] = set()  # chunks with a damaged frame
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -72,10 +74,13 @@ class TaskFrames(FrameReader):
         return f"frame {self.numbers[index]}"
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files; damaged ones are downloaded anew by whoever reads them next."""
         for chunk in self._open.values():
             chunk.close()
         self._open.clear()
+        for path, number in self._suspects:
+            self._stores[path].forget(number)
+        self._suspects.clear()
 
     def _read(self, index: int) -> np.ndarray:
         frame = self.numbers[index]
@@ -83,17 +88,10 @@ class TaskFrames(FrameReader):
         number = media.chunk_of(frame)
         try:
             picture = self._from_chunk(media, number, frame)
-        except _DamagedError:
-            # The copy here may be at fault: once more from the server.
-            self._drop(media, number)
-            try:
-                picture = self._from_chunk(media, number, frame)
-            except _DamagedError as error:
-                self._drop(media, number)
-                raise CvatError(
-                    f"task {self._task}, frame {frame}: the server's image cannot be read ({error}); "
-                    "open the frame in CVAT"
-                ) from None
+        except _DamagedError as error:
+            raise DamagedFrameError(
+                f"task {self._task}, frame {frame}: the server's image cannot be read ({error}); open the frame in CVAT"
+            ) from None
         height, width = picture.shape[:2]
         # Video of odd sizes is served a pixel larger; smaller or much larger is another quality than asked for.
         if not (self.height <= height <= self.height + 1 and self.width <= width <= self.width + 1):
@@ -104,6 +102,25 @@ class TaskFrames(FrameReader):
         return np.ascontiguousarray(picture[: self.height, : self.width])
 
     def _from_chunk(self, media: Media, number: int, frame: int) -> np.ndarray:
+        key = media.path, number
+        if key in self._damaged:
+            raise _DamagedError(self._damaged[key])
+        try:
+            return self._read_chunk(media, number, frame)
+        except _DamagedError:
+            if key in self._suspects:
+                raise
+        # The copy here may be at fault: once more from the server, and no more than once.
+        self._drop(media, number)
+        self._suspects.add(key)
+        try:
+            return self._read_chunk(media, number, frame)
+        except _DamagedError as error:
+            if key not in self._open:
+                self._damaged[key] = str(error)
+            raise
+
+    def _read_chunk(self, media: Media, number: int, frame: int) -> np.ndarray:
         key = media.path, number
         if key not in self._open:
             self._open[key] = _open_chunk(self._stores[media.path].path(number), media, number)
@@ -160,15 +177,18 @@ class _Video:
             self._video = VideoFile(path, cache_bytes=_VIDEO_CACHE)
         except InputError as error:
             raise _DamagedError(str(error).removeprefix(f"{path}: ")) from None
-        if len(self._video) < count:
+        self._path, self._count = path, count
+        if len(self._video) < count and not self._video.cut_off:  # which ones are missing is not known
             self.close()
             raise _DamagedError(f"{len(self._video)} of {count} frames came")
 
     def read(self, place: int) -> np.ndarray:
+        if place >= len(self._video):
+            raise _DamagedError(f"{len(self._video)} of {self._count} frames came")
         try:
             return self._video[place]
         except InputError as error:
-            raise _DamagedError(str(error)) from None
+            raise _DamagedError(str(error).removeprefix(f"{self._path}: ")) from None
 
     def close(self) -> None:
         self._video.close()

@@ -28,6 +28,7 @@ from plugin.cvat.task_plan import SequencePlan, TaskPlan, restore_windows, windo
 from plugin.cvat.written_shapes import output_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from plugin.sources.frame_source import FrameSource
+from plugin.sources.stand_in_frames import StandInFrames
 
 _CACHED_MASKS = 64
 
@@ -84,7 +85,7 @@ class TaskPlanner:
                 drawn += self._spread(proposals, drawn, frames, mask_of)
             places = {frame: place for place, frame in enumerate(numbers)}
             identities = identify(
-                drawn, members, written, places, mask_of, lambda source=source: (self._engine, source)
+                drawn, members, written, places, mask_of, lambda source=source: (self._engine, StandInFrames(source))
             )
             shown = [shapes for shapes in identities.objects if any(not d.shape.outside for d in shapes)]
             found.associations += identities.associations

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from plugin.cvat.task_planner import TaskPlanner
 from plugin.cvat.task_writer import Finding, FinishedFrame, TaskWriter
 from plugin.sources.frame_source import FrameReader
 from plugin.sources.read_ahead import ReadAhead
+from plugin.sources.stand_in_frames import StandInFrames, fill_in
 
 FramesOf = Callable[[Sequence[int]], TaskFrames]
 
@@ -240,10 +241,13 @@ class TaskRun:
         }
         source = frames_of(numbers)
         # Two clips are decoded while the network works on one.
-        with ReadAhead(_Timed(source, outcome.seconds), 2 * self._engine.clip_length) as frames:
+        whole = StandInFrames(_Timed(source, outcome.seconds))
+        whole.needed = [k.index for k in keyframes]
+        with self._warned(whole, outcome), ReadAhead(whole, 2 * self._engine.clip_length) as frames:
             start, stop = wanted.start - window.first, wanted.stop - window.first
             clock = time.perf_counter()
-            for result in self._engine.run(frames, keyframes, start, stop, self._settings.direction):
+            results = self._engine.run(frames, keyframes, start, stop, self._settings.direction)
+            for result in fill_in(results, whole):
                 waited = time.perf_counter() - clock
                 place = result.index + window.first
                 waited_for = waiting[place]
@@ -261,6 +265,15 @@ class TaskRun:
         left_out = sorted(sequence.numbers[place] for place, stretches in waiting.items() if stretches)
         if left_out:
             raise PerclipError(f"{len(left_out)} frames were left out, the first is {left_out[0]}: run again")
+
+    @contextmanager
+    def _warned(self, frames: StandInFrames, outcome: TaskOutcome) -> Iterator[None]:
+        """Notes which frames could not be decoded, whatever ends the block."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                outcome.warnings = [*outcome.warnings, *frames.warnings(range(len(frames)))]
 
 
 def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe], dict[int, int]]:

@@ -12,18 +12,19 @@ PART = ".part"  # what a file that is being written has before its suffix
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, make_folder: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it becomes `path` when the block ends without an error.
 
-    The temporary name keeps the suffix, from which writers tell the format. Missing folders are made. When the block
-    raises, the temporary file is removed and an older file at `path` stays as it was.
+    The temporary name keeps the suffix, from which writers tell the format. Missing folders are made, unless they must
+    be there. When the block raises, the temporary file is removed and an older file at `path` stays as it was.
 
     Raises:
         InputError: the file cannot be written (no space, no permission); names `path` and says what to do.
     """
     temporary = path.with_name(f"{path.stem}{PART}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -52,4 +53,6 @@ def write_error(path: Path, error: OSError) -> InputError:
         return InputError(f"cannot write {path}: no space left; free some space and run again with --resume")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"cannot write {path}: permission denied; choose another folder")
+    if error.errno in (errno.ENOENT, errno.ESTALE) and not path.parent.exists():
+        return InputError(f"cannot write {path}: its folder has been removed; run again into a new folder")
     return InputError(f"cannot write {path}: {error.strerror or error}; choose another folder")

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import cv2
 
+from model.printable import printable
 from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.coco_rle import compress_counts, runs_to_counts
 from plugin.shapes.rle import object_runs
 from plugin.sinks.atomic_write import atomic_write
+
+# Some importers refuse a file without these sections (CVAT 2.35 and 2.36 among them); as CVAT writes them.
+_INFO = {"contributor": "", "date_created": "", "description": "by Perclip", "url": "", "version": "", "year": ""}
+_LICENSE = {"id": 0, "name": "", "url": ""}
 
 
 def write_coco_json(
@@ -22,7 +27,8 @@ def write_coco_json(
 ) -> None:
     """Write results as they come; only the list of images is held in memory.
 
-    Every frame is an image, also without objects. Every mask is an annotation with `segmentation` (compressed RLE),
+    The file has all sections of the format: `info`, `licenses`, `images`, `annotations`, `categories`. Every frame is
+    an image, also without objects. Every mask is an annotation with `segmentation` (compressed RLE),
     `area`, `bbox`, `iscrowd` 0, `score` (the confidence, 0..1), `track_id` (the object id), and in `attributes` again
     `track_id` and `is_keyframe`. Objects of the same name share a category.
 
@@ -37,18 +43,20 @@ def write_coco_json(
     """
     images: list[dict] = []
     categories: dict[str, int] = {}
-    for object_id in sorted(object_names):
-        categories.setdefault(object_names[object_id], len(categories) + 1)
+    names = {object_id: printable(name) for object_id, name in sorted(object_names.items())}
+    for name in names.values():
+        categories.setdefault(name, len(categories) + 1)
     with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write('{"annotations":[')
+        file.write(f'{{"info":{json.dumps(_INFO)},\n"licenses":{json.dumps([_LICENSE])},\n"annotations":[')
         count = 0
         for result in results:
             label_map = result.label_map
             height, width = label_map.shape
             image_id = len(images) + 1
-            images.append({"id": image_id, "file_name": frame_names(result.index), "width": width, "height": height})
+            image = {"id": image_id, "width": width, "height": height, "license": _LICENSE["id"]}
+            images.append({**image, "file_name": printable(frame_names(result.index))})
             for object_id, columns in object_runs(cv2.transpose(label_map)).items():
-                name = object_names.get(object_id, default_name(object_id))
+                name = names.get(object_id, default_name(object_id))
                 left, top = int(columns[0, 0]), int(columns[:, 1].min())
                 right, bottom = int(columns[-1, 0]) + 1, int(columns[:, 2].max())
                 count += 1

@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from model.errors import InputError
+from model.printable import printable
 from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.polygon import DEFAULT_TOLERANCE, mask_to_polygons
@@ -163,7 +164,7 @@ def _head(labels: Iterable[str], mode: str, frame_count: int, frame_size: tuple[
     """The document up to the first track or image."""
     height, width = frame_size
     label_list = "".join(
-        f"        <label>\n          <name>{escape(name)}</name>\n          <type>any</type>\n"
+        f"        <label>\n          <name>{escape(printable(name))}</name>\n          <type>any</type>\n"
         "          <attributes>\n          </attributes>\n        </label>\n"
         for name in labels
     )
@@ -173,7 +174,7 @@ def _head(labels: Iterable[str], mode: str, frame_count: int, frame_size: tuple[
         f"      <start_frame>0</start_frame>\n      <stop_frame>{max(frame_count - 1, 0)}</stop_frame>\n"
         f"      <labels>\n{label_list}      </labels>\n"
         f"      <original_size>\n        <width>{width}</width>\n        <height>{height}</height>\n"
-        f"      </original_size>\n      <source>{escape(source)}</source>\n    </task>\n  </meta>\n"
+        f"      </original_size>\n      <source>{escape(printable(source))}</source>\n    </task>\n  </meta>\n"
     )
 
 
@@ -241,4 +242,4 @@ def _write_track(body: TextIO, track_id: int, label: str, source: str, group: in
 
 def _attributes(values: Mapping[str, object]) -> str:
     """XML attributes, each with a space before it."""
-    return "".join(f" {name}={quoteattr(str(value))}" for name, value in values.items())
+    return "".join(f" {name}={quoteattr(printable(str(value)))}" for name, value in values.items())

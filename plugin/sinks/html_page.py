@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
+from model.printable import SHOW_BYTES
 from plugin.sinks.atomic_write import atomic_write
 
 _STYLE = """
@@ -42,7 +43,7 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
         + "\n</body>\n</html>\n"
     )
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors=SHOW_BYTES)
 
 
 def facts_table(facts: Mapping[str, str]) -> str:

@@ -89,7 +89,7 @@ class MaskFolder:
             "confidence": {str(object_id): _rounded(c) for object_id, c in sorted(result.confidence.items())},
             "keyframe": bool(result.is_keyframe),
         }
-        with atomic_write(path) as temporary:
+        with atomic_write(path, make_folder=False) as temporary:
             picture = None if self._picture_names is None else self._picture_names[result.index]
             save_label_map(result.label_map, temporary, MaskOrigin(result.index, picture))
         try:
@@ -98,6 +98,19 @@ class MaskFolder:
             raise write_error(self._journal, error) from error
         self._records[result.index] = self._record(entry)
         self._finished.add(result.index)
+
+    def check_complete(self) -> None:
+        """Raises InputError where masks that were finished have been removed since."""
+        try:
+            there = {file.name for file in self._masks.iterdir()}
+        except OSError:
+            there = set()
+        gone = [index for index in sorted(self._finished) if self.mask_path(index).name not in there]
+        if gone:
+            raise InputError(
+                f"{self._masks}: {len(gone)} masks were removed during the run, the first is that of frame {gone[0]}; "
+                "run again with --resume"
+            )
 
     def finished(self) -> set[int]:
         """The numbers of the frames that need not be computed again."""

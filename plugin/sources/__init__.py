@@ -6,9 +6,19 @@ from model.errors import InputError
 from plugin.sources.frame_source import FrameReader, FrameSource
 from plugin.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
 from plugin.sources.read_ahead import ReadAhead
+from plugin.sources.stand_in_frames import StandInFrames, fill_in
 from plugin.sources.video_file import VideoFile
 
-__all__ = ["FrameReader", "FrameSource", "ImageFolder", "ReadAhead", "VideoFile", "open_source"]
+__all__ = [
+    "FrameReader",
+    "FrameSource",
+    "ImageFolder",
+    "ReadAhead",
+    "StandInFrames",
+    "VideoFile",
+    "fill_in",
+    "open_source",
+]
 
 
 def open_source(path: Path | str) -> FrameSource:

@@ -19,7 +19,7 @@ class FrameSource(Protocol):
         width: columns of every frame, in pixels.
         fps: frames per second, or None where the source does not say (a folder of images).
 
-    Reading raises `InputError` where a frame cannot be decoded; it names the file and the frame number.
+    Reading raises `UndecodableFrameError` where a frame cannot be decoded; it names the file and the frame number.
     """
 
     height: int
@@ -37,7 +37,7 @@ class FrameSource(Protocol):
     def __getitem__(self, index: slice) -> list[np.ndarray]: ...
 
     def name(self, index: int) -> str:
-        """What people call frame `index`: the file name of an image, `frame_000012` in a video."""
+        """What people call frame `index`: the file name of an image, `frame_000012` in a video; `printable` text."""
         ...
 
     def own_names(self) -> Sequence[str] | None:
@@ -59,6 +59,10 @@ class FrameReader(Sequence[np.ndarray]):
     height: int
     width: int
     fps: float | None
+    cut_off = False
+    """Whether the source is known to end before its own end, as a file whose copy was interrupted."""
+    gaps: Sequence[int] = ()
+    """Frames behind which others seem to be missing, so that numbers behind them may be too low."""
 
     @abstractmethod
     def _read(self, index: int) -> np.ndarray:

@@ -1,12 +1,23 @@
 """Which frames a video stream holds: frame number -> presentation time and place to start decoding."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import av
+from av import Packet
 from av.container import InputContainer
 from av.video.stream import VideoStream
+
+DEMUX_ERRORS = (av.error.FFmpegError, IndexError)
+"""What reading packets raises; IndexError where damaged bytes look like a stream that was not there before."""
+
+# Damage makes frames of these vanish without a trace.
+_UNLISTED = frozenset({"matroska,webm", "mpegts"})
+_GAP = 1.8  # times the usual distance
+_RARE = 0.1  # of all frames; more of them are a video of variable rate
 
 # VP8 stores hidden reference frames as packets of their own, so its packets are not its frames.
 _CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
@@ -20,10 +31,14 @@ class FrameTable:
         times: presentation time of every frame, strictly ascending.
         keyframes: presentation times at which decoding can start, strictly ascending. The first one serves as the start
             of the file; it may lie before `times[0]` where an edit list hides the first frames.
+        gaps: frames behind which others seem to be missing, as times are else even; of containers without a list.
+        is_cut: the file ends before its own end: more frames were promised, or the last one is incomplete.
     """
 
     times: Sequence[int]
     keyframes: Sequence[int]
+    is_cut: bool = False
+    gaps: Sequence[int] = ()
 
     def number_at(self, time: int | None) -> int | None:
         """The number of the frame shown at `time`, or None where the stream has no such frame."""
@@ -41,10 +56,15 @@ class FrameTable:
         return bisect_left(self.times, self.keyframes[keyframe]) if keyframe > 0 else 0
 
 
-def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTable | None:
+def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter: bool = False) -> FrameTable | None:
     """List the frames of a stream from its packets, without decoding; reads the whole file once.
 
     A file that was cut off ends before the first frame that is missing or incomplete.
+
+    Args:
+        container: the file, at its beginning.
+        stream: of the file.
+        is_shorter: the file is known to end before its own end.
 
     Returns:
         The table, or None where the packets do not tell the frames: they bear no, repeated or restarting presentation
@@ -53,25 +73,28 @@ def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTab
     shown: list[tuple[int, int | None]] = []  # presentation and decoding time of every packet that becomes a frame
     keyframes: list[int] = []
     complete = True
+    frame_time = 0  # of the last packet
     try:
         for packet in container.demux(stream):
             if packet.size == 0:  # the packet that asks the decoder for its last frames
                 continue
-            complete = not packet.is_corrupt
+            complete, frame_time = not packet.is_corrupt, packet.duration or 0
             if packet.pts is None:
                 return None
-            if packet.is_keyframe:
+            if packet.is_keyframe or (not keyframes and _is_damaged_keyframe(packet, stream)):
                 keyframes.append(packet.pts)
             elif not keyframes:
                 continue  # nothing can be decoded before the first keyframe
             if not packet.is_discard:
                 shown.append((packet.pts, packet.dts))
-    except av.error.FFmpegError:
+    except DEMUX_ERRORS:
         complete = False
     else:
         if shown and not complete:
             shown.pop()
-        complete = complete and not _promises_more_bytes(container, stream)
+        complete = complete and not (
+            is_shorter or _promises_more_bytes(container, stream) or _promises_more_time(shown, frame_time, stream)
+        )
     times = [time for time, _ in shown]
     if shown and not complete:
         # What is missing would be decoded, and hence shown, after this time: up to here no frame lacks a neighbour.
@@ -83,7 +106,35 @@ def read_frame_table(container: InputContainer, stream: VideoStream) -> FrameTab
         or stream.codec_context.name in _CODECS_WITH_HIDDEN_PACKETS
     ):
         return None
-    return FrameTable(sorted(times), keyframes)
+    times = sorted(times)
+    return FrameTable(times, keyframes, not complete, _gaps(times) if container.format.name in _UNLISTED else ())
+
+
+def _gaps(times: Sequence[int]) -> list[int]:
+    """Numbers of frames that are shown much longer than nearly all others."""
+    steps = [following - time for time, following in pairwise(times)]
+    typical = sorted(steps)[len(steps) // 2] if steps else 0
+    long = [number for number, step in enumerate(steps) if step > _GAP * typical]
+    return long if len(long) <= _RARE * len(steps) else []
+
+
+def _is_damaged_keyframe(packet: Packet, stream: VideoStream) -> bool:
+    """Whether the file's index says that this packet is a keyframe, which the parser did not see in its bytes.
+
+    A damaged first frame must count, or all others would be numbered too low.
+    """
+    first = next(iter(stream.index_entries), None)
+    return first is not None and first.is_keyframe and first.timestamp in (packet.pts, packet.dts)
+
+
+def _promises_more_time(shown: Sequence[tuple[int, int | None]], frame_time: int, stream: VideoStream) -> bool:
+    """Whether the file's head gives the stream a length, as Matroska's do, and its frames end well before it."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if match is None or not shown or frame_time <= 0:
+        return False
+    hours, minutes, seconds = map(float, match.groups())
+    promised = (3600 * hours + 60 * minutes + seconds) / float(stream.time_base)
+    return max(time for time, _ in shown) + 2.5 * frame_time < promised
 
 
 def _promises_more_bytes(container: InputContainer, stream: VideoStream) -> bool:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from model.errors import InputError
+from model.errors import InputError, UndecodableFrameError
 from model.natural_order import natural_key
 from model.pixel_formats import bit_depth, to_rgb
+from model.printable import printable
 from plugin.sources.frame_source import FrameReader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -23,13 +24,13 @@ class ImageFolder(FrameReader):
     gray images are scaled to 8 bits by one factor for the whole folder, which the brightest pixel of the first image
     decides, so that 10-, 12- and 14-bit cameras do not come out black. Hidden files and other files are ignored.
 
-    Opening reads the headers only; an image that turns out to be broken is reported when its frame is read.
+    Opening reads the headers only; a broken image is a frame that cannot be decoded, reported when it is read.
 
     Args:
         path: the folder.
 
     Raises:
-        InputError: the folder is missing or holds no image, its first image is broken, or the sizes differ.
+        InputError: the folder is missing or holds no image that can be read, or the sizes differ.
     """
 
     fps = None
@@ -38,24 +39,32 @@ class ImageFolder(FrameReader):
         self._folder = Path(path)
         self._files = _image_files(self._folder)
         size = None
-        for index, file in enumerate(self._files):
+        for file in self._files:
             found = _size_in_header(file)
-            if found is None and index == 0:
-                raise InputError(f"{file}: the first image cannot be read; repair or remove it")
-            size = size or found
-            if found is not None and found != size:
+            if found is None:
+                continue
+            if size is None:
+                size, self._first = found, file
+            if found != size and _is_whole(file):
                 raise InputError(
-                    f"{file}: the image is {found[0]}x{found[1]} but {self._files[0].name} is {size[0]}x{size[1]}; "
+                    f"{file}: the image is {found[0]}x{found[1]} but {self._first.name} is {size[0]}x{size[1]}; "
                     "all frames of a video must have one size"
                 )
+        if size is None:
+            raise InputError(f"{self._files[0]}: no image of this folder can be read; repair them")
         self.width, self.height = size
 
     def __len__(self) -> int:
         return len(self._files)
 
     def name(self, index: int) -> str:
-        """The file name of frame `index`."""
-        return self._files[index].name
+        """The file name of frame `index`, printable."""
+        return printable(self._files[index].name)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The images, by frame number."""
+        return tuple(self._files)
 
     def own_names(self) -> list[str]:
         """The file names of all frames."""
@@ -66,10 +75,13 @@ class ImageFolder(FrameReader):
         try:
             with Image.open(file) as image:
                 frame = to_rgb(ImageOps.exif_transpose(image), self._bit_depth)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{file}: frame {index} cannot be read ({error}); repair or replace the image") from None
+        except Exception as error:  # Pillow's readers raise whatever damaged bytes lead to
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UndecodableFrameError(
+                f"{file}: frame {index} cannot be read ({reason}); repair or replace the image"
+            ) from None
         if frame.shape[:2] != (self.height, self.width):
-            raise InputError(
+            raise UndecodableFrameError(
                 f"{file}: frame {index} is {frame.shape[1]}x{frame.shape[0]}, not {self.width}x{self.height}; "
                 "all frames of a video must have one size"
             )
@@ -77,7 +89,7 @@ class ImageFolder(FrameReader):
 
     @cached_property
     def _bit_depth(self) -> int:
-        with Image.open(self._files[0]) as image:
+        with Image.open(self._first) as image:
             return bit_depth(image)
 
 
@@ -96,12 +108,22 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: (natural_key(file.name), file.name))
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether all pixels can be decoded: the header of a damaged image may say any size."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except Exception:  # Pillow's readers raise whatever damaged bytes lead to
+        return False
+    return True
+
+
 def _size_in_header(file: Path) -> tuple[int, int] | None:
     """Width and height after EXIF rotation, or None where the header cannot be read."""
     try:
         with Image.open(file) as image:
             width, height = image.size
             quarter_turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's readers raise whatever damaged bytes lead to
         return None
     return (height, width) if quarter_turned else (width, height)

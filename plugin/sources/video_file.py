@@ -1,6 +1,7 @@
 """A video file as a source of frames."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path
@@ -11,10 +12,11 @@ from av import Packet, VideoFrame
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from model.errors import InputError
+from model.errors import InputError, UndecodableFrameError
 from plugin.sources.frame_cache import FrameCache
 from plugin.sources.frame_source import FrameReader
-from plugin.sources.frame_table import read_frame_table
+from plugin.sources.frame_table import DEMUX_ERRORS, read_frame_table
+from plugin.sources.promised_length import is_shorter_than_it_says
 
 # A decoder may hand out a frame this many frames late: the largest picture buffer of H.264 and HEVC.
 _MAX_REORDER = 16
@@ -33,7 +35,7 @@ class VideoFile(FrameReader):
 
     Opening reads all packets once to know every frame; nothing is decoded but the first frame. Streams without usable
     timestamps (raw H.264, AVI with B-frames, VP8) are decoded once to count their frames, and cannot be read backwards
-    quickly. A file that was cut off is as long as its complete frames.
+    quickly. A file that was cut off is as long as its complete frames, and says so.
 
     Args:
         path: the file.
@@ -54,14 +56,17 @@ class VideoFile(FrameReader):
         self._next = 0  # number of the frame that `_decoding` gives next
         try:
             self._open(frame_threads=True)
-            self._table = read_frame_table(self._container, self._stream)
+            is_shorter = is_shorter_than_it_says(self._path)
+            self._table = read_frame_table(self._container, self._stream, is_shorter)
+            self.cut_off = is_shorter or (self._table is not None and self._table.is_cut)
+            self.gaps = () if self._table is None else self._table.gaps
             if self._table is not None and self._table.times:
                 self._drop_frames_cut_from_their_keyframe()
             self._length = self._count_frames() if self._table is None else len(self._table.times)
             if self._length == 0:
                 raise InputError(f"{self._path}: the video has no complete frame; check the file, or export it again")
             self._start(0)
-            first = self._frame(0)
+            first = self._first_readable()
         except BaseException:
             self.close()
             raise
@@ -91,7 +96,7 @@ class VideoFile(FrameReader):
             raise ValueError(f"{self._path} is closed")
         frame = self._frame(index)
         if (frame.width, frame.height) != self._coded_size:
-            raise InputError(
+            raise UndecodableFrameError(
                 f"{self._path}: frame {index} is {frame.width}x{frame.height} but the video began with "
                 f"{self._coded_size[0]}x{self._coded_size[1]}; re-encode it to one size"
             )
@@ -130,27 +135,49 @@ class VideoFile(FrameReader):
             if not first <= self._next <= index:
                 self._start(keyframe)
             frame = self._decode_until(index)
+            came: set[int] = set()
             for back in _KEYFRAMES_BACK:
                 if frame is None:
                     self._open(frame_threads=False)
                     self._start(max(0, keyframe - back))
-                    frame = self._decode_until(index)
+                    frame = self._decode_until(index, came)
+            if frame is None:
+                # What did not come behind it either will not come when it is asked for: a long gap is tried once.
+                reached = max(came) - _MAX_REORDER if came and max(came) > index else self._length
+                self._unreadable |= set(range(index, max(reached, index + 1))) - came
         if frame is None:
-            self._unreadable.add(index)
-            advice = f"use frames 0 to {index - 1} only, or repair the file" if index else "repair the file"
-            raise InputError(f"{self._path}: frame {index} cannot be decoded, the file is damaged there; {advice}")
+            raise UndecodableFrameError(
+                f"{self._path}: frame {index} cannot be decoded, the file is damaged there; repair the file"
+            )
         return frame
 
-    def _decode_until(self, index: int) -> VideoFrame | None:
-        """Decode on to frame `index`, keeping all frames on the way; None where the decoder leaves it out."""
+    def _decode_until(self, index: int, came: set[int] | None = None) -> VideoFrame | None:
+        """Decode on to frame `index`, keeping all frames on the way; None where the decoder leaves it out.
+
+        Args:
+            index: of the frame.
+            came: gets the numbers of all frames that come.
+        """
         for number, frame in self._decoding:
             self._cache.put(number, frame)
             self._next = max(self._next, number + 1)
+            if came is not None:
+                came.add(number)
             if number == index:
                 return frame
             if number > index + _MAX_REORDER:
                 break
         return None
+
+    def _first_readable(self) -> VideoFrame:
+        """The first frame that can be decoded; it tells the size of all."""
+        try:
+            return self._frame(0)
+        except UndecodableFrameError as error:
+            for index in range(1, self._length):
+                with suppress(UndecodableFrameError):
+                    return self._frame(index)
+            raise error
 
     def _start(self, keyframe: int) -> None:
         """Begin to decode at the keyframe with this position in the table."""
@@ -198,7 +225,7 @@ class VideoFile(FrameReader):
             if time is not None:
                 self._container.seek(time, stream=self._stream)
             yield from self._container.demux(self._stream)
-        except av.error.FFmpegError:  # the file ends in rubbish: ask the decoder for what it still holds
+        except DEMUX_ERRORS:  # the file ends in rubbish: ask the decoder for what it still holds
             last = Packet()
             last.stream = self._stream
             yield last

@@ -377,19 +377,3 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(folder, tmp_path, c
     monkeypatch.undo()
     assert main(command(folder, out, "--format", "none", "--resume")) == 0
     assert sorted(masks(out)) == list(range(FRAMES))
-
-
-def test_a_bad_image_in_the_middle_stops_there_and_keeps_what_is_done(tmp_path, capsys):
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(12):
-        Image.fromarray(random.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(frames / f"{i:03d}.png")
-    (frames / "008.png").write_bytes((frames / "008.png").read_bytes()[:300])
-    mask = np.zeros((60, 80), np.uint8)
-    mask[10:40, 20:60] = 1
-    Image.fromarray(mask).save(tmp_path / "m.png")
-    arguments = ["propagate", str(frames), "--keyframe", f"0={tmp_path / 'm.png'}", "--out", str(tmp_path / "r")]
-    assert main([*arguments, "--format", "none", "--short-side", "0"]) == 2
-    assert "008.png" in capsys.readouterr().err.splitlines()[-1]
-    assert sorted(masks(tmp_path / "r")) == list(range(6))

@@ -277,7 +277,6 @@ def test_a_bad_tail_is_reported_when_it_is_read(tmp_path):
                 good += 1
         assert good > COUNT // 2
         assert f"bad.mp4: frame {good} cannot be decoded" in str(caught.value)
-        assert f"0 to {good - 1}" in str(caught.value)
         assert number_of(video[good - 1]) == good - 1  # what is before it can still be read
 
 

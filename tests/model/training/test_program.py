@@ -238,7 +238,7 @@ def test_bad_weights_and_folders_are_refused_in_one_line(data, tmp_path, capsys)
         (_command(data, tmp_path / "r", "--trunk", str(tmp_path / "bad.safetensors"), weights=False), "cannot be read"),
         (_command(data, tmp_path / "r", "--trunk", str(tmp_path / "other.safetensors"), weights=False), "none of"),
         (_command(data, tmp_path / "r", "--trunk", str(trunk), "--network", "stcn", weights=False), "leave --trunk"),
-        (_command(data, tmp_path / "file"), "cannot be made"),
+        (_command(data, tmp_path / "file"), "cannot be used"),
         (_command(data, tmp_path / "r")[2:], "--data"),
     ]
     for command, says in cases:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.errors import InputError
+from model.errors import InputError, UndecodableFrameError
 from plugin.cvat.chunk_store import ChunkStore, prune
 from plugin.cvat.errors import CvatError
 from plugin.cvat.task_frames import TaskFrames
@@ -233,7 +233,12 @@ def test_a_chunk_that_is_damaged_on_the_server_is_one_line_until_it_is_whole_aga
             frames[2]
         text = str(caught.value)
         assert "\n" not in text and f"task {TASK}, frame 2" in text and str(program.folder) not in text
-        program.fake.chunks[key] = content
+        asked = len(downloads(program.fake))
+        with pytest.raises(UndecodableFrameError):
+            frames[3]
+        assert len(downloads(program.fake)) == asked == 3  # not once more for each of its frames
+    program.fake.chunks[key] = content
+    with opened(program, layout) as frames:
         assert difference(frames[2], originals[2]) < 2.5
 
 

@@ -1,0 +1,151 @@
+"""A source of frames in which each that cannot be decoded has the nearest other one in its place."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from model.errors import UndecodableFrameError
+from model.result import FrameResult
+from plugin.sources.frame_source import FrameReader, FrameSource
+
+_WARNINGS = 10  # that name a frame each
+
+
+class StandInFrames(FrameReader):
+    """The frames of a source; for one that cannot be decoded, the nearest that can, the earlier of two.
+
+    Where no frame behind it can be decoded either, the end of the source is lost. Frames there have the last good one
+    in their place, so that clips can be completed; `fill_in` ends a run where they begin.
+
+    Args:
+        source: the source to wrap; `close` closes it too.
+
+    Attributes:
+        needed: numbers of frames, as those of keyframes, that no other may stand for when they are in the lost end.
+        lost_from: first frame of the lost end, once it was met; None: none was.
+
+    Reading raises `UndecodableFrameError` where no frame at all can be decoded, or a needed one is in the lost end.
+    """
+
+    def __init__(self, source: FrameSource):
+        self.height, self.width, self.fps = source.height, source.width, source.fps
+        self.needed: Collection[int] = ()
+        self.lost_from: int | None = None
+        self._source = source
+        self._stand_ins: dict[int, int] = {}
+        self._errors: dict[int, UndecodableFrameError] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        """The wrapped source's name of frame `index`."""
+        return self._source.name(index)
+
+    def close(self) -> None:
+        """Close the wrapped source; may be called again."""
+        self._source.close()
+
+    def stand_in(self, index: int) -> int | None:
+        """The frame that is given for frame `index`; None where it is its own, as far as is known from reading."""
+        return self._stand_ins.get(index)
+
+    def error_of_end(self) -> UndecodableFrameError:
+        """What is wrong with the lost end."""
+        return UndecodableFrameError(f"{self._errors[self.lost_from]}. Nothing behind it can be decoded either")
+
+    def warnings(self, reached: Collection[int]) -> list[str]:
+        """A sentence for each frame that had another in its place, the first ten of them, of those in `reached`."""
+        found = [i for i in sorted(self._stand_ins) if i in reached and (self.lost_from is None or i < self.lost_from)]
+        said = [
+            f"{self._errors[i]}. It has the masks of {self.name(self._stand_ins[i])}, with confidence 0"
+            for i in found[:_WARNINGS]
+        ]
+        if len(found) > _WARNINGS:
+            rest = ", ".join(map(self.name, found[_WARNINGS:]))
+            said.append(f"more that cannot be decoded and have the masks of their neighbours: {rest}")
+        return said
+
+    def _read(self, index: int) -> np.ndarray:
+        if index not in self._stand_ins:
+            frame = self._try(index)
+            if frame is not None:
+                return frame
+            self._find_stand_in(index)
+        if self.lost_from is not None and index >= self.lost_from and index in self.needed:
+            raise UndecodableFrameError(f"{self._errors[index]}. Leave out its keyframe, or repair the source")
+        return self._source[self._stand_ins[index]]
+
+    def _find_stand_in(self, index: int) -> None:
+        """Notes who stands for an undecodable frame, and for its undecodable neighbours."""
+        behind = next((i for i in range(index + 1, len(self)) if self._try(i) is not None), None)
+        before = next((i for i in range(index - 1, -1, -1) if self._try(i) is not None), None)
+        if behind is None and before is None:
+            raise self._errors[index]
+        first = 0 if before is None else before + 1
+        if behind is None:
+            self.lost_from = first
+        for i in range(first, len(self) if behind is None else behind):
+            nearer = behind is None or (before is not None and i - before <= behind - i)
+            self._stand_ins[i] = before if nearer else behind
+
+    def _try(self, index: int) -> np.ndarray | None:
+        if index in self._errors:
+            return None
+        try:
+            return self._source[index]
+        except UndecodableFrameError as error:
+            self._errors[index] = error
+            return None
+
+
+def fill_in(
+    results: Iterable[FrameResult], frames: StandInFrames, known: Mapping[int, np.ndarray] | None = None
+) -> Iterator[FrameResult]:
+    """Results of a run over frames of which some stand for others: these have the same masks, with confidence 0.
+
+    What was drawn on such a frame stays as it is drawn. Where the frame that stands for it has no result, in this run
+    or before, it keeps what the run found on that frame's image.
+
+    Args:
+        results: of the run.
+        frames: that it reads.
+        known: label maps, uint8 (H, W), of frames that are done, this run's included where they are written as they
+            come.
+
+    Raises:
+        UndecodableFrameError: the run has come to the lost end of the frames; all before it has been given.
+    """
+    known = {} if known is None else known
+    latest: FrameResult | None = None
+    waiting: list[FrameResult] = []  # for a frame that comes behind them
+    for result in results:
+        if frames.lost_from is not None and result.index >= frames.lost_from:
+            yield from (_without_confidence(held, held.label_map) for held in waiting)
+            raise frames.error_of_end()
+        number = frames.stand_in(result.index)
+        if number is None:
+            for held in waiting:
+                is_it = frames.stand_in(held.index) == result.index
+                yield _without_confidence(held, result.label_map if is_it else held.label_map)
+            waiting, latest = [], result
+            yield result
+        elif latest is not None and latest.index == number:
+            yield _without_confidence(result, latest.label_map)
+        elif number in known:
+            yield _without_confidence(result, known[number])
+        else:
+            waiting.append(result)
+    yield from (_without_confidence(held, held.label_map) for held in waiting)
+
+
+def _without_confidence(result: FrameResult, label_map: np.ndarray) -> FrameResult:
+    """A result with another frame's masks, but for what was drawn."""
+    drawn = {o: c for o, c in result.confidence.items() if result.is_keyframe and o not in result.findings and c == 1}
+    others = np.where(np.isin(label_map, list(drawn)), 0, label_map)
+    own = np.where(np.isin(result.label_map, list(drawn)), result.label_map, 0)
+    merged = np.where(own > 0, own, others).astype(np.uint8)
+    objects = set(result.confidence) | set(np.flatnonzero(np.bincount(merged.ravel())).tolist()) - {0}
+    confidence = {o: drawn.get(o, 0.0) for o in sorted(objects)}
+    return replace(result, label_map=merged, confidence=confidence, probabilities=None, findings={})
