@@ -103,6 +103,8 @@ class Marker:
         kind = KINDS[Tag] if self._settings.review == "tag" else ISSUES
         made = 0
         for job in self._layout.jobs:
+            if job.id in failed:
+                continue
             here = [doubt for doubt in frames if doubt.frame in job.frames]
             wanted: dict[int, tuple[DoubtfulFrame, str]] = {}
             removed = {(item.first, item.stretch) for item in self._journal.lost(job.id) if item.kind == kind}
@@ -116,7 +118,7 @@ class Marker:
             except ConnectionLostError:
                 raise
             except CvatError as error:
-                failed.setdefault(job.id, f"doubtful frames could not be marked: {error}")
+                failed[job.id] = f"doubtful frames could not be marked: {error}"
         return made
 
     def _tag(

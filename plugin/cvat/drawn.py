@@ -41,6 +41,21 @@ class Drawn:
         return self.shape.frame
 
     @property
+    def is_named(self) -> bool:
+        """Whether its track or group says which object it shows."""
+        return self.track is not None or self.shape.group != 0
+
+    @property
+    def where(self) -> str:
+        """How a person finds it: "frame 20, at (210, 140)", the middle of its box in pixels."""
+        points = self.shape.points
+        box = points[-4:] if self.shape.kind == "mask" else (*points[0::2], *points[1::2])
+        half = len(box) // 2
+        columns, rows = (box[0::2], box[1::2]) if self.shape.kind == "mask" else (box[:half], box[half:])
+        middle = ", ".join(f"{(min(side) + max(side)) / 2:.0f}" for side in (columns, rows))
+        return f"frame {self.frame}, at ({middle})"
+
+    @property
     def origin(self) -> Origin:
         """The shape or track that it is, or belongs to."""
         return self.job, self.track is not None, self.shape.id if self.track is None else self.track

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +66,7 @@ class Server:
         tell: Callable[[str], None] = tell,
     ):
         self.patience, self.pause, self.tell = patience, pause, tell
+        self._has_token = login.token is not None
         try:
             config = Config(verify_ssl=login.check_certificate)
             self._client = Client(login.url, config=config, check_server_version=False)
@@ -88,6 +90,26 @@ class Server:
     def stores_scores(self) -> bool:
         """Whether shapes may have a score."""
         return self.version >= _SCORES_SINCE
+
+    @cached_property
+    def has_read_only_token(self) -> bool:
+        """Whether the login is an access token that may change nothing; False where the server does not say."""
+        if not self._has_token:
+            return False
+        try:
+            return self.get("/api/auth/access_tokens/self").get("read_only") is True
+        except ConnectionLostError:
+            raise
+        except (CvatError, AttributeError):  # servers that know no such tokens, or do not say
+            return False
+
+    @property
+    def why_read_only(self) -> str:
+        """What a person is told who may read something, but not write there."""
+        if self._has_token and self.has_read_only_token:
+            return "the access token is read-only: make one in CVAT's settings that may write"
+        token = "whether the access token is read-only, " if self._has_token else ""
+        return f"you may not write there: check {token}whether the job is assigned to you, and --organization"
 
     def close(self) -> None:
         """Log out of a session, and close the connections."""
@@ -235,6 +257,8 @@ class Server:
             if response.status < 300:
                 return response
             refusal = _refusal(self.url, path, response.status, response.data)
+            if response.status == 403 and method != "GET":
+                raise CvatError(f"{self.url}{path}: {self.why_read_only} (status 403)", 403)
             if not repeatable and response.status in _PASSING and response.status != 429:
                 raise ConnectionLostError(str(refusal), response.status)  # a gateway's 502 or 504: it may be done
             tries.wait_or_raise(refusal, response.headers)

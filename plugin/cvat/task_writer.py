@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -103,6 +103,7 @@ class TaskWriter:
         settings: what is asked for.
         doubtful: is offered all masks.
         dry: write nothing, only count.
+        failed: why nothing can be written to some jobs, by id.
 
     Attributes:
         error: what went wrong; None: nothing.
@@ -120,6 +121,7 @@ class TaskWriter:
         settings: BulkSettings,
         doubtful: DoubtfulMasks,
         dry: bool = False,
+        failed: Mapping[int, str] | None = None,
     ):
         self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
         self._doubtful = doubtful
@@ -129,7 +131,7 @@ class TaskWriter:
         self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]
         self.written = Written()
         self.seconds = {"shapes": 0.0, "writing": 0.0}
-        self.failed: dict[int, str] = {}
+        self.failed = dict(failed or {})
         self.rows: list[tuple[int, int, float, bool]] = []
         self._last_flush, self._flush_seconds = time.monotonic(), 0.0
         self.error: BaseException | None = None
@@ -262,8 +264,8 @@ class TaskWriter:
                 self.written += self._writers[job.id].write(creations, replaced.includes)
             except ConnectionLostError:
                 raise
-            except CvatError as error:  # the other jobs go on
-                self.failed[job.id] = str(error)
+            except CvatError as error:
+                self._give_up(job, error)
         with self._journal.together():
             self._journal.finish(
                 Done(filled.stretch.digest, frame, filled.obj.group, filled.confidence[frame])
@@ -272,6 +274,14 @@ class TaskWriter:
                 if (frame, filled.obj.group) not in blocked
                 and not any(job.id in self.failed for job in self._plan.layout.jobs_with(frame))
             )
+
+    def _give_up(self, job: Job, error: CvatError) -> None:
+        """Nothing more is computed for a job; the others go on. Raises where no login is valid any more."""
+        if error.status == 401:
+            raise error
+        self.failed[job.id] = str(error)
+        self._server.tell(f"task {self._plan.layout.id}, job {job.id}: {error}")
+        self._plan.leave_out(self.failed)
 
     def _look_into_overlaps(self, ready: Sequence[_Filled], blocked: set[tuple[int, int]]) -> None:
         """Where jobs share frames, a person's work in one of them counts for all, before the first is written."""
@@ -313,7 +323,7 @@ class TaskWriter:
                 except ConnectionLostError:
                     raise
                 except CvatError as error:
-                    self.failed[job.id] = str(error)
+                    self._give_up(job, error)
 
     def _creations(self, filled: _Filled, job: Job, blocked: Collection[tuple[int, int]]) -> list[Creation]:
         shapes = {
