@@ -46,14 +46,18 @@ class Drawn:
         return self.track is not None or self.shape.group != 0
 
     @property
+    def middle(self) -> tuple[float, float]:
+        """Of its box: x and y in pixels."""
+        points = self.shape.points
+        corners = points[-4:] if self.shape.kind == "mask" else points
+        columns, rows = corners[0::2], corners[1::2]
+        return (min(columns) + max(columns)) / 2, (min(rows) + max(rows)) / 2
+
+    @property
     def where(self) -> str:
         """How a person finds it: "frame 20, at (210, 140)", the middle of its box in pixels."""
-        points = self.shape.points
-        box = points[-4:] if self.shape.kind == "mask" else (*points[0::2], *points[1::2])
-        half = len(box) // 2
-        columns, rows = (box[0::2], box[1::2]) if self.shape.kind == "mask" else (box[:half], box[half:])
-        middle = ", ".join(f"{(min(side) + max(side)) / 2:.0f}" for side in (columns, rows))
-        return f"frame {self.frame}, at ({middle})"
+        x, y = self.middle
+        return f"frame {self.frame}, at ({x:.0f}, {y:.0f})"
 
     @property
     def origin(self) -> Origin:

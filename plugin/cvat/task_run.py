@@ -161,7 +161,7 @@ class TaskRun:
                 with _Clock(outcome.seconds, "marks"):
                     current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
                     failed = dict(outcome.failed)
-                    outcome.marks = marker.mark(current, outcome.names, failed)
+                    outcome.marks = marker.mark(current, outcome.names, failed, doubtful.mask)
                     self._give_up(outcome, failed)
             with _Clock(outcome.seconds, "pictures"):
                 masks = {kept.doubt: kept for kept in doubtful.all()}
