@@ -258,6 +258,18 @@ def test_a_server_that_asks_to_be_waited_for_for_ever_is_given_up(fake):
     assert 1000 < sum(waits) <= 1800 and 10 < len(told) < 40  # now and then, as a night is long
 
 
+@pytest.mark.parametrize("fault", ["before", 502])
+def test_patience_lasts_from_the_last_sign_of_life(fake, monkeypatch, fault):
+    """Faults that come again and again, with a server in between that says that it works."""
+    with Server(Login(fake.url, TOKEN), patience=60, tell=lambda line: None) as server:
+        clock = SlowAnswers(fake, monkeypatch)
+        server.pause = clock.pause
+        fake.state.tasks[TASK].slow_chunks = {0: 4}
+        faults = iter([fault, None] * 4)
+        clock._fault = lambda method, path: next(faults, None)
+        assert server.get_bytes(f"/api/tasks/{TASK}/data", type="chunk", number=0)
+
+
 @pytest.mark.parametrize("asked", ["date", "7", ""])
 def test_both_forms_of_retry_after_are_understood(fake, asked):
     in_five_minutes = datetime.now(UTC) + timedelta(seconds=300)
