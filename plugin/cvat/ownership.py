@@ -62,7 +62,7 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
     for annotation in annotations.all:
         if (KINDS[type(annotation)], annotation.id) in own_ids:
             continue
-        is_edited = any(may_have_been(item, annotation) for item in once)
+        is_edited = any(_may_have_been(item, annotation) for item in once)
         if is_edited:
             edited.append(annotation)
         (human if annotation.source != AUTO or is_edited else foreign).append(annotation)
@@ -73,7 +73,7 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
     return Ownership(tuple(human), tuple(own), tuple(foreign), tuple(missing), tuple(edited), highest)
 
 
-def may_have_been(item: Item, annotation: Annotation) -> bool:
+def _may_have_been(item: Item, annotation: Annotation) -> bool:
     """Whether an annotation came to the place of an item that is gone, as what a person saves anew does."""
     least = item.server_id if item.server_id > 0 else 1 - item.server_id
     if item.kind != KINDS[type(annotation)] or annotation.id < least or isinstance(annotation, Tag):
@@ -120,3 +120,15 @@ def reconcile(owned: Ownership, journal: Journal, *, forget: bool = False) -> No
                 journal.lose(item.id)
             elif forget:
                 journal.forget(item.id)
+
+
+def gone_for_good(job: int, owned: Ownership, journal: Journal) -> list[Item]:
+    """Items of shapes and tracks that people have deleted: nothing on the server may be what has become of them.
+
+    Args:
+        job: its id.
+        owned: its annotations, reconciled.
+        journal: of the task.
+    """
+    lost = [item for item in journal.lost(job) if item.object]
+    return [item for item in lost if not any(_may_have_been(item, annotation) for annotation in owned.edited)]

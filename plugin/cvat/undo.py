@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from plugin.cvat.doubts import ISSUES, read_issues, remove_issue
 from plugin.cvat.job_writer import JobWriter
 from plugin.cvat.journal import Journal
-from plugin.cvat.ownership import may_have_been, reconcile
+from plugin.cvat.ownership import gone_for_good, reconcile
 from plugin.cvat.server import Server
 from plugin.cvat.task_layout import TaskLayout
 
@@ -42,10 +42,8 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
         owned = writer.read()
         reconcile(owned, journal, forget=True)
         kept += len(owned.edited)
-        for item in () if dry else journal.lost(job.id):
-            # Of what people have deleted nothing needs to be known any more, nor its group number be spared.
-            if item.object and not any(may_have_been(item, annotation) for annotation in owned.edited):
-                journal.forget(item.id)
+        for item in () if dry else gone_for_good(job.id, owned, journal):
+            journal.forget(item.id)  # nothing bears its group number any more
         deleted += writer.delete(lambda item: True)
         if any(item.kind == ISSUES for item in journal.items(job.id)):
             existing = read_issues(server, journal, job.id)
