@@ -12,8 +12,8 @@ class NetworkConfig:
 
     Attributes:
         name: "pcvos", "stcn" or "perclip-lite".
-        trunk: "resnet50" (the papers' network, with the papers' value encoder and decoder) or "mobilenet_v2" (the
-            compact one, with light ones).
+        trunk: "resnet50" (the papers' network, with the papers' value encoder and decoder) or one of
+            `model.compact_trunk` (the compact one, with light ones).
         key_dim: key that the memory is searched by.
         value_dim: value that the memory gives back for one object.
         thin_dim: image features that join the value in the decoder.
@@ -53,7 +53,7 @@ class NetworkConfig:
 PCVOS_CONFIG = NetworkConfig("pcvos", "resnet50", 64, 512, 512, 256, 2, 2048, (512, 256, 256))
 STCN_CONFIG = NetworkConfig("stcn", "resnet50", 64, 512, 512, None, 0, 0, (512, 256, 256))
 PERCLIP_LITE_CONFIG = NetworkConfig(
-    "perclip-lite", "mobilenet_v2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12
+    "perclip-lite", "efficientnet_lite2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12
 )
 
 NETWORKS = {config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)}

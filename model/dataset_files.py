@@ -3,8 +3,9 @@
 import os
 import zipfile
 import zlib
+from fnmatch import fnmatchcase
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,8 +16,14 @@ from model.errors import InputError
 _READ_ERRORS = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
 
 
+_CHOICE = "::"
+
+
 class DatasetFiles:
-    """The files below a folder or inside a zip archive.
+    """The files below a folder or inside a zip archive, or below some folders in there.
+
+    `data.zip::chen-*,bear` has only the files with a folder of one of these names above them, `data.zip::!caps` all but
+    those; both may be mixed. `*` and `?` stand for any letters.
 
     Holds names only. May be pickled and used from forked processes and from threads.
 
@@ -31,6 +38,7 @@ class DatasetFiles:
         Raises:
             InputError: the path is neither a folder nor a zip archive.
         """
+        path, chosen = _choice(path)
         self.path = path
         self._archive: tuple[int, zipfile.ZipFile] | None = None
         if path.is_dir():
@@ -49,8 +57,12 @@ class DatasetFiles:
             raise InputError(f"{path} does not exist: give the folder or zip archive of a data set")
         # What macOS adds to archives looks like images by its names.
         self.names = sorted(
-            n for n in found if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".")
+            n
+            for n in found
+            if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".") and _is_chosen(n, chosen)
         )
+        if chosen and not self.names:
+            raise InputError(f"{path} has no folder {','.join(chosen)}: check the names behind {_CHOICE}")
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_archive": None}
@@ -83,6 +95,14 @@ class DatasetFiles:
             InputError: the file is damaged or no image.
         """
         return self._pixels(name, self._open_image(name), "RGB")
+
+    def cutout(self, name: str) -> np.ndarray:
+        """An image with its opacity as uint8 (H, W, 4) RGBA; opaque where the file has none.
+
+        Raises:
+            InputError: the file is damaged or no image.
+        """
+        return self._pixels(name, self._open_image(name), "RGBA")
 
     def label_map(self, name: str) -> np.ndarray:
         """A palette or grey PNG as uint8 (H, W) of object ids: 0 is background, 255 is void.
@@ -125,6 +145,24 @@ class DatasetFiles:
             return np.array(image if mode is None else image.convert(mode))
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
+
+
+def _choice(path: Path) -> tuple[Path, list[str]]:
+    """A path without the choice behind it, and the choice; an existing file with `::` in its name has none."""
+    where, found, names = str(path).rpartition(_CHOICE)
+    if not found or path.exists():
+        return path, []
+    return Path(where), [name for name in names.split(",") if name]
+
+
+def _is_chosen(name: str, chosen: list[str]) -> bool:
+    folders = PurePosixPath(name).parts[:-1]
+
+    def below(pattern: str) -> bool:
+        return any(fnmatchcase(folder, pattern) for folder in folders)
+
+    wanted = [pattern for pattern in chosen if not pattern.startswith("!")]
+    return (not wanted or any(map(below, wanted))) and not any(below(p[1:]) for p in chosen if p.startswith("!"))
 
 
 def _one_line(error: Exception) -> str:

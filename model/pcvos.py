@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from model.batchnorm_folding import fold_batchnorm
 from model.calibration import Calibration
 from model.compact_decoder import CompactDecoder
+from model.compact_trunk import TRUNKS, CompactTrunk
 from model.compact_value_encoder import CompactValueEncoder
 from model.config import NetworkConfig
 from model.decoder import Decoder, DecoderFrame, DecoderInput
-from model.mobilenet_v2 import MobileNetV2
 from model.position_code import PositionCode
 from model.refinement import IntraClipRefinement
 from model.resnet import Pyramid, ResNet50
@@ -61,8 +61,8 @@ class PCVOS(nn.Module):
         super().__init__()
         self.config = config
         self.calibration = Calibration()  # of the confidence in this network's masks
-        compact = config.trunk == "mobilenet_v2"
-        self.key_encoder = MobileNetV2() if compact else ResNet50()
+        compact = config.trunk in TRUNKS
+        self.key_encoder = CompactTrunk(config.trunk) if compact else ResNet50()
         dims = self.key_encoder.dims
         kernel = 1 if compact else 3
         self.key_proj = _KeyProjection(dims.f16, config.key_dim - config.position_dim, kernel)
@@ -86,7 +86,7 @@ class PCVOS(nn.Module):
 
     def fold_norms(self) -> None:
         """The same network in eval mode, with less work: norms go into the convolutions beside them, in place."""
-        if isinstance(self.key_encoder, MobileNetV2):
+        if isinstance(self.key_encoder, CompactTrunk):
             readers = [self.key_proj.key_proj, self.key_comp, self.value_encoder.image]
             if self.input_proj is not None:
                 readers.append(self.input_proj.key_proj)
@@ -96,7 +96,7 @@ class PCVOS(nn.Module):
     @property
     def compact(self) -> bool:
         """True for the compact network, whose readouts carry a mask and which can be quantised."""
-        return isinstance(self.key_encoder, MobileNetV2)
+        return isinstance(self.key_encoder, CompactTrunk)
 
     @property
     def refines(self) -> bool:

@@ -13,6 +13,7 @@ zip archive as CVAT gives it or unpacked, each task one video. What counts as an
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ from plugin.keyframes.cvat_xml import CvatTask
 from plugin.sources.image_folder import IMAGE_SUFFIXES
 
 _MOST_OBJECTS = 254  # of a label map whose 255 is void
+_WARNINGS = 10  # of useless shapes, which are told; more would be like these
 _DECODERS = 4  # threads; decoding releases the interpreter
 
 
@@ -38,7 +40,7 @@ def read_exported_tasks(path: Path, *, preload: bool = False, progress: bool = T
     Args:
         path: folder or zip archive.
         preload: decode the annotated frames now and keep them, where they are within the budget of data sets.
-        progress: show a bar while preloading.
+        progress: show a bar while preloading, and what is left out of the annotations.
 
     Raises:
         InputError: the path is neither; an export is broken, has no images, or has fewer than two annotated frames;
@@ -52,16 +54,21 @@ def read_exported_tasks(path: Path, *, preload: bool = False, progress: bool = T
         )
     images = _Images(files)
     is_davis = any("/JPEGImages/" in f"/{name}" for name in files.names)  # which may come with JSON files of its own
-    tasks = []
+    tasks: list[AnnotatedSequence] = []
+    left_out: list[str] = []
     for name in files.names:
         where = path / name
         if PurePosixPath(name).name == "annotations.xml":
             task = read_cvat_task(files.read(name), where)
             tasks.append(_sequence(where, files, task.keyframes, _frames_of_task(where, images, name, task)))
+            left_out += [f"{where}: {warning}" for warning in task.keyframes.warnings]
         elif not is_davis and re.fullmatch(r"(.*/)?instances[^/]*\.json", name):
             keyframes, names = read_coco_data_set(files.read(name), where)
             found = {place: images.find(image) for place, image in enumerate(names)}
             tasks.append(_sequence(where, files, keyframes, {i: image for i, image in found.items() if image}))
+            left_out += [f"{where}: {warning}" for warning in keyframes.warnings]
+    for warning in left_out[:_WARNINGS] if progress else ():
+        tqdm.write(f"warning: {warning}", file=sys.stderr)
     if preload and tasks:
         _preload([task.frames for task in tasks], path.name if progress else None)
     return tasks or None

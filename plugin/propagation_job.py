@@ -1,7 +1,7 @@
 """The main job: keyframes through a video into a folder of results, resumable, with the formats that were asked for."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,16 @@ from model import InputError, Keyframe, PropagationOptions, Propagator, load_net
 from model.checkpoint_files import SHIPPED
 from model.metrics import region_similarity
 from plugin.exports import ExportShapes, write_formats
-from plugin.keyframes import label_map_files, read_keyframes, read_label_map
+from plugin.keyframes import FrameFinder, label_map_files, read_keyframes, read_label_map
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
 from plugin.keyframes.label_map import ColourTable
 from plugin.run_settings import claim_folder, file_digest, keyframe_digest, names_digest
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import FrameSource, ReadAhead, open_source
+
+_TABLE_ROWS = 20
+_WARNINGS = 10
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class PropagationJob:
         source: video file or folder of images.
         keyframes: as `plugin.keyframes.read_keyframes` takes them.
         absent: frame numbers with the ids that are out of view there.
-        out: folder of the results.
+        out: folder of the results; None only for a dry run.
         network: name of the network.
         weights: its checkpoint; None for the shipped one.
         options: of the engine.
@@ -41,12 +44,13 @@ class PropagationJob:
         shapes: of CVAT's formats.
         truth: folder of true masks to measure J against; None measures nothing.
         resume: go on with the results that lie in `out`.
+        dry_run: only read and check everything, and tell which frame each mask is for; `out` is not touched.
     """
 
     source: Path
     keyframes: tuple[str, ...]
     absent: tuple[tuple[int, tuple[int, ...]], ...]
-    out: Path
+    out: Path | None
     network: str
     weights: Path | None
     options: PropagationOptions
@@ -58,24 +62,39 @@ class PropagationJob:
     shapes: ExportShapes
     truth: Path | None
     resume: bool
+    dry_run: bool = False
 
 
-def run_job(job: PropagationJob) -> dict[str, str]:
+def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[str], None]) -> dict[str, str]:
     """Propagate, write, and report what came of it as name -> text.
+
+    Args:
+        tell: takes the lines that say, before the work begins, which frame each keyframe is for.
+        warn: takes a line for each thing that was given and cannot be used.
 
     Raises:
         PerclipError: something that was handed in cannot be used; finished frames stay valid.
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
     # Two clips are decoded while the network works on one.
-    with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
-        keyframes = _read_keyframes(job, source)
-        truth = None if job.truth is None else label_map_files(job.truth)
+    opened = open_source(job.source)
+    with ReadAhead(opened, 2 * job.options.clip_length) as source:
+        frames = FrameFinder(len(opened), opened.own_names(), job.source)
+        keyframes = _read_keyframes(job, source, frames)
+        for warning in keyframes.warnings[:_WARNINGS]:
+            warn(warning)
+        if len(keyframes.warnings) > _WARNINGS:
+            warn(f"{len(keyframes.warnings) - _WARNINGS} more like these")
+        truth = None if job.truth is None else label_map_files(job.truth, frames)
         propagator = Propagator(load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
-        results = _open_results(job, source, keyframes, propagator)
+        for line in _table(keyframes, frames, whole=job.dry_run):
+            tell(line)
+        if job.dry_run:
+            return _what_would_be_done(frames, reached, truth)
+        results = _open_results(job, opened, keyframes, propagator)
         fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
         facts = {
             "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
@@ -97,10 +116,41 @@ def run_job(job: PropagationJob) -> dict[str, str]:
     return {**facts, "masks": str(job.out / "masks"), **{name: str(path) for name, path in written.items()}}
 
 
-def _read_keyframes(job: PropagationJob, source: FrameSource) -> KeyframeSet:
+def _table(keyframes: KeyframeSet, frames: FrameFinder, whole: bool) -> list[str]:
+    """Which frame each keyframe is for, a line each; of a long table the first and the last lines unless `whole`."""
+    rows = []
+    for keyframe in keyframes.keyframes:
+        origin = keyframes.origins.get(keyframe.index, "--absent")
+        objects = ", ".join(str(object_id) for object_id in keyframe.objects)
+        rows.append(f"{origin} -> {frames.describe(keyframe.index)}, {_plural('object', keyframe.objects)} {objects}")
+    if not whole and len(rows) > _TABLE_ROWS:
+        hidden = len(rows) - _TABLE_ROWS
+        rows[_TABLE_ROWS - 1 : -1] = [f"... {hidden} more, which --dry-run shows ..."]
+    return [f"{'' if i else 'keyframes:':11}{row}" for i, row in enumerate(rows)]
+
+
+def _plural(noun: str, items: Sized) -> str:
+    return noun if len(items) == 1 else f"{noun}s"
+
+
+def _what_would_be_done(frames: FrameFinder, reached: range, truth: Mapping[int, Path] | None) -> dict[str, str]:
+    """What a dry run reports as name -> text."""
+    facts = {
+        "frames": f"{len(reached)} would get masks, {frames.describe(reached[0])} to {frames.describe(reached[-1])}"
+    }
+    if truth:
+        first, last = min(truth), max(truth)
+        facts["truth"] = (
+            f"{_plural('mask', truth)} of {len(truth)} {_plural('frame', truth)}, {truth[first].name} -> "
+            f"{frames.describe(first)} to {truth[last].name} -> {frames.describe(last)}"
+        )
+    return {**facts, "dry run": "nothing was written"}
+
+
+def _read_keyframes(job: PropagationJob, source: FrameSource, frames: FrameFinder) -> KeyframeSet:
     """The keyframes, with what is absent, of the chosen objects, named."""
     size = (source.height, source.width)
-    given = read_keyframes(job.keyframes, size)
+    given = read_keyframes(job.keyframes, frames, size)
     by_frame = {k.index: k for k in given.keyframes}
     for index, ids in job.absent:
         known = by_frame.get(index)
@@ -125,7 +175,7 @@ def _read_keyframes(job: PropagationJob, source: FrameSource) -> KeyframeSet:
             )
         names = {o: job.objects[o] or names.get(o, default_name(o)) for o in sorted(job.objects)}
         by_frame = _only(by_frame, tuple(names))
-    return KeyframeSet(tuple(by_frame[i] for i in sorted(by_frame)), names)
+    return KeyframeSet(tuple(by_frame[i] for i in sorted(by_frame)), names, given.origins, given.warnings)
 
 
 def _only(by_frame: dict[int, Keyframe], objects: tuple[int, ...]) -> dict[int, Keyframe]:
@@ -154,7 +204,7 @@ def _open_results(
         "dtype": f"torch.{propagator.number_format}",  # as folders of earlier versions have it
     }
     claim_folder(job.out, settings, job.resume)
-    return MaskFolder(job.out)
+    return MaskFolder(job.out, source.own_names())
 
 
 def _source_digest(path: Path, source: FrameSource) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.training.sources import read_sources
-from model.training.still_clips import Stills
+from model.training.stills import Stills
 from plugin.exported_tasks import read_exported_tasks
 
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser, **defaults) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on exactly where the training in --out stopped")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint to fine-tune")
-    parser.add_argument("--trunk", type=Path, metavar="FILE", help="folded MobileNetV2 for a new perclip-lite")
+    parser.add_argument("--trunk", type=Path, metavar="FILE", help="folded weights of a trunk for a new perclip-lite")
     parser.add_argument("--validation", type=Path, metavar="PATH", help="annotated videos to measure accuracy on")
     number("--validation-frames", "of each of them")
     number("--every", "steps between validations and curves")

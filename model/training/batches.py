@@ -20,7 +20,10 @@ _Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class _Samples(Dataset):
-    """Sample number i belongs to step i // batch, whose schedule it follows."""
+    """Sample number i belongs to step i // batch, whose schedule it follows.
+
+    Objects beyond the step's number of them stay in the frames, as background.
+    """
 
     def __init__(self, samples: TrainingSamples, recipe: Recipe):
         self._samples, self._recipe = samples, recipe
@@ -28,12 +31,14 @@ class _Samples(Dataset):
     def __getitem__(self, index: int) -> _Arrays | PerclipError:
         done = index // self._recipe.batch / self._recipe.iterations
         share = still_share(done, self._recipe.still_share)
+        # All samples of a step have as many objects at most: a step takes as long as its fullest sample.
+        most = 1 + (index // self._recipe.batch) % self._recipe.objects
         try:
             sample = self._samples.sample(index, largest_gap(done), still_share=share, paste=paste_share(done))
         except PerclipError as error:
             # Returned, as the loader makes a page of text of what a worker raises.
             return error
-        return sample.frames, sample.masks
+        return sample.frames, sample.masks[:, :most]
 
 
 def draw_batches(samples: TrainingSamples, recipe: Recipe, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -51,6 +51,17 @@ def cut_out(frame: np.ndarray, mask: np.ndarray) -> Cutout | None:
     return Cutout(np.dstack([image, opacity]), int(cv2.countNonZero(inside)))
 
 
+def opaque(image: np.ndarray) -> Cutout | None:
+    """An object that comes with its opacity, uint8 (H, W, 4); None where nothing of it is opaque."""
+    mask = (image[..., 3] > 127).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(mask)
+    if width < 3 or height < 3:
+        return None
+    patch = image[top : top + height, left : left + width]
+    patch = cv2.copyMakeBorder(patch, 2, 2, 2, 2, cv2.BORDER_CONSTANT)
+    return Cutout(patch, int(cv2.countNonZero(mask)))
+
+
 class Canvas:
     """Frames of a sample and what they show.
 

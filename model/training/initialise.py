@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.compact_trunk import TRUNKS, CompactTrunk
 from model.errors import CheckpointError
 from model.framing import IMAGE_MEAN, IMAGE_STD
 from model.pcvos import PCVOS
@@ -14,9 +15,32 @@ from model.pcvos import PCVOS
 _KEY_SPREAD = 60.0  # |k|^2 of a mean key; of 14, 60, 200, 600 the best untrained label propagation (J 0.71)
 
 
+def trunk_name(weights: Path) -> str:
+    """Which of the compact trunks a file of folded public weights is for.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or for none of them.
+    """
+    tensors = _read(weights)
+    for name in TRUNKS:
+        try:
+            CompactTrunk(name).load_folded(tensors, torch.zeros(3), torch.ones(3))
+        except (KeyError, RuntimeError):
+            continue
+        return name
+    raise CheckpointError(f"{weights} is for none of the trunks {', '.join(TRUNKS)}: give folded weights of one")
+
+
+def _read(weights: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(str(weights))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{weights} cannot be read ({type(error).__name__}): check the path of --trunk") from None
+
+
 @torch.no_grad()
 def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
-    """Loads a folded MobileNetV2 and fits what depends on its features.
+    """Loads a trunk and fits what depends on its features.
 
     The stride-16 features are standardised by their mean and deviation over the images; the key projection becomes
     their first principal components, so that affinity is a working label propagation before any training. The
@@ -24,20 +48,17 @@ def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
 
     Args:
         network: of the compact kind.
-        weights: a folded MobileNetV2 in safetensors.
+        weights: folded public weights of its trunk, safetensors.
         images: normalised sample images, float32 (N, 3, H, W).
 
     Raises:
-        CheckpointError: the file is missing, unreadable or no folded MobileNetV2.
+        CheckpointError: the file is missing, unreadable or for another trunk.
     """
     trunk = network.key_encoder
     try:
-        trunk.load_folded(load_file(str(weights)), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{weights} cannot be read ({type(error).__name__}): check the path of --trunk") from None
-    except (KeyError, RuntimeError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else "its sizes are others"
-        raise CheckpointError(f"{weights} is no folded MobileNetV2 of full width: {reason}") from None
+        trunk.load_folded(_read(weights), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
+    except (KeyError, RuntimeError):
+        raise CheckpointError(f"{weights} is no trunk for {network.config.trunk}: give its folded weights") from None
     raw = torch.cat([trunk(image[None]).f16 for image in images]).transpose(0, 1).flatten(1)
     trunk.f16_mean.copy_(raw.mean(1))
     trunk.f16_std.copy_(raw.std(1).clamp(min=1e-3))

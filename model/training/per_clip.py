@@ -1,14 +1,29 @@
 """One training pass: memorise the labelled frame, then segment clip after clip, memorising each one's last frame."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.memory_read import affinity, key_bias, read_values
-from model.pcvos import PCVOS, FrameFeatures, aggregate, object_probabilities
+from model.pcvos import PCVOS, FrameFeatures
 from model.resnet import Pyramid
+from model.training.memory_faults import MemoryFaults
+
+_NO_FAULTS = MemoryFaults(0, 0, 0)
+_SURE = math.log(1e7)  # soft aggregation clamps probabilities to 1e-7 from 0 and 1
 
 
-def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: int, top_k: int = 20) -> Tensor:
+def segment_clips(
+    network: PCVOS,
+    images: Tensor,
+    masks: Tensor,
+    clip_frames: int,
+    top_k: int = 20,
+    faults: MemoryFaults = _NO_FAULTS,
+    random: torch.Generator | None = None,
+) -> Tensor:
     """Aggregated probabilities of all frames behind the first.
 
     Args:
@@ -17,12 +32,18 @@ def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: in
         masks: of the first frame, 0..1, (B, K, H, W).
         clip_frames: frames of one clip.
         top_k: memory positions read per query.
+        faults: of what is remembered behind the first frame.
+        random: what faults are drawn from; needed with faults only.
 
     Returns:
         float32 (B, T - 1, K + 1, H, W).
     """
     batch, length = images.shape[:2]
     features = network.encode(images.flatten(0, 1))
+    if faults.placeless:
+        keys = features.key.unflatten(0, (batch, length))
+        keys = faults.weaken_places(keys, network.config.position_dim, random)
+        features = features._replace(key=keys.flatten(0, 1))
 
     def frames(first: int, last: int) -> FrameFeatures:
         """Features of frames first..last-1 of every sample, flattened (B * frames)."""
@@ -34,11 +55,15 @@ def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: in
         return FrameFeatures(Pyramid(*map(cut, features.pyramid)), cut(features.key), cut(features.thin), local)
 
     keys, values, outputs = [], [], []
+    remembered = {0: masks}
     for start in range(1, length, clip_frames):
-        memory = frames(start - 1, start)
-        value = network.encode_value(images[:, start - 1], memory.pyramid.f16, masks)
-        keys.append(memory.key.float().flatten(2).transpose(1, 2))
-        values.append(value.float().flatten(3).transpose(2, 3))
+        for t, mask in remembered.items():
+            memory = frames(t, t + 1)
+            value = network.encode_value(images[:, t], memory.pyramid.f16, mask)
+            if faults.blurred:
+                value = faults.blur_mask_channels(value, random)
+            keys.append(memory.key.float().flatten(2).transpose(1, 2))
+            values.append(value.float().flatten(3).transpose(2, 3))
         clip = frames(start, start + clip_frames)
         readout = _read(clip.key, torch.cat(keys, 1), torch.cat(values, 2), clip_frames, top_k)
         if clip.local_key is not None:
@@ -47,10 +72,24 @@ def segment_clips(network: PCVOS, images: Tensor, masks: Tensor, clip_frames: in
         logits = network.decode(
             network.prepare_decoding(clip.decoder_input), readout.permute(0, 3, 1, 2, 4, 5).flatten(0, 1)
         )
-        probabilities = aggregate(object_probabilities(logits.float())).unflatten(0, (batch, clip_frames))
+        probabilities = _aggregate_logits(logits.float()).unflatten(0, (batch, clip_frames))
         outputs.append(probabilities)
-        masks = probabilities[:, -1, 1:]
+        clip_masks = probabilities[:, :, 1:]
+        last, first = start + clip_frames - 1, start if faults.lasts(random) else start + clip_frames - 1
+        spoiled = faults.spoil(clip_masks[:, first - start :], random)
+        remembered = dict(zip(range(first, last + 1), spoiled.unbind(1)))
     return torch.cat(outputs, 1)
+
+
+def _aggregate_logits(logits: Tensor) -> Tensor:
+    """`aggregate(object_probabilities(logits))` in a third of the time: odds are exp(logit), so that it is a softmax.
+
+    Logits (N, K, h, w) at stride 4 -> float32 (N, K + 1, 4h, 4w), background first.
+    """
+    logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False).clamp(-_SURE, _SURE)
+    nothing = -F.softplus(logits).sum(1, keepdim=True)  # log of prod(1 - p_k)
+    background = (nothing - torch.log(-torch.expm1(nothing))).clamp(-_SURE, _SURE)
+    return torch.softmax(torch.cat([background, logits], 1), 1)
 
 
 def _read(query: Tensor, keys: Tensor, values: Tensor, clip_frames: int, top_k: int) -> Tensor:

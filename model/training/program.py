@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,17 +14,18 @@ from tqdm import tqdm
 
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.checkpoint import load_network, save_network
+from model.compact_trunk import TRUNKS
 from model.config import network_config
 from model.errors import InputError
 from model.inference import choose_device
 from model.pcvos import PCVOS
 from model.training.batches import draw_batches
-from model.training.initialise import start_from_trunk
+from model.training.initialise import start_from_trunk, trunk_name
 from model.training.recipe import Recipe
 from model.training.sample_shape import SampleShape
 from model.training.samples import TrainingSamples
 from model.training.sources import read_sources
-from model.training.still_clips import Stills
+from model.training.stills import Stills
 from model.training.trainer import Trainer, normalise
 from model.training.training_log import TrainingLog
 from model.training.validation import leading_frames, validate
@@ -44,7 +45,7 @@ class Run:
         data: annotated videos and stills.
         out: folder for the checkpoint, the state and the log.
         weights: checkpoint to fine-tune; the public ones and Perclip's own.
-        trunk: folded MobileNetV2 for a compact network that starts anew.
+        trunk: folded public weights of a compact trunk, for a network that starts anew.
         resume: go on from the state in `out`, which also knows what was started from.
         validation: annotated videos to measure accuracy on, or None.
         validation_frames: of each of them; None for all.
@@ -118,13 +119,14 @@ def _network(run: Run, recipe: Recipe) -> PCVOS:
     config = network_config(recipe.network)
     if not recipe.refinement:
         config = config.without_refinement()
-    if config.trunk == "mobilenet_v2":
+    if config.trunk in TRUNKS:
         if run.trunk is None:
             raise InputError(f"nothing to start {recipe.network} from: give --trunk or --weights")
         if not run.trunk.is_file():
             raise InputError(f"no weights file at {run.trunk}: check the path of --trunk")
+        config = replace(config, trunk=trunk_name(run.trunk))
     elif run.trunk is not None:
-        raise InputError(f"{recipe.network} does not start from a MobileNetV2: leave --trunk out")
+        raise InputError(f"{recipe.network} does not start from a trunk of its own: leave --trunk out")
     return PCVOS(config)
 
 

@@ -29,7 +29,10 @@ class Recipe:
         largest_gradient: gradients of a larger norm are scaled down to it.
         average: decay of the averaged weights (EMA), which are what a training gives back.
         still_share: part of the samples that comes from stills, falling to half of it over the training.
-        seed: of samples and initial weights.
+        faults: part of the remembered masks that get a fault first (`model.training.memory_faults`).
+        blurred: part of the samples whose remembered masks lose their sub-pixels.
+        placeless: part of the samples in which the position code is weaker or missing.
+        seed: of samples, faults and initial weights.
 
     Raises:
         InputError: the network is unknown, or a value is out of its range.
@@ -49,6 +52,9 @@ class Recipe:
     largest_gradient: float = 3.0
     average: float = 0.999
     still_share: float = 0.3
+    faults: float = 0.6
+    blurred: float = 0.15
+    placeless: float = 0.1
     seed: int = 0
 
     def __post_init__(self):
@@ -70,8 +76,9 @@ class Recipe:
                 raise InputError(f"{name} {getattr(self, name)}: give a number of 0 or more")
         if not 0 <= self.average < 1:
             raise InputError(f"average {self.average}: give a decay between 0 and 1, less than 1")
-        if not 0 <= self.still_share <= 1:
-            raise InputError(f"still_share {self.still_share}: give a part between 0 and 1")
+        for name in ("still_share", "faults", "blurred", "placeless"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} {getattr(self, name)}: give a part between 0 and 1")
 
     def to_json(self) -> str:
         """All settings as indented JSON."""

@@ -1,6 +1,6 @@
 """Training samples by number: a pure function of seed, number and schedule.
 
-`python -m model.training.samples --data ARCHIVE... [--stills ARCHIVE] --out sheet.png` draws some for people to see.
+`python -m model.training.samples --data ARCHIVE... --out sheet.png` draws some for people to see.
 """
 
 import argparse
@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.annotated_sequences import AnnotatedSequence, read_sequences
+from model.annotated_sequences import AnnotatedSequence
 from model.errors import InputError, PerclipError
 from model.training.appearance import Appearance
 from model.training.clip_sampler import ClipSampler
 from model.training.sample_shape import Sample, SampleShape
-from model.training.still_clips import StillClips, Stills, read_stills
+from model.training.sources import read_sources
+from model.training.still_clips import StillClips
+from model.training.stills import Stills
 
 _MOST_TRIES = 200
 _COLOURS = np.array([[230, 60, 40], [60, 200, 70], [60, 110, 250], [240, 200, 40], [200, 70, 220]], np.float32)
@@ -54,8 +56,9 @@ class TrainingSamples:
         if not sequences and stills is None:
             raise InputError("nothing to train on: give annotated videos or stills")
         self.shape, self._seed = shape, seed
-        self._videos = ClipSampler(sequences, shape, appearance) if sequences else None
         self._stills = StillClips(stills, shape, appearance) if stills is not None else None
+        foreign = None if self._stills is None else self._stills.cutout
+        self._videos = ClipSampler(sequences, shape, appearance, foreign) if sequences else None
         self._still_share = still_share
 
     def sample(self, index: int, max_gap: int = 5, *, still_share: float | None = None, paste: float = 0.6) -> Sample:
@@ -99,8 +102,7 @@ def _overlay(sample: Sample, t: int) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """Draws samples into a picture and says how long they took."""
     parser = argparse.ArgumentParser(prog="python -m model.training.samples", description=__doc__)
-    parser.add_argument("--data", type=Path, nargs="*", default=[], help="annotated videos: folders or zip archives")
-    parser.add_argument("--stills", type=Path, help="archive of stills")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="videos and stills: folders, zip archives")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     parser.add_argument("--samples", type=int, default=12)
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
@@ -109,8 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    sequences = [s for path in args.data for s in read_sequences(path)]
-    stills = None if args.stills is None else read_stills(args.stills)
+    sequences, stills = read_sources(args.data)
     samples = TrainingSamples(sequences, stills, SampleShape(crop=args.crop), args.seed, args.still_share)
     started = time.perf_counter()
     drawn = [samples.sample(args.first + i, args.max_gap) for i in range(args.samples)]

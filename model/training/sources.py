@@ -5,13 +5,14 @@ from pathlib import Path
 
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.dataset_files import DatasetFiles
-from model.training.still_clips import Stills, read_stills
+from model.training.stills import Stills, holds_stills, read_stills
 
 
 def read_sources(paths: Sequence[Path]) -> tuple[list[AnnotatedSequence], Stills | None]:
     """Annotated videos and stills of several data sets; which of both a data set holds is told by its folders.
 
-    Small data sets are decoded at once, so that drawing samples costs no decoding.
+    Small data sets are decoded at once, so that drawing samples costs no decoding. A path may choose among the folders
+    of a data set, as `DatasetFiles` has it.
 
     Raises:
         InputError: a data set holds neither, or a file is damaged.
@@ -19,13 +20,9 @@ def read_sources(paths: Sequence[Path]) -> tuple[list[AnnotatedSequence], Stills
     sequences: list[AnnotatedSequence] = []
     stills: Stills | None = None
     for path in paths:
-        if any("/people/" in f"/{name}" for name in DatasetFiles(path).names):
+        if holds_stills(DatasetFiles(path)):
             more = read_stills(path)
-            stills = more if stills is None else _joined(stills, more)
+            stills = more if stills is None else stills.joined(more)
         else:
             sequences += read_sequences(path, preload=True)
     return sequences, stills
-
-
-def _joined(a: Stills, b: Stills) -> Stills:
-    return Stills(a.people + b.people, a.nuclei + b.nuclei, a.backgrounds + b.backgrounds)

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from model.calibration import Calibration
 from model.config import NetworkConfig
+from model.cpu_features import has_bfloat16
 from model.errors import InputError
 from model.framing import IMAGE_MEAN, IMAGE_STD
 from model.pcvos import PCVOS
 from model.training.losses import bootstrapped_cross_entropy, clip_dice
+from model.training.memory_faults import MemoryFaults
 from model.training.per_clip import segment_clips
 from model.training.recipe import Recipe
 from model.training.schedule import hardest_share, rate_factor
@@ -51,6 +53,10 @@ class Trainer:
         self.step = 0
         self._device = device
         self._from_scratch = from_scratch
+        # Processors without the instructions emulate bfloat16 many times slower.
+        self._autocast = device.type == "cuda" or has_bfloat16()
+        compact = network.compact
+        self._faults = MemoryFaults(recipe.faults, recipe.blurred if compact else 0.0, recipe.placeless)
         self._network = network.to(device, memory_format=torch.channels_last).eval()
         _freeze(network, recipe)
         self.average = copy.deepcopy(self._network).requires_grad_(False)
@@ -72,9 +78,13 @@ class Trainer:
         for group, rate in zip(self._optimiser.param_groups, self._rates):
             group["lr"] = rate * rate_factor(self.step, recipe.iterations)
         masks = masks.to(self._device, non_blocking=True).float()
-        with torch.autocast(self._device.type, torch.bfloat16):
+        # Drawn anew for each step, so that a training that is resumed goes on with the same.
+        random = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             images = normalise(frames.to(self._device, non_blocking=True))
-            probabilities = segment_clips(self._network, images, masks[:, 0], recipe.clip_frames)
+            probabilities = segment_clips(
+                self._network, images, masks[:, 0], recipe.clip_frames, faults=self._faults, random=random
+            )
         truth = masks[:, 1:]
         ids = torch.arange(1, truth.shape[2] + 1, device=self._device).view(-1, 1, 1)
         target = (truth * ids).amax(2).long()
@@ -176,7 +186,7 @@ def _freeze(network: PCVOS, recipe: Recipe) -> None:
     trunk = network.key_encoder
     if recipe.trunk_rate == 0:
         trunk.requires_grad_(False)
-    elif network.config.trunk == "mobilenet_v2":
+    elif network.compact:
         for part in (trunk.Conv, *trunk.blocks[: recipe.frozen_blocks]):
             part.requires_grad_(False)
         # Training the depthwise convolutions takes a fifth of a step on the CPU.

@@ -135,7 +135,11 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("what to write")
     output.add_argument("--dry-run", action="store_true", help="write nothing to the server; make the report")
     output.add_argument(
-        "--output", choices=OUTPUTS, default="as-drawn", help="shapes of each frame, or polygon tracks (track)"
+        "--output",
+        choices=OUTPUTS,
+        default="as-drawn",
+        help="shapes of each frame, polygon tracks beside what was drawn (track), or as drawn, but that drawn polygon "
+        "tracks themselves get Perclip's keyframes between the person's (one-track)",
     )
     output.add_argument("--tolerance", type=float, default=2.0, metavar="PIXELS", help="of polygons (default 2)")
     output.add_argument("--review", choices=REVIEWS, default="none", help="mark doubtful frames in CVAT")
@@ -253,25 +257,28 @@ def _review(arguments: argparse.Namespace) -> None:
 
 def _undo(arguments: argparse.Namespace) -> None:
     from plugin.cvat.task_layout import read_task
-    from plugin.cvat.undo import undo_task
+    from plugin.cvat.undo import Undone, undo_task
 
     _, journals = _folders(arguments)
     with _server(arguments) as server:
 
         def undo(task: int) -> None:
             with _journal(journals, server, task, read_only=arguments.dry_run) as journal:
-                deleted = kept = 0
+                total = Undone(0, 0)
 
                 def undo_job(job: int) -> None:
-                    nonlocal deleted, kept
-                    undone = undo_task(server, journal, read_task(server, task, [job]), arguments.dry_run)
-                    deleted, kept = deleted + undone.deleted, kept + undone.kept
+                    nonlocal total
+                    total += undo_task(server, journal, read_task(server, task, [job]), arguments.dry_run)
 
                 try:
                     _each(sorted(journal.jobs()), undo_job)
                 finally:
                     verb = "would be deleted" if arguments.dry_run else "deleted"
-                    print(f"task {task}: {deleted} of Perclip's own {verb}, {kept} kept that people have touched")
+                    back = f", {total.restored} drawn tracks put back as they were" if total.restored else ""
+                    print(
+                        f"task {task}: {total.deleted} of Perclip's own {verb}{back}, "
+                        f"{total.kept} kept that people have touched"
+                    )
 
         _each(arguments.task, undo)
 

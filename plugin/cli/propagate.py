@@ -7,6 +7,8 @@ object id) in DIR/masks, and whatever --format asks for beside them.
 
 import argparse
 import re
+import sys
+from functools import partial
 from pathlib import Path
 
 from model.config import NETWORKS
@@ -17,9 +19,11 @@ from plugin.formats import FORMATS
 HELP = "carry keyframe masks through a video"
 EXAMPLES = """\
 keyframes:
-  0=mask.png         a palette or grey PNG for frame 0: the value of a pixel is its object id, 0 is background
-  masks/             a folder of such PNGs, the frame number is the file's name (00040.png)
+  0=mask.png         a palette or grey PNG for the first frame: the value of a pixel is its object id, 0 is background
+  masks/             a folder of such PNGs, named like the pictures they belong to; for a video, by frame number
   instances.json     COCO instances; annotations.xml: "CVAT for video 1.1" or "CVAT for images 1.1"
+Pictures are found by name; folders, suffixes and the hashes that exporters add do not matter. --dry-run shows which
+frame each one is for.
 
 examples:
   perclip propagate clip.mp4 --keyframe 0=first.png --out result
@@ -50,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INDEX=ID[,ID]",
         help="objects that are out of view on a frame: what is carried there from other frames ends; repeat it",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="write nothing: show which frame each keyframe is for, and check them"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run into DIR stopped")
     parser.add_argument(
         "--objects", metavar="ID[=NAME],...", help="propagate only these objects, and name them (default: all)"
@@ -112,6 +119,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the job and print what came of it."""
+    if arguments.out is None and not arguments.dry_run:
+        raise InputError("give --out DIR, a folder for the results (or --dry-run to write nothing)")
     options = PropagationOptions(
         clip_length=arguments.clip_length,
         short_side=arguments.short_side or None,
@@ -150,10 +159,17 @@ def run(arguments: argparse.Namespace) -> None:
             shapes=shapes,
             truth=arguments.truth,
             resume=arguments.resume,
-        )
+            dry_run=arguments.dry_run,
+        ),
+        tell=partial(print, flush=True),
+        warn=_warn,
     )
     for name, value in summary.items():
         print(f"{name:15}{value}")
+
+
+def _warn(line: str) -> None:
+    print(f"perclip: warning: {line}", file=sys.stderr)
 
 
 def parse_objects(text: str | None) -> dict[int, str | None] | None:

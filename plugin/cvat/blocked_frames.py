@@ -1,11 +1,13 @@
 """On which frames people have an object without a keyframe, so that nothing may be written there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from plugin.cvat.annotations import Annotation, Shape, Tag, Track
+from plugin.cvat.drawn import collect_drawn
 from plugin.cvat.ownership import Ownership
 from plugin.cvat.task_layout import TaskLayout
 from plugin.cvat.task_objects import TaskObject
+from plugin.shapes.drawn_shape import SHAPE_TYPES
 
 
 def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership], layout: TaskLayout) -> set[int]:
@@ -17,7 +19,7 @@ def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership], layout: Task
         layout: of the task.
     """
     groups = {obj.group, *(d.shape.group for d in obj.drawn)} - {0}
-    tracks = {d.track for d in obj.drawn}
+    drawn = {d.digest for d in obj.drawn if d.track is not None}
     found: set[int] = set()
     for job, o in owned.items():
         edited = {id(annotation) for annotation in o.edited}
@@ -25,11 +27,17 @@ def blocked_frames(obj: TaskObject, owned: Mapping[int, Ownership], layout: Task
             if isinstance(annotation, Tag) or annotation.group not in groups:
                 continue
             # A track that a person drew may be filled in; one that they edited is theirs wherever it is to be seen.
-            if isinstance(annotation, Shape) or (annotation.id in tracks and id(annotation) not in edited):
+            if isinstance(annotation, Shape) or (id(annotation) not in edited and is_of(annotation, drawn)):
                 found |= {shape.frame for shape in shapes_in(annotation)}
             else:
                 found |= set(visible_frames(annotation, layout.last_frame(job)))
     return found - set(obj.frames)
+
+
+def is_of(track: Track, drawn: Collection[str]) -> bool:
+    """Whether one of a track's keyframes has one of these digests; its id changes whenever it is saved."""
+    frames = {k.frame for k in track.keyframes}
+    return any(d.digest in drawn for d in collect_drawn(0, [track], frames, SHAPE_TYPES))
 
 
 def visible_frames(track: Track, last: int) -> Iterator[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from plugin.cvat.annotations import KINDS, Annotation, Track, parse_annotations
+from plugin.cvat.annotations import KINDS, Annotation, JobAnnotations, Track, parse_annotations
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.journal import Item, Journal
 from plugin.cvat.ownership import Ownership, reconcile, sort_by_owner
@@ -74,6 +74,10 @@ class JobWriter:
 
     def read(self) -> Ownership:
         """The job's annotations as they are now, by owner; raises CvatError."""
+        return sort_by_owner(self._job.id, self.read_all(), self._journal)
+
+    def read_all(self) -> JobAnnotations:
+        """The job's annotations as they are now; raises CvatError."""
         try:
             content = self._server.get(self._path)
         except CvatError as error:
@@ -84,8 +88,7 @@ class JobWriter:
                     500,
                 ) from None
             raise
-        annotations = parse_annotations(content, f"job {self._job.id}", self._layout.labels)
-        return sort_by_owner(self._job.id, annotations, self._journal)
+        return parse_annotations(content, f"job {self._job.id}", self._layout.labels)
 
     def write(
         self, creations_for: Callable[[Ownership], Sequence[Creation]], is_obsolete: Callable[[Item], bool]

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from model.errors import InputError
+from plugin.cvat.joint_track import JointRecord
 from plugin.cvat.task_layout import TaskLayout
 
 _FORMAT = "1"
@@ -33,6 +34,15 @@ CREATE TABLE done (
 CREATE INDEX done_of_object ON done (object, frame);
 CREATE TABLE member (digest TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE plan (digest TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+"""
+# Added to journals of earlier versions, which are of the same format but for these.
+_JOINT_TABLES = """
+CREATE TABLE IF NOT EXISTS joint (
+    id INTEGER PRIMARY KEY, job INTEGER NOT NULL, object INTEGER NOT NULL, digest TEXT NOT NULL,
+    highest INTEGER NOT NULL, original TEXT NOT NULL, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS joint_keyframe (
+    job INTEGER NOT NULL, digest TEXT NOT NULL, object INTEGER NOT NULL,
+    PRIMARY KEY (job, digest, object)) WITHOUT ROWID
 """
 
 
@@ -249,7 +259,66 @@ class Journal:
 
     def jobs(self) -> set[int]:
         """Jobs in which there is, or was, something of Perclip's."""
-        return {row[0] for row in self._run("SELECT DISTINCT job FROM item WHERE state != 'withdrawn'")}
+        rows = self._run(
+            "SELECT job FROM item WHERE state != 'withdrawn' UNION SELECT job FROM joint WHERE state != 'restored'"
+        )
+        return {row[0] for row in rows}
+
+    def joint_records(self, job: int) -> list[JointRecord]:
+        """The joint tracks that were sent to a job, in the order in which they were noted."""
+        rows = self._run(f"SELECT {_JOINT} FROM joint WHERE state != 'restored' AND job = ? ORDER BY id", (job,))
+        return [
+            JointRecord(job, obj, digest, highest, json.loads(original), state == "written", number)
+            for number, obj, digest, highest, original, state in rows
+        ]
+
+    def joint_keyframes(self, job: int) -> dict[str, list[int]]:
+        """Digests of all keyframes that were ever sent within joint tracks of a job -> the objects that they show."""
+        found: dict[str, list[int]] = {}
+        for digest, obj in self._run("SELECT digest, object FROM joint_keyframe WHERE job = ?", (job,)):
+            found.setdefault(digest, []).append(obj)
+        return found
+
+    def joint_objects(self) -> set[int]:
+        """Group numbers of the objects that have, or had, a joint track."""
+        return {row[0] for row in self._run("SELECT DISTINCT object FROM joint WHERE state != 'restored'")}
+
+    def restored_tracks(self, job: int) -> set[str]:
+        """Digests of the drawn tracks that were put back."""
+        return {row[0] for row in self._run("SELECT digest FROM joint WHERE state = 'restored' AND job = ?", (job,))}
+
+    def intend_joint(self, record: JointRecord, keyframes: Iterable[str]) -> JointRecord:
+        """Notes a joint track that is about to be sent, and the digests of Perclip's keyframes in it."""
+        with self.together():
+            made = self._run(
+                "INSERT INTO joint (job, object, digest, highest, original, state) VALUES (?, ?, ?, ?, ?, 'intended')",
+                (record.job, record.object, record.digest, record.highest, json.dumps(record.original)),
+            )
+            for digest in keyframes:
+                row = (record.job, digest, record.object)
+                self._run("INSERT OR IGNORE INTO joint_keyframe VALUES (?, ?, ?)", row)
+        return replace(record, id=made.lastrowid)
+
+    def confirm_joint(self, record: int, digest: str | None = None) -> None:
+        """The server has a joint track, with this digest where it is another than was noted."""
+        self._run("UPDATE joint SET state = 'written', digest = coalesce(?, digest) WHERE id = ?", (digest, record))
+
+    def forget_joint(self, record: int) -> None:
+        """A joint track that was refused."""
+        self._run("DELETE FROM joint WHERE id = ?", (record,))
+
+    def restore_joint(self, job: int, obj: int, digest: str) -> None:
+        """The drawn track of an object is back, as this digest says, and has nothing of Perclip's in it."""
+        self._run("DELETE FROM joint WHERE job = ? AND object = ? AND state = 'written'", (job, obj))
+        row = (job, obj, digest)
+        self._run(
+            "INSERT INTO joint (job, object, digest, highest, original, state) VALUES (?, ?, ?, 0, '{}', 'restored')",
+            row,
+        )
+
+    def forget_done(self, obj: int) -> None:
+        """All stretches of an object are to be made anew."""
+        self._run("DELETE FROM done WHERE object = ?", (obj,))
 
     def undo_stretch(self, stretch: str) -> None:
         """A stretch is to be made anew."""
@@ -299,6 +368,8 @@ class Journal:
                 for statement in _TABLES.split(";\n"):
                     self._base.execute(statement)
                 self._base.execute("INSERT INTO fact VALUES ('format', ?)", (_FORMAT,))
+        for statement in _JOINT_TABLES.split(";\n"):
+            self._base.execute(statement)
         found = self._base.execute("SELECT value FROM fact WHERE name = 'format'").fetchone()
         if found != (_FORMAT,):
             raise InputError(
@@ -317,6 +388,7 @@ class Journal:
         return InputError(f"the journal {self._path} cannot be used ({text}): {advice}")
 
 
+_JOINT = "id, object, digest, highest, original, state"
 _ITEM = "job, kind, digest, first, last, label, object, stretch, server_id, state, id"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plugin.cvat.annotations import AUTO, KINDS, Annotation, JobAnnotations, Tag, Track
+from plugin.cvat.joint_track import JointTrack, joint_digest, split_track
 from plugin.cvat.journal import Item, Journal
 
 
@@ -13,12 +14,13 @@ class Ownership:
     """The annotations of a job, sorted by owner.
 
     Attributes:
-        human: drawn or edited by people; never touched.
+        human: drawn or edited by people; never touched. Of joint tracks, the person's keyframes.
         own: written by Perclip and as it was written, each with its item in the journal.
         foreign: written by another program; never touched.
         missing: items of the journal that the server does not have as they were written.
         edited: those of the human ones that Perclip once wrote.
         highest: the highest id of each kind.
+        joint: the tracks in which keyframes of Perclip lie among a person's.
     """
 
     human: tuple[Annotation, ...]
@@ -27,6 +29,7 @@ class Ownership:
     missing: tuple[Item, ...]
     edited: tuple[Annotation, ...]
     highest: dict[str, int]
+    joint: tuple[JointTrack, ...] = ()
 
 
 def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ownership:
@@ -56,13 +59,18 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
         missing += lost
     own_ids = {(KINDS[type(a)], a.id) for _, a in own}
     once = [*missing, *journal.lost(job)]
+    joint = _joint_tracks(job, annotations, journal)
+    restored = journal.restored_tracks(job)
     human: list[Annotation] = []
     edited: list[Annotation] = []
     foreign: list[Annotation] = []
     for annotation in annotations.all:
         if (KINDS[type(annotation)], annotation.id) in own_ids:
             continue
-        is_edited = any(_may_have_been(item, annotation) for item in once)
+        if isinstance(annotation, Track) and annotation.id in joint:
+            human += [person for person in [joint[annotation.id].person] if person is not None]
+            continue
+        is_edited = annotation.digest not in restored and any(_may_have_been(item, annotation) for item in once)
         if is_edited:
             edited.append(annotation)
         (human if annotation.source != AUTO or is_edited else foreign).append(annotation)
@@ -70,7 +78,21 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
     for annotation in annotations.all:
         kind = KINDS[type(annotation)]
         highest[kind] = max(highest[kind], annotation.id)
-    return Ownership(tuple(human), tuple(own), tuple(foreign), tuple(missing), tuple(edited), highest)
+    return Ownership(
+        tuple(human), tuple(own), tuple(foreign), tuple(missing), tuple(edited), highest, tuple(joint.values())
+    )
+
+
+def _joint_tracks(job: int, annotations: JobAnnotations, journal: Journal) -> dict[int, JointTrack]:
+    """The tracks with keyframes of Perclip among a person's, by id."""
+    known = journal.joint_keyframes(job)
+    records = {record.digest: record for record in journal.joint_records(job)}
+    found = {}
+    for track in annotations.tracks:
+        joint = split_track(track, known, records.get(joint_digest(track)) if records else None)
+        if joint is not None:
+            found[track.id] = joint
+    return found
 
 
 def _may_have_been(item: Item, annotation: Annotation) -> bool:

@@ -47,20 +47,27 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     drawn: set[tuple[int, int]] = set()
     removed: set[tuple[int, int]] = set()
     alive = set()
+    joined: set[int] = set()  # objects with a drawn track that is filled in
     for job in layout.jobs:
         owned = JobWriter(server, journal, layout, job).read()
         for item, annotation in owned.own:
             labels[item.object] = item.label
             alive.add(item.stretch)
             own |= {(item.object, shape.frame): shape for shape in shapes_in(annotation)}
+        for joint in owned.joint:
+            joined.add(joint.object)
+            labels[joint.object] = joint.track.label
+            own |= {(joint.object, k.frame): k for k in shapes_in(joint.track) if k.frame in joint.own}
+            drawn |= {(joint.object, k.frame) for k in joint.track.keyframes if k.frame not in joint.perclips}
         drawn |= {(shape.group, shape.frame) for annotation in owned.human for shape in shapes_in(annotation)}
         gone = (*owned.missing, *journal.lost(job.id))
         removed |= {(item.object, item.first) for item in gone if item.kind == KINDS[Shape]}
-    ever = journal.stretches_ever()
+    ever, given_up = journal.stretches_ever(), journal.joint_objects() - joined
     for stretch, group, frame, confidence in journal.done_rows():
         place = group, frame
         # Of a stretch in which the object was never seen there is nothing to be alive.
-        if (stretch in alive or stretch not in ever) and place not in drawn and place not in removed:
+        is_there = stretch in alive or (stretch not in ever and group not in given_up)
+        if is_there and place not in drawn and place not in removed:
             outcome.rows.append((frame, group, confidence, place in own))
     outcome.rows.sort()
     groups = sorted({group for _, group, *_ in outcome.rows})

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-OUTPUTS = ("as-drawn", "mask", "polygon", "track", "rectangle")
-"""What results are written as; "polygon" and "rectangle" are shapes of each frame, "track" is a polygon track."""
+OUTPUTS = ("as-drawn", "mask", "polygon", "track", "rectangle", "one-track")
+"""What results are written as; "polygon" and "rectangle" are shapes of each frame, "track" is a polygon track beside
+what was drawn. "one-track" fills in drawn polygon tracks themselves, and is as "as-drawn" for all else."""
+
+TRACKS = ("track", "one-track")
+"""Those that are tracks."""
 
 REVIEWS = ("none", "tag", "issue")
 """What is left on doubtful frames in CVAT."""

@@ -32,6 +32,7 @@ class SequencePlan:
         missing: places to fill, by stretch digest.
         outputs: what each object is written as, by group.
         blocked: frames that get nothing of an object, by group.
+        track_jobs: jobs in which the object's drawn track is filled in, by group.
     """
 
     numbers: Sequence[int]
@@ -43,6 +44,7 @@ class SequencePlan:
     missing: dict[str, set[int]] = field(default_factory=dict)
     outputs: dict[int, str] = field(default_factory=dict)
     blocked: dict[int, set[int]] = field(default_factory=dict)
+    track_jobs: dict[int, set[int]] = field(default_factory=dict)
 
     @property
     def to_do(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from model.errors import InputError
 from model.metrics import region_similarity
 from model.reduce import LEAST_IOU
-from plugin.cvat.annotations import Shape, Tag, Track
+from plugin.cvat.annotations import AUTO, Shape, Tag, Track
 from plugin.cvat.blocked_frames import blocked_frames, shapes_in
 from plugin.cvat.digest import digest_of
 from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
@@ -18,9 +18,10 @@ from plugin.cvat.errors import NothingDrawnError
 from plugin.cvat.identity import Identities, MaskOf, identify
 from plugin.cvat.identity_words import decisions_in_words
 from plugin.cvat.inheritance import inherit_groups
+from plugin.cvat.joint_track import hidden_frames
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import Ownership
-from plugin.cvat.settings import BulkSettings
+from plugin.cvat.settings import TRACKS, BulkSettings
 from plugin.cvat.stretches import stretches_of, windows_of
 from plugin.cvat.task_layout import TaskLayout
 from plugin.cvat.task_objects import TaskObject, allot_groups, keyframes_of, known_groups
@@ -100,7 +101,9 @@ class TaskPlanner:
         if not identified:
             raise NothingDrawnError(self._nothing_drawn(owned, wanted))
         inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
-        groups = allot_groups(identified, members, written, _groups_in_use(owned), inherited)
+        joint: dict[int, set[Origin]] = {group: set() for group in self._journal.joint_objects()}
+        used = joint | _groups_in_use(owned)
+        groups = allot_groups(identified, members, written, used, inherited)
         objects = [
             TaskObject(group, layout.labels[shapes[0].shape.label], tuple(shapes))
             for group, shapes in zip(groups, identified)
@@ -110,12 +113,13 @@ class TaskPlanner:
         found.joined, found.unmatched = decisions_in_words(decided, group_of, known, layout.labels)
         with self._journal.together():
             self._journal.set_members(group_of)
-        self._note_tracks(objects, owned, found.warnings)
+        track_jobs = {obj.group: self._track_jobs(obj, owned) for obj in objects}
+        self._note_tracks(objects, track_jobs, owned, found.warnings)
         self._note_others(objects, owned, found.warnings)
         for (numbers, count), mask_of in zip(counts, masks):
             here, objects = objects[:count], objects[count:]
             if here:
-                found.sequences.append(self._sequence(numbers, here, mask_of, owned))
+                found.sequences.append(self._sequence(numbers, here, mask_of, track_jobs, owned, found.warnings))
         self._window(found, owned)
         if settings.frames and not any(settings.wants(f) for s in found.sequences for f in s.numbers):
             found.warnings.append("none of the frames that were asked for is in the jobs")
@@ -212,6 +216,9 @@ class TaskPlanner:
             for item, annotation in o.own:
                 if item.object:
                     written[item.object] += shapes_in(annotation)
+            for joint in o.joint:
+                if joint.object:
+                    written[joint.object] += [k for k in shapes_in(joint.track) if k.frame in joint.own]
         ever = self._journal.objects_ever()
         known = [known_groups(shapes, members, ever) for shapes in identified]
         mask_of = [reader for (_, count), reader in zip(counts, masks) for _ in range(count)]
@@ -231,13 +238,42 @@ class TaskPlanner:
             )
         return {unknown[place]: group for place, group in found.items()}
 
-    def _note_tracks(self, objects: Sequence[TaskObject], owned: Mapping[int, Ownership], warnings: list[str]) -> None:
+    def _track_jobs(self, obj: TaskObject, owned: Mapping[int, Ownership]) -> set[int]:
+        """The jobs in which Perclip's keyframes go into the object's drawn track: where it has one, all of polygons."""
+        if self._settings.output != "one-track":
+            return set()
+        jobs = set()
+        for job in self._layout.jobs:
+            tracks = _tracks_of(obj, job.id, owned)
+            if len(tracks) == 1 and tracks[0].source != AUTO and {k.kind for k in tracks[0].keyframes} == {"polygon"}:
+                jobs.add(job.id)
+        return jobs
+
+    def _hidden(self, obj: TaskObject, jobs: set[int], owned: Mapping[int, Ownership]) -> set[int]:
+        """Frames on which the person's own keyframes say that a track, which is filled in, is outside."""
+        found: set[int] = set()
+        for job in jobs:
+            person = _tracks_of(obj, job, owned)[0]
+            track = next((j.track for j in owned[job].joint if j.track.id == person.id), person)
+            found |= set(hidden_frames(track, person, self._layout.last_frame(job)))
+        return found - set(obj.frames)
+
+    def _note_tracks(
+        self,
+        objects: Sequence[TaskObject],
+        track_jobs: Mapping[int, set[int]],
+        owned: Mapping[int, Ownership],
+        warnings: list[str],
+    ) -> None:
         edited = {a.id for o in owned.values() for a in o.edited if isinstance(a, Track)}
-        count = sum(any(d.track is not None and d.track not in edited for d in obj.drawn) for obj in objects)
+        count = sum(
+            any(d.track is not None and d.track not in edited and d.job not in track_jobs[obj.group] for d in obj.drawn)
+            for obj in objects
+        )
         if count:
             warnings.append(
                 f"{count} of the objects are drawn as tracks: CVAT goes on showing these between and behind their "
-                "keyframes, beside what Perclip writes; hide or end them where that disturbs"
+                "keyframes, beside what Perclip writes; --output one-track fills in the drawn tracks instead"
             )
         if edited:
             warnings.append(
@@ -260,7 +296,9 @@ class TaskPlanner:
         numbers: Sequence[int],
         objects: list[TaskObject],
         mask_of: MaskOf,
+        track_jobs: Mapping[int, set[int]],
         owned: Mapping[int, Ownership],
+        warnings: list[str],
     ) -> SequencePlan:
         settings = self._settings
         places = {frame: place for place, frame in enumerate(numbers)}
@@ -268,8 +306,13 @@ class TaskPlanner:
         plan = SequencePlan(numbers, objects, keyframes_of(objects, places, size, mask_of))
         done, ever = self._journal.done(), self._journal.stretches_ever()
         alive = {item.object for o in owned.values() for item, _ in o.own}
+        alive |= {joint.object for o in owned.values() for joint in o.joint}
+        ever_joint = self._journal.joint_objects()
         for obj in objects:
             output = output_of(obj, settings.output, self._layout.takes_tracks)
+            plan.track_jobs[obj.group] = track_jobs[obj.group] if output == "one-track" else set()
+            if output == "one-track" and not track_jobs[obj.group]:
+                output = "track"
             plan.outputs[obj.group] = output
             options = {
                 "engine": self._engine.identity,
@@ -281,12 +324,20 @@ class TaskPlanner:
             blocked = blocked_frames(obj, owned, self._layout) | {
                 f for label, f in self._unusable if label == obj.label.id
             }
+            hidden = self._hidden(obj, plan.track_jobs[obj.group], owned) & set(numbers)
+            if hidden - blocked:
+                warnings.append(
+                    f"{obj.name}: by a person's keyframe its track is outside on {len(hidden)} frames, the first is "
+                    f"{min(hidden)}: nothing is filled in there"
+                )
+            blocked |= hidden
             self._journal.drawn_anew(obj.group, obj.frames)
             unfinished: dict[str, set[int]] = {}
             is_asked = False
             for stretch in stretches_of(obj, numbers, settings.direction, settings.max_gap, options, self._layout.jobs):
                 plan.stretches.append(stretch)
-                if stretch.digest in ever and obj.group not in alive:
+                is_known = stretch.digest in ever or (output == "one-track" and obj.group in ever_joint)
+                if is_known and obj.group not in alive:
                     self._journal.undo_stretch(stretch.digest)  # people have deleted all of the object
                     finished: Mapping[int, float] = {}
                 else:
@@ -294,7 +345,7 @@ class TaskPlanner:
                 usable = {p for p in stretch.places if numbers[p] not in blocked}
                 asked = {p for p in usable if settings.wants(numbers[p])}
                 missing = {p for p in asked if numbers[p] not in finished}
-                if output == "track":
+                if output in TRACKS:
                     unfinished[stretch.digest] = usable if usable - {places[f] for f in finished} else set()
                     is_asked = is_asked or bool(missing)
                 elif missing:
@@ -327,11 +378,17 @@ class TaskPlanner:
         height, width = self._layout.sizes[plan.numbers[0]]
         drawn = {k.index: k.objects for k in plan.keyframes}
         current = {s.digest for s in plan.stretches} - set(plan.missing)
+        finished = {(s.group, plan.numbers[p]) for s in plan.stretches if s.digest in current for p in s.places}
         written: dict[tuple[int, int], Shape] = {}
         for o in owned.values():
             for item, annotation in o.own:
                 if item.stretch in current:
                     written |= {(item.object, shape.frame): shape for shape in shapes_in(annotation)}
+            for joint in o.joint:
+                theirs = [
+                    k for k in shapes_in(joint.track) if (joint.object, k.frame) in finished and k.frame in joint.own
+                ]
+                written |= {(joint.object, shape.frame): shape for shape in theirs}
         plan.context = {}
         for window in plan.windows:
             targets = {s.group for s in window.stretches}
@@ -354,6 +411,14 @@ def _mask_reader(source: FrameSource, numbers: Sequence[int]) -> MaskOf:
         return drawn.mask(source.height, source.width, lambda: source[places[drawn.frame]])
 
     return mask_of
+
+
+def _tracks_of(obj: TaskObject, job: int, owned: Mapping[int, Ownership]) -> list[Track]:
+    """The tracks of a job whose keyframes the object has, but for those of Perclip that a person has edited."""
+    drawn = {d.track for d in obj.drawn if d.job == job and d.track is not None}
+    edited = {id(annotation) for annotation in owned[job].edited} if job in owned else set()
+    humans = owned[job].human if job in owned else ()
+    return [a for a in humans if isinstance(a, Track) and a.id in drawn and id(a) not in edited]
 
 
 def _groups_in_use(owned: Mapping[int, Ownership]) -> dict[int, set[Origin]]:

@@ -18,6 +18,7 @@ from plugin.cvat.doubts import Marker, doubtful_frames
 from plugin.cvat.engine import Engine
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.job_writer import JobWriter, Written
+from plugin.cvat.joint_writer import JointWriter
 from plugin.cvat.journal import Journal
 from plugin.cvat.notices import PlanningProgress
 from plugin.cvat.ownership import Ownership, reconcile
@@ -149,7 +150,8 @@ class TaskRun:
                 plan = self._plan(layout, journal, frames_of, owned, outcome)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
-            outcome.joined, outcome.unmatched, outcome.warnings = plan.joined, plan.unmatched, plan.warnings
+            outcome.joined, outcome.unmatched = plan.joined, plan.unmatched
+            outcome.warnings = [*outcome.warnings, *plan.warnings]
             if not self._dry:
                 self._warn(outcome)  # before anything is written
             self._keep_to_rights(plan, outcome)
@@ -180,7 +182,7 @@ class TaskRun:
         owned, unreadable = {}, {}
         for job in layout.jobs:
             try:
-                owned[job.id] = JobWriter(self._server, journal, layout, job).read()
+                owned[job.id], notes = JointWriter(self._server, journal, layout, job, self._dry).settle()
             except ConnectionLostError:
                 raise
             except CvatError as error:
@@ -188,6 +190,7 @@ class TaskRun:
                 if len(unreadable) == len(layout.jobs):
                     raise
             else:
+                outcome.warnings += notes
                 reconcile(owned[job.id], journal, forget=True)
         self._give_up(outcome, unreadable)
         for job in layout.neighbours:
@@ -282,7 +285,7 @@ class TaskRun:
             outcome.failed |= writer.failed
             outcome.written, outcome.rows = writer.written, sorted(writer.rows)
             outcome.seconds |= writer.seconds
-            outcome.warnings = [*outcome.warnings, *writer.written.refused]
+            outcome.warnings = list(dict.fromkeys([*outcome.warnings, *writer.written.refused]))
         if failed:
             raise failed[0]
 

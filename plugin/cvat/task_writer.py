@@ -21,10 +21,11 @@ from plugin.cvat.doubts import DoubtfulFrame
 from plugin.cvat.drawn import DRAWN_KINDS, collect_drawn
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.job_writer import Creation, JobWriter, Written
+from plugin.cvat.joint_writer import Filling, JointWriter
 from plugin.cvat.journal import Done, Item, Journal
 from plugin.cvat.ownership import Ownership
 from plugin.cvat.server import Server
-from plugin.cvat.settings import BulkSettings
+from plugin.cvat.settings import TRACKS, BulkSettings
 from plugin.cvat.stretches import Stretch
 from plugin.cvat.task_layout import Job
 from plugin.cvat.task_objects import TaskObject
@@ -87,6 +88,10 @@ class _Filled:
         """The frames of its sequence."""
         return self.sequence.numbers
 
+    def is_joined(self, job: Job) -> bool:
+        """Whether it goes into the drawn track of a job."""
+        return job.id in self.sequence.track_jobs.get(self.obj.group, ())
+
     @property
     def is_whole(self) -> bool:
         """Whether all that was missing is here."""
@@ -126,6 +131,7 @@ class TaskWriter:
         self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
         self._doubtful = doubtful
         self._writers = {job.id: JobWriter(server, journal, plan.layout, job, dry) for job in plan.layout.jobs}
+        self._joint_writers = {job.id: JointWriter(server, journal, plan.layout, job, dry) for job in plan.layout.jobs}
         self._filled: dict[str, _Filled] = {}
         self._current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
         self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]
@@ -219,7 +225,7 @@ class TaskWriter:
 
     def _polygon_beside(self, filled: _Filled, place: int) -> Sequence[float] | None:
         """The object's polygon in the frame before or behind: a drawn one, or the last that was made."""
-        if filled.output not in ("polygon", "track"):
+        if filled.output not in ("polygon", *TRACKS):
             return None
         for beside in (place - 1, place + 1):
             if 0 <= beside < len(filled.numbers):
@@ -234,7 +240,7 @@ class TaskWriter:
         """Writes what is ready: shapes at once, tracks when their stretch is whole."""
         ready = []
         for filled in self._filled.values():
-            if filled.output != "track" or everything or filled.is_whole:
+            if filled.output not in TRACKS or everything or filled.is_whole:
                 ready.append(filled)
         if not any(filled.shapes for filled in ready):
             return
@@ -257,11 +263,15 @@ class TaskWriter:
             def creations(owned: Ownership, job: Job = job, here: Sequence[_Filled] = here) -> list[Creation]:
                 for filled in here:
                     blocked.update((frame, filled.obj.group) for frame in self._claimed(filled.obj, owned, job))
-                return [creation for filled in here for creation in self._creations(filled, job, blocked)]
+                apart = [filled for filled in here if not filled.is_joined(job)]
+                return [creation for filled in apart for creation in self._creations(filled, job, blocked)]
 
+            joined = [filled for filled in here if filled.is_joined(job)]
             replaced = _Replaced(here, self._current)
             try:
                 self.written += self._writers[job.id].write(creations, replaced.includes)
+                if joined:
+                    self._fill_tracks(job, joined, blocked)
             except ConnectionLostError:
                 raise
             except CvatError as error:
@@ -282,6 +292,39 @@ class TaskWriter:
         self.failed[job.id] = str(error)
         self._server.tell(f"task {self._plan.layout.id}, job {job.id}: {error}")
         self._plan.leave_out(self.failed)
+
+    def _fill_tracks(self, job: Job, joined: Sequence[_Filled], blocked: set[tuple[int, int]]) -> None:
+        """Fills in the drawn tracks of a job."""
+        by_object: dict[int, list[_Filled]] = defaultdict(list)
+        for filled in joined:
+            by_object[filled.obj.group].append(filled)
+
+        def fillings(owned: Ownership) -> list[Filling]:
+            found = []
+            for group, parts in by_object.items():
+                obj = parts[0].obj
+                blocked.update((frame, group) for frame in self._claimed(obj, owned, job))
+                shapes = {f: shape for part in parts for f, shape in part.shapes.items() if f in job.frames}
+                # Where somebody works on it CVAT interpolates, as before; that says less than an absence.
+                fill = {f: shape for f, shape in shapes.items() if (f, group) not in blocked}
+                spans = [_span(part.stretch, part.numbers) for part in parts]
+                apart = {d.frame for d in obj.drawn if d.job == job.id and d.track is None}
+                elsewhere = frozenset(f for f in apart if any(f in span for span in spans))
+                found.append(Filling(obj, fill, elsewhere, spans, self._spans(group)))
+            return found
+
+        written, left = self._joint_writers[job.id].write(fillings)
+        self.written += written
+        blocked.update((frame, group) for group in left for part in by_object[group] for frame in part.shapes)
+
+    def _spans(self, group: int) -> list[range]:
+        """Frames of all stretches of an object that go into drawn tracks."""
+        return [
+            _span(stretch, sequence.numbers)
+            for sequence in self._plan.sequences
+            for stretch in sequence.stretches
+            if stretch.group == group and sequence.track_jobs.get(group)
+        ]
 
     def _look_into_overlaps(self, ready: Sequence[_Filled], blocked: set[tuple[int, int]]) -> None:
         """Where jobs share frames, a person's work in one of them counts for all, before the first is written."""
@@ -320,6 +363,7 @@ class TaskWriter:
             if job.id not in self.failed:
                 try:
                     self.written.deleted += self._writers[job.id].delete(is_obsolete, doubles=True)
+                    self.written += self._joint_writers[job.id].tidy({group: self._spans(group) for group in covered})
                 except ConnectionLostError:
                     raise
                 except CvatError as error:
@@ -332,7 +376,7 @@ class TaskWriter:
             if frame in job.frames
         }
         found: Sequence[Annotation] = [shape for shape in shapes.values() if shape is not None]
-        if filled.output == "track":
+        if filled.output in TRACKS:
             found = tracks_of(shapes, filled.obj, self._plan.layout, job)
         return [Creation(annotation, filled.stretch.digest, filled.obj.group) for annotation in found]
 
@@ -347,6 +391,11 @@ class TaskWriter:
             if d.digest not in self._plan.known and d.shape.label == obj.label.id and d.shape.group not in others
         }
         return fresh | blocked_frames(obj, {job.id: owned}, self._plan.layout)
+
+
+def _span(stretch: Stretch, numbers: Sequence[int]) -> range:
+    """The frames of a stretch, with the keyframes at its ends."""
+    return range(numbers[stretch.first], numbers[stretch.last] + 1)
 
 
 class _Replaced:

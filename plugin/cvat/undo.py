@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from plugin.cvat.doubts import ISSUES, read_issues, remove_issue
 from plugin.cvat.job_writer import JobWriter
+from plugin.cvat.joint_writer import JointWriter
 from plugin.cvat.journal import Journal
 from plugin.cvat.ownership import gone_for_good, reconcile
 from plugin.cvat.server import Server
@@ -17,14 +18,19 @@ class Undone:
     Attributes:
         deleted: annotations and issues.
         kept: that people have edited, answered or resolved.
+        restored: drawn tracks that have the person's keyframes alone again.
     """
 
     deleted: int
     kept: int
+    restored: int = 0
+
+    def __add__(self, other: "Undone") -> "Undone":
+        return Undone(self.deleted + other.deleted, self.kept + other.kept, self.restored + other.restored)
 
 
 def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = False) -> Undone:
-    """Deletes all that is Perclip's own in the jobs of a layout.
+    """Deletes all that is Perclip's own in the jobs of a layout, and takes it out of drawn tracks.
 
     Args:
         server: logged in.
@@ -36,7 +42,7 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
         CvatError: the server refuses; what is deleted so far stays deleted, and a further call goes on.
     """
     layout = journal.keep_defaults(layout)
-    deleted = kept = 0
+    deleted = kept = restored = 0
     for job in layout.jobs:
         writer = JobWriter(server, journal, layout, job, dry)
         owned = writer.read()
@@ -45,6 +51,7 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
         for item in () if dry else gone_for_good(job.id, owned, journal):
             journal.forget(item.id)  # nothing bears its group number any more
         deleted += writer.delete(lambda item: True)
+        restored += JointWriter(server, journal, layout, job, dry).undo()
         if any(item.kind == ISSUES for item in journal.items(job.id)):
             existing = read_issues(server, journal, job.id)
             for item in [item for item in journal.items(job.id) if item.kind == ISSUES]:
@@ -53,4 +60,4 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
     if not dry:
         with journal.together():
             journal.undo_all()
-    return Undone(deleted, kept)
+    return Undone(deleted, kept, restored)

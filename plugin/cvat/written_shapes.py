@@ -9,6 +9,7 @@ import numpy as np
 from model.errors import InputError
 from plugin.cvat.annotations import Annotation, Shape, Track
 from plugin.cvat.drawn import Drawn
+from plugin.cvat.settings import TRACKS
 from plugin.cvat.task_layout import Job, Label, TaskLayout
 from plugin.cvat.task_objects import TaskObject
 from plugin.shapes.drawn_shape import mask_to_points
@@ -30,13 +31,13 @@ def output_of(obj: TaskObject, wanted: str, takes_tracks: bool) -> str:
     """
     first = next(d for d in obj.drawn if not d.shape.outside)
     output = wanted
-    if wanted == "as-drawn":
+    if wanted in ("as-drawn", "one-track"):
         is_track = first.track is not None and first.shape.kind == "polygon"
-        output = "track" if is_track else first.shape.kind
-    if output == "track" and not takes_tracks:
+        output = ("one-track" if wanted == "one-track" else "track") if is_track else first.shape.kind
+    if output in TRACKS and not takes_tracks:
         output = "polygon"
     allowed = obj.label.kind
-    if allowed not in ("any", "polygon" if output == "track" else output):
+    if allowed not in ("any", "polygon" if output in TRACKS else output):
         if allowed not in ("mask", "polygon", "rectangle"):
             raise InputError(f"the label {obj.label.name} takes {allowed} only: give it the type any, mask or polygon")
         output = allowed
@@ -63,7 +64,7 @@ def shape_of(
         previous: the object's polygon in a neighbouring frame, or None.
         score: confidence 0..1; None: the server takes none.
     """
-    kind = "polygon" if output == "track" else output
+    kind = "polygon" if output in TRACKS else output
     points = mask_to_points(mask, kind, tolerance, previous)
     if points is None:
         return None

@@ -7,16 +7,13 @@ from pathlib import Path
 from model.errors import InputError
 from plugin.keyframes.coco import read_coco, read_coco_data_set
 from plugin.keyframes.cvat_xml import read_cvat_task, read_cvat_xml
+from plugin.keyframes.frame_finder import FrameFinder
 from plugin.keyframes.keyframe_set import KeyframeSet, default_name, merge_keyframe_sets
-from plugin.keyframes.label_map import (
-    ColourTable,
-    label_map_files,
-    read_label_map,
-    read_label_map_folder,
-    read_label_map_keyframe,
-)
+from plugin.keyframes.label_map import ColourTable, read_label_map
+from plugin.keyframes.mask_files import label_map_files, read_label_map_folder, read_label_map_keyframe
 
 __all__ = [
+    "FrameFinder",
     "KeyframeSet",
     "label_map_files",
     "read_coco",
@@ -29,13 +26,14 @@ __all__ = [
 ]
 
 
-def read_keyframes(values: Sequence[str], frame_size: tuple[int, int]) -> KeyframeSet:
+def read_keyframes(values: Sequence[str], frames: FrameFinder, frame_size: tuple[int, int]) -> KeyframeSet:
     """Read all keyframes of a run.
 
     Args:
-        values: each `INDEX=mask.png` (a mask picture for that frame), a folder of mask pictures, a COCO `.json` or a
-            CVAT `.xml`. Values add up; an object id is the same object in all of them, and so is a colour in mask
-            pictures. Where their masks overlap, the later value covers the earlier.
+        values: each `INDEX=mask.png` (a mask picture for that frame, counted from 0), a folder of mask pictures, a COCO
+            `.json` or a CVAT `.xml`. Values add up; an object id is the same object in all of them, and so is a colour
+            in mask pictures. Where their masks overlap, the later value covers the earlier.
+        frames: tells which frame the pictures of folders and files are.
         frame_size: (H, W) of the video in pixels.
 
     Raises:
@@ -45,22 +43,23 @@ def read_keyframes(values: Sequence[str], frame_size: tuple[int, int]) -> Keyfra
     if not values:
         raise InputError("no keyframes are given: give INDEX=mask.png, a folder of masks, a COCO .json or a CVAT .xml")
     colours: ColourTable = {}
-    return merge_keyframe_sets([(value, _read_value(value, frame_size, colours)) for value in values])
+    return merge_keyframe_sets([(value, _read_value(value, frames, frame_size, colours)) for value in values])
 
 
-def _read_value(value: str, frame_size: tuple[int, int], colours: ColourTable) -> KeyframeSet:
+def _read_value(value: str, frames: FrameFinder, frame_size: tuple[int, int], colours: ColourTable) -> KeyframeSet:
     """The keyframes of one value."""
     numbered = re.fullmatch(r"([0-9]{1,9})=(.+)", value)
     if numbered:
         keyframe = read_label_map_keyframe(numbered[2], int(numbered[1]), frame_size, colours)
-        return KeyframeSet((keyframe,), {object_id: default_name(object_id) for object_id in keyframe.objects})
+        names = {object_id: default_name(object_id) for object_id in keyframe.objects}
+        return KeyframeSet((keyframe,), names, {keyframe.index: Path(numbered[2]).name})
     path = Path(value)
     if path.is_dir():
-        return read_label_map_folder(path, frame_size, colours)
+        return read_label_map_folder(path, frames, frame_size, colours)
     if path.suffix.lower() == ".json":
-        return read_coco(path, frame_size)
+        return read_coco(path, frames, frame_size)
     if path.suffix.lower() == ".xml":
-        return read_cvat_xml(path, frame_size)
+        return read_cvat_xml(path, frames, frame_size)
     if path.exists():
         raise InputError(
             f"{value}: which frame is it for? Give 0={value} for the first frame, a COCO .json or a CVAT .xml"

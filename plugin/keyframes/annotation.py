@@ -35,6 +35,8 @@ class Annotation:
         fallback: the identity to use when it cannot be told from the label alone; None makes this an error.
         z_order: higher shapes cover lower ones; among equals the later in the file covers.
         is_interpolated: nobody drew it; it only completes frames on which somebody drew another shape.
+        flaws: parts of it that cannot be used, and what is wrong with them.
+        is_useless: no part of it can be used.
     """
 
     where: str
@@ -46,13 +48,16 @@ class Annotation:
     fallback: Hashable = None
     z_order: int = 0
     is_interpolated: bool = False
+    flaws: tuple[str, ...] = ()
+    is_useless: bool = False
 
 
 def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> KeyframeSet:
     """Paint annotations into keyframes.
 
     A shape that covers no pixel's centre says nothing. An object whose shapes are all covered by others is not to be
-    seen: its keyframe lists it without pixels, which means absent.
+    seen: its keyframe lists it without pixels, which means absent. Parts that cannot be used are left out with a
+    warning.
 
     Args:
         annotations: in the order of the file.
@@ -61,6 +66,8 @@ def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> Keyfram
     Raises:
         InputError: a shape is broken, shapes cannot be told apart, there are more than 255 objects, or none.
     """
+    warnings = tuple(f"{a.where}: {flaw}" for a in annotations for flaw in a.flaws)
+    annotations = [annotation for annotation in annotations if not annotation.is_useless]
     keys = _object_keys(annotations, how_to_link)
     ids = _object_ids(keys)
     by_frame: dict[int, list[tuple[Annotation, int]]] = {}
@@ -71,9 +78,10 @@ def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> Keyfram
     keyframes = tuple(keyframe for keyframe in painted if keyframe is not None)
     spoken_for = {object_id for keyframe in keyframes for object_id in keyframe.objects}
     if not spoken_for:
-        raise InputError("no mask, polygon or box covers a pixel: draw at least one object")
+        because = f" ({warnings[0]})" if warnings else ""
+        raise InputError(f"no mask, polygon or box covers a pixel{because}: draw at least one object")
     names = {object_id: label for (label, _), object_id in ids.items() if object_id in spoken_for}
-    return KeyframeSet(keyframes, dict(sorted(names.items())))
+    return KeyframeSet(keyframes, dict(sorted(names.items())), warnings=warnings)
 
 
 def _object_keys(annotations: Sequence[Annotation], how_to_link: str) -> list[tuple[str, Hashable]]:

@@ -1,13 +1,14 @@
 """COCO instances files as keyframes.
 
-The frame of an image is the number at the end of its file name. The object of an annotation is told by `track_id`,
-`attributes.track_id` or `instance_id`; without one, by its category (see `annotation.py`). Segmentations may be
-polygons, RLE counts or compressed RLE. Where annotations overlap, the later one covers. Images without annotations say
-nothing.
+The frame of an image is found by its file name (see `frame_finder.py`). The object of an annotation is told by
+`track_id`, `attributes.track_id` or `instance_id`; without one, by its category (see `annotation.py`). Segmentations
+may be polygons, RLE counts or compressed RLE. Where annotations overlap, the later one covers. Images without
+annotations say nothing. Annotations that say `keyframe: false` in their attributes are CVAT's interpolation, which
+nobody drew: for a run they are no keyframes, for a data set they complete the images on which somebody drew.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,27 +19,25 @@ import numpy as np
 from model.errors import InputError
 from model.natural_order import natural_key
 from plugin.keyframes.annotation import Annotation, keyframes_of
-from plugin.keyframes.frame_number import frame_number
-from plugin.keyframes.keyframe_set import KeyframeSet, check_size
+from plugin.keyframes.frame_finder import FrameFinder, Mention
+from plugin.keyframes.keyframe_set import KeyframeSet, check_size, with_origins
 from plugin.shapes.coco_rle import counts_to_mask, decompress_counts
 from plugin.shapes.polygon import polygons_to_mask
 
 _HOW_TO_LINK = "give each annotation a track_id"
 
 
-def read_coco(
-    path: str | Path, frame_size: tuple[int, int] | None = None, frame_ids: Mapping[str, int] | None = None
-) -> KeyframeSet:
+def read_coco(path: str | Path, frames: FrameFinder, frame_size: tuple[int, int] | None = None) -> KeyframeSet:
     """Read a COCO instances file.
 
     Args:
         path: the JSON file.
+        frames: tells which frame each image is. Images of other videos, by their folder, are left out.
         frame_size: (H, W) that every annotated image must have; None allows any.
-        frame_ids: frame number of every file name; None takes the number at the end of the name.
 
     Raises:
-        InputError: the file is not a COCO instances file, a segmentation is broken, a frame number is missing, or
-            nothing says which annotations are one object.
+        InputError: the file is not a COCO instances file, a segmentation is broken, an annotated image matches no frame
+            or two, or nothing says which annotations are one object.
     """
     path = Path(path)
     try:
@@ -46,15 +45,26 @@ def read_coco(
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     with _named(path):
-        annotations = _annotations(json.loads(content), frame_size, frame_ids, as_data_set=False)
-        return keyframes_of(annotations, _HOW_TO_LINK)
+        parsed = json.loads(content)
+        images = {image["id"]: image for image in parsed["images"]}
+        drawn = [entry for entry in parsed["annotations"] if not _is_interpolated(entry)]
+        if parsed["annotations"] and not drawn:
+            raise InputError("all annotations are interpolated, none is a keyframe: export the frames that were drawn")
+        wanted = {entry["image_id"] for entry in drawn}
+        names = {key: str(image["file_name"]) for key, image in images.items()}
+        found = frames.find([Mention(name, is_wanted=key in wanted) for key, name in names.items()])
+        frame_of = dict(zip(names, found))
+        elsewhere = [names[key] for key in names if key in wanted and frame_of[key] is None]
+        keyframes = keyframes_of(_annotations(parsed, drawn, frame_of, frame_size), _HOW_TO_LINK)
+        origins: dict[int, str] = {}
+        for key, frame in frame_of.items():
+            if frame is not None:
+                origins.setdefault(frame, f"{path.name}: {names[key]}")
+        return with_origins(keyframes, origins, path, elsewhere)
 
 
 def read_coco_data_set(content: bytes, where: str | Path) -> tuple[KeyframeSet, list[str]]:
     """Read a COCO instances file of one video as a data set.
-
-    Annotations that say `keyframe: false` in their attributes, as CVAT's interpolated ones do, only complete the
-    images on which somebody drew.
 
     Args:
         content: of the JSON file.
@@ -70,7 +80,8 @@ def read_coco_data_set(content: bytes, where: str | Path) -> tuple[KeyframeSet, 
         parsed = json.loads(content)
         names = sorted((str(image["file_name"]) for image in parsed["images"]), key=natural_key)
         places = {name: place for place, name in enumerate(names)}
-        return keyframes_of(_annotations(parsed, None, places, as_data_set=True), _HOW_TO_LINK), names
+        frame_of = {image["id"]: places[str(image["file_name"])] for image in parsed["images"]}
+        return keyframes_of(_annotations(parsed, parsed["annotations"], frame_of, None), _HOW_TO_LINK), names
 
 
 @contextmanager
@@ -89,37 +100,58 @@ def _named(path: str | Path) -> Iterator[None]:
 
 def _annotations(
     content: dict[str, Any],
+    entries: Sequence[dict[str, Any]],
+    frame_of: Mapping[Any, int | None],
     frame_size: tuple[int, int] | None,
-    frame_ids: Mapping[str, int] | None,
-    as_data_set: bool,
 ) -> list[Annotation]:
-    """The annotations of a parsed file, in its order."""
+    """The entries of a parsed file in its order, less those whose image is no frame.
+
+    Args:
+        frame_of: the frame of every image id.
+    """
     images = {image["id"]: image for image in content["images"]}
     labels = {category["id"]: str(category["name"]) for category in content["categories"]}
     annotations = []
-    for position, entry in enumerate(content["annotations"]):
+    for position, entry in enumerate(entries):
         where = f"annotation {entry.get('id', position)}"
         if entry["image_id"] not in images:
             raise InputError(f"{where} belongs to image {entry['image_id']}, which the file does not list")
-        image = images[entry["image_id"]]
-        name = str(image["file_name"])
-        if frame_ids is not None and name not in frame_ids:
-            raise InputError(f"image {name} is not among the frames")
-        frame = frame_number(name) if frame_ids is None else frame_ids[name]
+        image, frame = images[entry["image_id"]], frame_of[entry["image_id"]]
+        if frame is None:
+            continue
         size = (int(image["height"]), int(image["width"]))
-        check_size(f"image {name}", size, frame_size)
+        check_size(f"image {image['file_name']}", size, frame_size)
+        segmentation, flaws = _usable(entry.get("segmentation"))
         annotations.append(
             Annotation(
                 where=where,
                 frame=frame,
                 size=size,
                 label=labels.get(entry["category_id"], f"category {entry['category_id']}"),
-                paint=partial(_paint, entry.get("segmentation"), size),
+                paint=partial(_paint, segmentation, size),
                 identity=_track_id(entry),
-                is_interpolated=as_data_set and _attributes(entry).get("keyframe") is False,
+                is_interpolated=_is_interpolated(entry),
+                flaws=flaws,
+                is_useless=not segmentation,
             )
         )
     return annotations
+
+
+def _usable(segmentation: Any) -> tuple[Any, tuple[str, ...]]:
+    """A segmentation without the parts that are no polygons, and what is wrong with these."""
+    if not segmentation:
+        return None, ("there is no segmentation; export polygons or masks, not boxes alone",)
+    if not isinstance(segmentation, list):
+        return segmentation, ()
+    short = [part for part in segmentation if isinstance(part, list) and len(part) < 6]
+    flaws = tuple(f"a part of {len(part) // 2} points is no polygon, and is left out" for part in short)
+    return [part for part in segmentation if not isinstance(part, list) or len(part) >= 6], flaws
+
+
+def _is_interpolated(entry: dict[str, Any]) -> bool:
+    """Whether CVAT made the annotation between two that were drawn."""
+    return str(_attributes(entry).get("keyframe", True)).lower() in ("false", "0")
 
 
 def _track_id(entry: dict[str, Any]) -> int | str | None:
@@ -137,10 +169,10 @@ def _attributes(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _paint(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """A segmentation as bool (H, W)."""
-    if isinstance(segmentation, list) and segmentation:
+    if isinstance(segmentation, list):
         return polygons_to_mask(segmentation, *size)
     if not isinstance(segmentation, dict):
-        raise InputError("there is no segmentation; export polygons or masks, not boxes alone")
+        raise InputError("the segmentation is neither a list of polygons nor an RLE mask")
     check_size("the RLE mask", tuple(segmentation["size"]), size)
     counts = segmentation["counts"]
     return counts_to_mask(decompress_counts(counts) if isinstance(counts, str) else counts, *size)

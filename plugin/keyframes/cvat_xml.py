@@ -1,7 +1,8 @@
 """CVAT's own annotation files as keyframes: "CVAT for video 1.1" and "CVAT for images 1.1".
 
 Masks, polygons and boxes are read, other kinds of shapes are passed over. Only what a human said counts: in tracks the
-entries with keyframe="1", and not what CVAT interpolates between them. Frame numbers are taken as the file has them.
+entries with keyframe="1", and not what CVAT interpolates between them. Which frame is meant is told by the name of an
+image (see `frame_finder.py`); tracks have frame numbers alone.
 
 * Shapes and tracks of one label with the same group_id are one object (the parts of an object that is cut in two by
   another, and the masks of an object on several frames).
@@ -19,9 +20,9 @@ object of its own on every frame would teach that objects vanish.
 """
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,12 +31,14 @@ import numpy as np
 
 from model.errors import InputError
 from plugin.keyframes.annotation import Annotation, keyframes_of
-from plugin.keyframes.keyframe_set import KeyframeSet, check_size
+from plugin.keyframes.frame_finder import FrameFinder, Mention
+from plugin.keyframes.keyframe_set import KeyframeSet, check_size, with_origins
 from plugin.shapes.box import box_to_mask
 from plugin.shapes.polygon import polygons_to_mask
 from plugin.shapes.rle import decode_mask
 
 _KINDS = ("mask", "polygon", "box")
+_HOW_TO_LINK = "group the shapes of one object in CVAT"
 
 
 class _PlainTreeBuilder(ElementTree.TreeBuilder):
@@ -63,19 +66,36 @@ class CvatTask:
     frames: range | None
 
 
-def read_cvat_xml(path: str | Path, frame_size: tuple[int, int] | None = None) -> KeyframeSet:
+def read_cvat_xml(path: str | Path, frames: FrameFinder, frame_size: tuple[int, int] | None = None) -> KeyframeSet:
     """Read a CVAT annotation file.
 
     Args:
         path: the XML file (out of the zip that CVAT gives).
+        frames: tells which frame each image or frame number is. Images of other videos, by their folder, are left out.
         frame_size: (H, W) that the video of the file must have; None allows any that the file itself states.
 
     Raises:
         InputError: the file is not CVAT's XML 1.1, has a broken shape, no shapes, shapes of several tasks, or does not
-            say how large the video is; or shapes cannot be told apart.
+            say how large the video is; an image with shapes matches no frame or two; or shapes cannot be told apart.
     """
+    path = Path(path)
     with _named(path):
-        return _keyframes(_parse(Path(path).read_bytes()), frame_size, as_data_set=False)
+        root = _parse(path.read_bytes())
+        mentions = [
+            Mention(_text(image, "name"), number=_whole(image, "id"), is_wanted=any(e.tag in _KINDS for e in image))
+            for image in root.findall("image")
+        ]
+        found = frames.find(mentions)
+        from_tracks = list(_track_annotations(root, frame_size, as_data_set=False))
+        is_video, task = _task_frames(root)
+        in_task = frames.find_in_task(sorted({annotation.frame for annotation in from_tracks}), task, is_video)
+        annotations = [replace(annotation, frame=in_task[annotation.frame]) for annotation in from_tracks]
+        annotations += _image_annotations(root, found, frame_size)
+        _refuse_interpolated_alone(root, annotations)
+        origins = {frame: f"{path.name}: frame {number}" for number, frame in in_task.items()}
+        origins.update((frame, f"{path.name}: {m.name}") for m, frame in zip(mentions, found) if frame is not None)
+        elsewhere = [m.name for m, frame in zip(mentions, found) if m.is_wanted and frame is None]
+        return with_origins(keyframes_of(annotations, _HOW_TO_LINK), origins, path, elsewhere)
 
 
 def read_cvat_task(content: bytes, where: str | Path) -> CvatTask:
@@ -90,13 +110,12 @@ def read_cvat_task(content: bytes, where: str | Path) -> CvatTask:
     """
     with _named(where):
         root = _parse(content)
-        mode, start, stop = (root.findtext(f"meta//{name}") for name in ("mode", "start_frame", "stop_frame"))
-        return CvatTask(
-            _keyframes(root, None, as_data_set=True),
-            {_whole(image, "id"): _text(image, "name") for image in root.findall("image")},
-            None if mode is None else mode == "interpolation",
-            None if start is None or stop is None else range(int(start), int(stop) + 1, _frame_step(root)),
-        )
+        names = {_whole(image, "id"): _text(image, "name") for image in root.findall("image")}
+        annotations = [
+            *_track_annotations(root, None, as_data_set=True),
+            *_image_annotations(root, [_whole(image, "id") for image in root.findall("image")], None),
+        ]
+        return CvatTask(keyframes_of(annotations, _HOW_TO_LINK), names, *_task_frames(root))
 
 
 @contextmanager
@@ -116,15 +135,23 @@ def _parse(content: bytes) -> ElementTree.Element:
     root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_PlainTreeBuilder()))
     if root.tag != "annotations":
         raise InputError(f"the file holds <{root.tag}>, not CVAT's <annotations>; export as CVAT 1.1")
+    if len({element.get("task_id") for element in root if element.tag in ("track", "image")}) > 1:
+        raise InputError("the file holds several tasks; export the task, not the project")
     return root
 
 
-def _keyframes(root: ElementTree.Element, frame_size: tuple[int, int] | None, as_data_set: bool) -> KeyframeSet:
-    tasks = {element.get("task_id") for element in root if element.tag in ("track", "image")}
-    if len(tasks) > 1:
-        raise InputError("the file holds several tasks; export the task, not the project")
-    annotations = [*_track_annotations(root, frame_size, as_data_set), *_image_annotations(root, frame_size)]
-    return keyframes_of(annotations, "group the shapes of one object in CVAT")
+def _task_frames(root: ElementTree.Element) -> tuple[bool | None, range | None]:
+    """Whether the task was made from a video, and the numbers of its frames; None where the file does not say."""
+    mode, start, stop = (root.findtext(f"meta//{name}") for name in ("mode", "start_frame", "stop_frame"))
+    return (
+        None if mode is None else mode == "interpolation",
+        None if start is None or stop is None else range(int(start), int(stop) + 1, _frame_step(root)),
+    )
+
+
+def _refuse_interpolated_alone(root: ElementTree.Element, annotations: Sequence[Annotation]) -> None:
+    if not annotations and any(e.tag in _KINDS and _is_interpolated(e) for e in root.iterfind("track/*")):
+        raise InputError("all shapes are interpolated, none is a keyframe: export the frames that were drawn")
 
 
 def _track_annotations(
@@ -150,6 +177,7 @@ def _track_annotations(
         for element in entries if as_data_set else drawn:
             frame, is_absent = _whole(element, "frame"), _is_outside(element)
             if not (is_absent and (is_mask or is_closed_shape)):
+                flaws = () if is_absent else _flaws(element)
                 yield Annotation(
                     where=f"track {track.get('id', position)}, frame {frame}",
                     frame=frame,
@@ -160,15 +188,17 @@ def _track_annotations(
                     fallback=None if as_data_set else ("track", position),
                     z_order=_whole(element, "z_order", 0),
                     is_interpolated=_is_interpolated(element),
+                    flaws=flaws,
+                    is_useless=bool(flaws),
                 )
 
 
 def _is_interpolated(element: ElementTree.Element) -> bool:
-    return element.get("keyframe", "1") != "1"
+    return element.get("keyframe", "1").lower() not in ("1", "true")
 
 
 def _is_outside(element: ElementTree.Element) -> bool:
-    return element.get("outside", "0") == "1"
+    return element.get("outside", "0").lower() in ("1", "true")
 
 
 def _frame_step(root: ElementTree.Element) -> int:
@@ -177,23 +207,36 @@ def _frame_step(root: ElementTree.Element) -> int:
     return int(step[1]) if step else 1
 
 
-def _image_annotations(root: ElementTree.Element, frame_size: tuple[int, int] | None) -> Iterator[Annotation]:
-    """The shapes of all images, in the order of the file."""
-    for image in root.findall("image"):
-        frame = _whole(image, "id")
+def _image_annotations(
+    root: ElementTree.Element, frames: Sequence[int | None], frame_size: tuple[int, int] | None
+) -> Iterator[Annotation]:
+    """The shapes of all images that are frames, in the order of the file; `frames` has the frame of every image."""
+    for image, frame in zip(root.findall("image"), frames):
+        if frame is None:
+            continue
+        name = f"image {_text(image, 'name')}"
         for element in image:
             if element.tag in _KINDS:
                 size = (_whole(image, "height"), _whole(image, "width"))
-                check_size(f"image {frame}", size, frame_size)
+                check_size(name, size, frame_size)
+                flaws = _flaws(element)
                 yield Annotation(
-                    where=f"image {frame}, {element.tag} of {_text(element, 'label')!r}",
+                    where=f"{name}, {element.tag} of {_text(element, 'label')!r}",
                     frame=frame,
                     size=size,
                     label=_text(element, "label"),
                     paint=partial(_paint, element, size),
                     identity=_group(element),
                     z_order=_whole(element, "z_order", 0),
+                    flaws=flaws,
+                    is_useless=bool(flaws),
                 )
+
+
+def _flaws(element: ElementTree.Element) -> tuple[str, ...]:
+    """What makes a shape useless."""
+    points = _text(element, "points").count(";") + 1 if element.tag == "polygon" else 3
+    return (f"a polygon needs 3 points or more, got {points}; it is left out",) if points < 3 else ()
 
 
 def _video_size(root: ElementTree.Element, frame_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The keyframes of one run, with the names of their objects."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,34 @@ class KeyframeSet:
         keyframes: at most one per frame, ascending by frame.
         object_names: for every object id that a keyframe speaks for, its label; "object 3" where the source has none.
             Objects of one kind share a label.
+        origins: what each keyframe was read from, by frame: files and the pictures in them, for people to check.
+        warnings: what was left out because it could not be used, one line each.
     """
 
     keyframes: tuple[Keyframe, ...]
     object_names: dict[int, str]
+    origins: dict[int, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def with_origins(
+    keyframes: KeyframeSet, origins: Mapping[int, str], path: Path, elsewhere: Sequence[str]
+) -> KeyframeSet:
+    """What was read from a file, with where it stood there.
+
+    Args:
+        origins: what each frame's picture is called.
+        path: the file.
+        elsewhere: annotated pictures of the file that belong to other videos.
+    """
+    warnings = list(keyframes.warnings)
+    if elsewhere:
+        warnings.append(f"{len(elsewhere)} annotated pictures of other folders are left out, {elsewhere[0]} the first")
+    return replace(
+        keyframes,
+        origins={keyframe.index: origins[keyframe.index] for keyframe in keyframes.keyframes},
+        warnings=tuple(f"{path}: {warning}" for warning in warnings),
+    )
 
 
 def default_name(object_id: int) -> str:
@@ -70,8 +94,16 @@ def merge_keyframe_sets(sources: Sequence[tuple[str, KeyframeSet]]) -> KeyframeS
                 )
             if object_id not in names or other == default_name(object_id):
                 names[object_id] = source, name
-    keyframes = tuple(_merge_frame(by_frame[index]) for index in sorted(by_frame))
-    return KeyframeSet(keyframes, {object_id: names[object_id][1] for object_id in sorted(names)})
+    origins = {
+        index: ", ".join(keyframe_set.origins[index] for _, keyframe_set in sources if index in keyframe_set.origins)
+        for index in sorted(by_frame)
+    }
+    return KeyframeSet(
+        tuple(_merge_frame(by_frame[index]) for index in sorted(by_frame)),
+        {object_id: names[object_id][1] for object_id in sorted(names)},
+        origins,
+        tuple(warning for _, keyframe_set in sources for warning in keyframe_set.warnings),
+    )
 
 
 def _merge_frame(parts: Iterable[tuple[str, Keyframe]]) -> Keyframe:

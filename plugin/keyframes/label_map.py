@@ -13,26 +13,8 @@ import numpy as np
 from PIL import Image
 
 from model.errors import InputError
-from model.keyframe import Keyframe
-from plugin.keyframes.frame_number import frame_number
-from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
 
 _LOSSLESS = {"PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "PCX"}
-_PICTURE_SUFFIXES = {
-    ".png",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".tga",
-    ".pcx",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-}
 _MAX_ID = 255
 
 ColourTable = dict[int, int]
@@ -69,53 +51,6 @@ def read_label_map(path: str | Path, colours: ColourTable | None = None, *, may_
     if not may_be_empty and not values.any():
         raise InputError(f"{path} is empty, no pixel belongs to an object: draw an object or leave the file out")
     return values
-
-
-def read_label_map_folder(
-    path: str | Path, frame_size: tuple[int, int] | None = None, colours: ColourTable | None = None
-) -> KeyframeSet:
-    """Read a folder of mask pictures; the number at the end of a file's name is its frame.
-
-    Args:
-        path: the folder; files that are no pictures, hidden files and sub-folders are passed over.
-        frame_size: (H, W) that every mask must have; None allows any.
-        colours: see `read_label_map`.
-
-    Raises:
-        InputError: no picture is there, a name has no frame number, two have the same, or a mask cannot be used.
-    """
-    files = label_map_files(path)
-    colours = {} if colours is None else colours
-    keyframes = tuple(read_label_map_keyframe(file, i, frame_size, colours) for i, file in files.items())
-    ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
-    return KeyframeSet(keyframes, {object_id: default_name(object_id) for object_id in ids})
-
-
-def label_map_files(path: str | Path) -> dict[int, Path]:
-    """The mask pictures of a folder by frame number, ascending; arguments and errors as in `read_label_map_folder`."""
-    path = Path(path)
-    try:
-        names = sorted(f for f in path.iterdir() if f.suffix.lower() in _PICTURE_SUFFIXES and f.name[0] != ".")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): give a folder of mask pictures") from None
-    if not names:
-        raise InputError(f"{path} has no mask pictures: give a folder of PNG files named by frame number")
-    by_frame: dict[int, Path] = {}
-    for file in names:
-        index = frame_number(str(file))
-        if index in by_frame:
-            raise InputError(f"{by_frame[index]} and {file} are both for frame {index}: keep one")
-        by_frame[index] = file
-    return dict(sorted(by_frame.items()))
-
-
-def read_label_map_keyframe(
-    path: str | Path, index: int, frame_size: tuple[int, int] | None = None, colours: ColourTable | None = None
-) -> Keyframe:
-    """Read one mask picture as the keyframe of frame `index`; arguments and errors as in `read_label_map_folder`."""
-    label_map = read_label_map(path, colours)
-    check_size(path, label_map.shape, frame_size)
-    return Keyframe(index, label_map)
 
 
 def _pixel_values(path: Path, picture: Image.Image, colours: ColourTable) -> np.ndarray:

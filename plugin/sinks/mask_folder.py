@@ -4,7 +4,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from PIL import Image
 
 from model.errors import InputError
 from model.result import FrameResult
+from plugin.keyframes.mask_origin import MaskOrigin, mask_file_name
 from plugin.sinks.atomic_write import PART, atomic_write, write_error
 from plugin.sinks.palette import save_label_map
 
@@ -55,13 +56,16 @@ class MaskFolder:
 
     Args:
         folder: where to keep the results; made if missing.
+        picture_names: the frames' own names, noted in the masks, so that they find their picture when they are read
+            back; None where frames have numbers alone.
 
     Raises:
         InputError: the folder cannot be made, read or written.
     """
 
-    def __init__(self, folder: Path | str):
+    def __init__(self, folder: Path | str, picture_names: Sequence[str] | None = None):
         self.folder = Path(folder)
+        self._picture_names = picture_names
         self._masks = self.folder / "masks"
         self._journal = self.folder / _JOURNAL
         try:
@@ -86,7 +90,8 @@ class MaskFolder:
             "keyframe": bool(result.is_keyframe),
         }
         with atomic_write(path) as temporary:
-            save_label_map(result.label_map, temporary)
+            picture = None if self._picture_names is None else self._picture_names[result.index]
+            save_label_map(result.label_map, temporary, MaskOrigin(result.index, picture))
         try:
             _append(self._journal, json.dumps(entry).encode() + b"\n")
         except OSError as error:
@@ -128,7 +133,7 @@ class MaskFolder:
 
     def mask_path(self, index: int) -> Path:
         """Where the mask of frame `index` is or will be."""
-        return self._masks / f"{index:06d}.png"
+        return self._masks / mask_file_name(index)
 
     def __iter__(self) -> Iterator[StoredResult]:
         for index in sorted(self._finished):

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from plugin.keyframes.mask_origin import MaskOrigin, origin_note
+
 
 def _build() -> np.ndarray:
     """Spread the bits of an id over its colour: every three bits give the next lower bit of red, green and blue."""
@@ -21,11 +23,15 @@ PALETTE = _build()
 PALETTE.setflags(write=False)
 
 
-def save_label_map(label_map: np.ndarray, path: Path) -> None:
-    """Write a label map, uint8 (H, W), as a palette PNG whose pixel values are the object ids; raises OSError."""
+def save_label_map(label_map: np.ndarray, path: Path, origin: MaskOrigin | None = None) -> None:
+    """Write a label map, uint8 (H, W), as a palette PNG whose pixel values are the object ids; raises OSError.
+
+    Args:
+        origin: the frame that it is for, noted in the file; None for no note.
+    """
     picture = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))
     picture.putpalette(PALETTE.tobytes())
-    picture.save(path, compress_level=4)
+    picture.save(path, compress_level=4, pnginfo=None if origin is None else origin_note(origin))
 
 
 def colour(object_id: int) -> tuple[int, int, int]:

@@ -40,6 +40,10 @@ class FrameSource(Protocol):
         """What people call frame `index`: the file name of an image, `frame_000012` in a video."""
         ...
 
+    def own_names(self) -> Sequence[str] | None:
+        """The names of all frames where each is a file of its own; None where frames have numbers alone (a video)."""
+        ...
+
     def close(self) -> None:
         """Let go of files, threads and cached frames; may be called again."""
         ...
@@ -63,6 +67,10 @@ class FrameReader(Sequence[np.ndarray]):
     @abstractmethod
     def name(self, index: int) -> str:
         """What people call frame `index`: the file name of an image, `frame_000012` in a video."""
+
+    def own_names(self) -> Sequence[str] | None:
+        """The names of all frames where each is a file of its own; None where frames have numbers alone (a video)."""
+        return None
 
     def _read_clip(self, indices: range) -> list[np.ndarray]:
         """Read the frames of an ascending range."""

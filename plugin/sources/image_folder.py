@@ -57,6 +57,10 @@ class ImageFolder(FrameReader):
         """The file name of frame `index`."""
         return self._files[index].name
 
+    def own_names(self) -> list[str]:
+        """The file names of all frames."""
+        return [file.name for file in self._files]
+
     def _read(self, index: int) -> np.ndarray:
         file = self._files[index]
         try:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class ReadAhead(FrameReader):
     def name(self, index: int) -> str:
         """The wrapped source's name of frame `index`."""
         return self._source.name(index)
+
+    def own_names(self) -> Sequence[str] | None:
+        """The wrapped source's own names of its frames."""
+        return self._source.own_names()
 
     def close(self) -> None:
         """Stop the thread after the frame it is decoding, and close the wrapped source; may be called again."""

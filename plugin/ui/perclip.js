@@ -6,8 +6,9 @@
  * and listens to a few keys. Frames come from the page's own decoder and go, scaled down, through CVAT's lambda endpoint
  * to the Nuclio function (clip calls: serverless/README.md); what comes back is one undoable change of the page.
  *
- * From top to bottom: settings, masks and polygons, objects, ranges, the chain of calls, what is created and deleted,
- * frames, the action, and what the annotator sees. All above "frames" is pure and tested without a browser.
+ * From top to bottom: settings, masks and polygons, the mark of keyframes, objects, ranges, the chain of calls, tracks, what
+ * is created and deleted, frames, the action, and what the annotator sees. All above "frames" is pure and tested without a
+ * browser.
  */
 (() => {
 'use strict';
@@ -30,9 +31,10 @@
  *     `frames`: numbers, ascending, of those that can be propagated; `last`: the job's last frame.
  *
  * @typedef {{ type: string, points: number[], attributes: Attribute[], z_order: number }} Drawn
- * @typedef {{ label: number, group: number, isTrack: boolean, uncertain: boolean, ids: Set<number>,
+ * @typedef {{ label: number, group: number, tracks: Track[], uncertain: boolean, ids: Set<number>,
  *     drawn: Map<number, Drawn[]>, absent: Set<number>, written: Shape[], writtenTracks: Track[] }} AnnotatedObject
- *     `drawn`: what people drew, by frame; `absent`: frames where their tracks end; `written`: what Perclip wrote before;
+ *     `tracks`: that people drew, with Perclip's keyframes between theirs; `drawn`: what people drew, by frame; `absent`:
+ *     frames where their tracks end; `written`: what Perclip wrote before, `writtenTracks`: whole tracks (by older versions);
  *     `ids`: client IDs of all of it; `uncertain`: which shapes belong to it cannot be told.
  *
  * @typedef {{ low: number, high: number, from: number, to: number }} Range
@@ -310,6 +312,77 @@ function overlap(one, other) {
     return both ? both / (a.area + b.area - both) : 0;
 }
 
+// ------------------------------------------------------------------------------------------- the mark of keyframes
+
+const PER_PIXEL = 64;
+const MARK_UNIT = 2 ** -27; // pixels; a checksum has 20 bits, so that the mark stays within 1/128
+
+/**
+ * FNV-1a of a keyframe's coordinates in 64ths of a pixel, folded to 20 bits.
+ * @param {number[]} steps
+ * @param {boolean} outside
+ */
+function checksumOf(steps, outside) {
+    const text = steps.join(',') + (outside ? ',outside' : '');
+    let value = 0x811C9DC5;
+    for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+    return (value ^ (value >>> 20)) & 0xFFFFF;
+}
+
+/**
+ * The points of a keyframe that Perclip puts into a person's track, with the mark by which it is known again: CVAT keeps
+ * neither source nor author of a keyframe, but it keeps coordinates whole. plugin/shapes/keyframe_mark.py does the same.
+ *
+ * @param {number[]} points of a polygon
+ * @param {boolean} outside of the keyframe
+ * @param {number} width of the image
+ * @returns {number[]} none farther than 1/64 pixel from where it was
+ */
+function markKeyframe(points, outside, width) {
+    const steps = points.map((value) => Math.floor(value * PER_PIXEL + 0.5) + 0); // no -0
+    steps[0] = Math.min(steps[0], Math.floor(width * PER_PIXEL) - 1);
+    const marked = steps.map((step) => step / PER_PIXEL);
+    marked[0] += (checksumOf(steps, outside) + 1) * MARK_UNIT;
+    return marked;
+}
+
+/**
+ * Whether a keyframe's points are as `markKeyframe` gave them. Whoever moves, adds or removes a point, turns `outside` or
+ * rounds coordinates has broken the mark.
+ * @param {number[]} points
+ * @param {boolean} outside
+ */
+function isMarked(points, outside) {
+    if (points.length < 6 || !points.every(Number.isFinite)) return false;
+    const steps = points.map((value) => Math.floor(value * PER_PIXEL));
+    const isOnGrid = points.every((value, i) => !i || value * PER_PIXEL === steps[i]);
+    return isOnGrid && points[0] === steps[0] / PER_PIXEL + (checksumOf(steps, outside) + 1) * MARK_UNIT;
+}
+
+/**
+ * Whose the keyframes of a track are, each with all attributes that hold there, ascending.
+ *
+ * Perclip's have the mark, and repeat occlusion, layer and attributes of the keyframe before (the first one of that behind
+ * it). Where one of these differs a person has changed it, and the keyframe is theirs.
+ *
+ * @param {Track} track
+ * @returns {{ frame: number, isPerclips: boolean, shape: TrackedShape }[]}
+ */
+function keyframesOf(track) {
+    const values = new Map(track.attributes.map((attribute) => [attribute.spec_id, attribute]));
+    const shapes = [...track.shapes].sort((a, b) => a.frame - b.frame).map((shape) => {
+        for (const attribute of shape.attributes) values.set(attribute.spec_id, attribute);
+        return { ...shape, attributes: [...values.values()] };
+    });
+    const flags = shapes.map(({ occluded, z_order: layer, rotation, attributes }) => JSON.stringify([occluded, layer, rotation || 0,
+        attributes.map(({ spec_id: id, value }) => [id, String(value)]).sort(([a], [b]) => Number(a) - Number(b))]));
+    return shapes.map((shape, i) => {
+        const beside = flags[i - 1] ?? flags[i + 1];
+        const isPerclips = isMarked(shape.points, shape.outside) && (beside === undefined || beside === flags[i]);
+        return { frame: shape.frame, isPerclips, shape };
+    });
+}
+
 // --------------------------------------------------------------------------------------------------------- objects
 
 const ON_WRITTEN = 0.4; // overlap with what Perclip wrote on the same frame ...
@@ -330,7 +403,7 @@ const isPropagated = (/** @type {string} */ type) => type === 'mask' || type ===
  * @returns {AnnotatedObject}
  */
 function newObject(label, group) {
-    return { label, group, isTrack: false, uncertain: false, ids: new Set(), drawn: new Map(), absent: new Set(),
+    return { label, group, tracks: [], uncertain: false, ids: new Set(), drawn: new Map(), absent: new Set(),
         written: [], writtenTracks: [] };
 }
 
@@ -346,27 +419,39 @@ function addDrawn(object, frame, drawn, clientID) {
 }
 
 /**
- * The keyframes of a person's polygon track, each with all attributes that hold there.
+ * A polygon track that a person drew, with their keyframes.
  * @param {AnnotatedObject} object
  * @param {Track} track
  * @param {Set<number>} usable
  */
 function addDrawnTrack(object, track, usable) {
-    object.isTrack = true;
+    object.tracks.push(track);
     object.ids.add(/** @type {number} */ (track.clientID));
-    const attributes = new Map(track.attributes.map((attribute) => [attribute.spec_id, attribute]));
-    for (const shape of [...track.shapes].sort((a, b) => a.frame - b.frame)) {
-        for (const attribute of shape.attributes) attributes.set(attribute.spec_id, attribute);
-        if (!usable.has(shape.frame)) continue;
-        if (shape.outside) object.absent.add(shape.frame);
-        else addDrawn(object, shape.frame, { ...shape, attributes: [...attributes.values()] }, track.clientID);
+    for (const { frame, isPerclips, shape } of keyframesOf(track)) {
+        if (isPerclips || !usable.has(frame)) continue;
+        if (shape.outside) object.absent.add(frame);
+        else addDrawn(object, frame, shape, track.clientID);
     }
+}
+
+/**
+ * The frames on which a track is to be seen, by interpolation too.
+ * @param {Track} track
+ * @param {number[]} frames ascending
+ */
+function seenFrames(track, frames) {
+    const shapes = [...track.shapes].sort((a, b) => a.frame - b.frame);
+    let next = 0;
+    return frames.filter((frame) => {
+        while (next < shapes.length && shapes[next].frame <= frame) next++;
+        return next > 0 && !shapes[next - 1].outside;
+    });
 }
 
 /**
  * The objects of a job with all that people drew of them and all that Perclip wrote of them.
  *
- * One object are: a track; shapes of one label and group; ungrouped shapes and tracks with the written masks of a group
+ * One object are: a track, and tracks of its group that follow it; shapes of one label and group; ungrouped shapes and tracks with the written masks of a group
  * that they lie on or continue (`Linking`); shapes that are alone of their label on each frame; shapes that overlap from
  * keyframe to keyframe and overlap no others. Where all this does not tell, the objects are uncertain.
  *
@@ -392,11 +477,24 @@ function findObjects(collection, frames, groupsOf = new Map()) {
         lone.push(newObject(annotation.label_id, 0));
         return lone[lone.length - 1];
     };
+    /** @type {Map<AnnotatedObject, Set<number>>} */
+    const seen = new Map(); // frames of the tracks of a group
+    /** @param {Track} track */
+    const ownerOfTrack = (track) => {
+        const own = seenFrames(track, frames);
+        const before = (track.group && seen.get(ofGroup(track))) || new Set();
+        // Two that are to be seen at once are two objects, whatever their group.
+        const owner = ownerOf(own.some((frame) => before.has(frame)) ? { ...track, group: 0 } : track);
+        seen.set(owner, new Set([...(seen.get(owner) ?? []), ...own]));
+        return owner;
+    };
     for (const track of collection.tracks) {
         if (track.shapes[0]?.type !== 'polygon') continue;
-        const isSeen = track.shapes.some((shape) => !shape.outside && usable.has(shape.frame));
-        if (!isWritten(track) && isSeen) addDrawnTrack(ownerOf(track), track, usable);
-        if (isWritten(track) && track.group) ofGroup(track).writtenTracks.push(track);
+        if (isWritten(track)) {
+            if (track.group) ofGroup(track).writtenTracks.push(track);
+        } else if (keyframesOf(track).some(({ frame, isPerclips, shape }) => !isPerclips && !shape.outside && usable.has(frame))) {
+            addDrawnTrack(ownerOfTrack(track), track, usable);
+        }
     }
     for (const shape of collection.shapes) {
         if (!isPropagated(shape.type) || !usable.has(shape.frame)) continue;
@@ -445,10 +543,10 @@ class Linking {
         this.linkKnown();
         this.linkOverlapping();
         this.linkHoles();
-        const shapes = this.lone.filter((object) => !object.isTrack);
+        const shapes = this.lone.filter((object) => !object.tracks.length);
         const labels = new Set(shapes.map(({ label }) => label));
         const chains = [...labels].flatMap((label) => chainsOf(shapes.filter((object) => object.label === label)));
-        this.lone = [...this.lone.filter((object) => object.isTrack), ...chains];
+        this.lone = [...this.lone.filter((object) => object.tracks.length), ...chains];
         this.linkOnly();
         return [...this.groups, ...this.lone];
     }
@@ -527,7 +625,7 @@ class Linking {
      */
     fits(object, group) {
         const isFree = ![...object.drawn.keys()].some((frame) => group.drawn.has(frame));
-        const isOpen = !group.drawn.size || (object.label === group.label && !object.isTrack && !group.isTrack);
+        const isOpen = !group.drawn.size || (object.label === group.label && !object.tracks.length && !group.tracks.length);
         return isFree && isOpen;
     }
 
@@ -597,7 +695,7 @@ class Linking {
     join(object, group) {
         this.lone.splice(this.lone.indexOf(object), 1);
         group.label = object.label;
-        group.isTrack ||= object.isTrack;
+        group.tracks.push(...object.tracks);
         object.uncertain = false;
         for (const id of object.ids) group.ids.add(id);
         for (const [frame, drawn] of object.drawn) group.drawn.set(frame, drawn);
@@ -696,7 +794,7 @@ function rangeOf(object, frames, current, options) {
     }
     if (direction === 'forward') low = Math.max(current, drawn[0]);
     if (direction === 'backward') high = Math.min(current, drawn[drawn.length - 1]);
-    // A track that Perclip wrote is replaced up to a keyframe of its own, as nobody can say where it was between two.
+    // A track that Perclip wrote whole is replaced up to a keyframe of its own, as nobody can say where it was between two.
     const own = object.writtenTracks.flatMap((track) => track.shapes.map((shape) => shape.frame));
     if (own.length && low <= high) {
         const before = Math.max(...own.filter((frame) => frame < low));
@@ -800,6 +898,8 @@ const CALL_SECONDS = [2, 5, 10, 16]; // aimed at by the first calls and all late
 const MOST_SECONDS = 20; // of work in a call
 const MOST_CHARACTERS = 24 * 2 ** 20; // of images in a call
 const PATIENCE = 60; // seconds for which a busy or lost function is called again
+const REFUSED_SECONDS = 3; // a busy function answers 503 after its workers' waiting time, one that does not run at once
+const SILENCE = 13; // seconds of such answers alone, after which the function cannot be reached
 const MOST_SLOW_CALLS = 3;
 
 /**
@@ -807,6 +907,14 @@ const MOST_SLOW_CALLS = 3;
  * @returns {Promise<void>}
  */
 const sleep = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
+/**
+ * A speed in words.
+ * @param {number} rate frames per second
+ */
+function rateText(rate) {
+    return rate >= 0.1 ? `${rate.toFixed(1)} frames/s` : rate > 0 ? `${Math.round(1 / rate)} s per frame` : '0 frames/s';
+}
 
 /** The annotator does not want it any more. */
 class Cancelled extends Error {}
@@ -816,6 +924,8 @@ class PerclipError extends Error {}
 
 const NOT_DEPLOYED = 'Perclip\'s function is not deployed on this CVAT server. Whoever runs it can deploy it with '
     + 'serverless/deploy.sh.';
+const UNREACHABLE = 'Perclip\'s function cannot be reached: it has stopped, or is just being started. Whoever runs this CVAT server '
+    + 'sees why in Nuclio\'s dashboard or with docker logs.';
 const TOO_OLD = 'The function on this CVAT server is too old for this page, or it is no Perclip. Whoever runs it can '
     + 'deploy it anew with serverless/deploy.sh.';
 
@@ -867,6 +977,9 @@ class ClipChain {
         /** @type {number} */
         this.resumed = 0; // of these, by an earlier run
         this.isDone = false;
+        this.isKnown = false; // the function has answered something in this run
+        this.before = 0; // frames that an earlier run has answered
+        this.runs = 1; // that this one goes on from, itself included
         this.smallest = clip.clip_length ?? 1; // images of a call: the function works on whole clips
         if (before && JSON.stringify(before.clip) === JSON.stringify(clip)) {
             this.answered = new Map(before.answered);
@@ -874,25 +987,33 @@ class ClipChain {
             this.isDone = before.isDone;
             this.consumed = before.consumed;
             this.resumed = this.consumed;
+            this.runs = before.consumed > before.resumed ? before.runs + 1 : before.runs;
         }
         this.keyframes = clip.keyframes.map((/** @type {{ frame: number }} */ { frame }) => frame);
         const named = clip.keyframes.map((/** @type {any} */ { shapes }) => new Set(shapes.map((/** @type {any} */ { object }) => object)));
         const most = new Set(named.flatMap((/** @type {Set<number>} */ names) => [...names])).size;
         this.drawn = new Set(this.keyframes.filter((/** @type {number} */ _, /** @type {number} */ i) => named[i].size === most));
+        this.before = this.answeredFrames();
         this.began = this.now();
+    }
+
+    /** How many frames were answered; those on which all objects are drawn do not count. */
+    answeredFrames() {
+        return [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
     }
 
     /** How many frames were answered, of how many; those on which all objects are drawn do not count. */
     get progress() {
-        const done = [...this.answered.keys()].filter((frame) => !this.drawn.has(frame)).length;
+        const done = this.answeredFrames();
         const { others } = this.world;
         const total = this.clip.frames.length - this.drawn.size;
         return others ? { done: done + others.done, total: others.total } : { done, total };
     }
 
-    /** Frames per second so far. */
+    /** Frames per second so far; where passes go both ways, a frame counts when both have been there. */
     get rate() {
-        return (this.consumed - this.resumed) / Math.max(0.001, this.now() - this.began);
+        const share = (this.consumed - this.resumed) / this.work;
+        return (share * (this.clip.frames.length - this.drawn.size)) / Math.max(0.001, this.now() - this.began);
     }
 
     /**
@@ -920,7 +1041,7 @@ class ClipChain {
             if (isStale) {
                 if (++restarts > 1) throw this.failure('The function keeps changing: try again later.');
                 this.answered.clear();
-                [this.consumed, this.resumed, this.going] = [0, 0, null];
+                [this.consumed, this.resumed, this.going, this.before, this.runs] = [0, 0, null, 0, 1];
                 going = { state: null, needed: keyframes, next: this.firstFrames(keyframes) };
                 continue;
             }
@@ -1000,10 +1121,14 @@ class ClipChain {
      */
     async patiently(body) {
         const deadline = this.now() + PATIENCE;
+        let heard = this.now(); // the last sign of life
         for (let wait = 1; ; wait = Math.min(8, wait * 2)) {
             let failed;
+            const began = this.now();
+            let isRefused = false;
             try {
                 const answer = await this.world.call(body);
+                this.isKnown = true;
                 const code = answer?.error?.code;
                 if (code === undefined && Array.isArray(answer?.frames)) return { answer };
                 if (code === 'too_large') failed = { words: answer.error.message, again: 'less' };
@@ -1013,9 +1138,18 @@ class ClipChain {
                 else failed = { words: `The function refuses: ${answer.error.message}`, again: 'no' };
             } catch (error) {
                 failed = explained(error);
+                isRefused = /** @type {any} */ (error)?.code === 503 && this.now() - began < REFUSED_SECONDS;
             }
             if (this.world.cancelled()) throw new Cancelled();
             if (failed.again === 'less') return { less: failed.words };
+            if (!isRefused) heard = this.now();
+            else {
+                wait = Math.min(4, wait);
+                const isSilent = this.now() + wait > heard + SILENCE;
+                // In the middle of a run it may come back: a worker that is restarted, say.
+                if (isSilent && !this.isKnown) throw this.failure(UNREACHABLE);
+                failed.words = isSilent ? UNREACHABLE : 'The function is busy, or does not run.';
+            }
             if (failed.again === 'no' || this.now() + wait > deadline) throw this.failure(failed.words);
             this.report(`${failed.words} Trying again`);
             await this.pause(wait * 1000);
@@ -1028,13 +1162,13 @@ class ClipChain {
      */
     failure(words) {
         const { done, total } = this.progress;
-        return new PerclipError(done ? `${words} It got through ${done} of ${total} frames.` : words);
+        return Object.assign(new PerclipError(done ? `${words} It got through ${done} of ${total} frames.` : words), { words });
     }
 
     /** @param {string} [instead] */
     report(instead) {
         const { done, total } = this.progress;
-        const text = this.consumed ? `${done} of ${total} frames, ${this.rate.toFixed(1)} frames/s` : 'Sending the first frames';
+        const text = this.consumed ? `${done} of ${total} frames, ${rateText(this.rate)}` : 'Sending the first frames';
         const { work, allWork } = this.world.others ?? { work: 0, allWork: this.work };
         const percent = Math.min(99, Math.round((100 * (work + Math.min(this.work, this.consumed))) / allWork));
         this.world.onProgress(`Perclip: ${instead ?? text}`, percent);
@@ -1058,6 +1192,129 @@ class ClipChain {
             promise.catch(() => {}); // nobody waits for it any more
         }
     }
+}
+
+// ---------------------------------------------------------------------------------------------------------- tracks
+
+/**
+ * @typedef {Map<number, number[] | null>} Changes by frame: the polygon that is to be seen of a track, or null for nothing
+ */
+
+/**
+ * Which of an object's tracks, that follow each other, a frame belongs to.
+ * @param {Track[]} tracks
+ * @param {number} frame
+ */
+function trackAt(tracks, frame) {
+    if (tracks.length === 1) return tracks[0];
+    const begun = tracks.filter(({ shapes }) => shapes.some((shape) => shape.frame <= frame));
+    const startOf = (/** @type {Track} */ track) => Math.min(...track.shapes.map((shape) => shape.frame));
+    const latest = (/** @type {Track} */ a, /** @type {Track} */ b) => (startOf(b) > startOf(a) ? b : a);
+    const first = (/** @type {Track} */ a, /** @type {Track} */ b) => (startOf(b) < startOf(a) ? b : a);
+    return begun.length ? begun.reduce(latest) : tracks.reduce(first);
+}
+
+/**
+ * A keyframe as it was, in lists of its own and without the server's number.
+ * @param {TrackedShape} shape
+ * @returns {TrackedShape}
+ */
+function copiedKeyframe({ type, frame, points, outside, occluded, z_order, rotation, attributes }) {
+    return { type, frame, points: points.slice(), outside, occluded, z_order, rotation: rotation || 0,
+        attributes: attributes.map((attribute) => ({ ...attribute })) };
+}
+
+/**
+ * A person's track with Perclip's keyframes between theirs: one track of the object.
+ *
+ * The person's keyframes are there as they were, be they inside the job or not. Perclip's have the mark, and repeat what
+ * the keyframe before them says of occlusion, layer and attributes, as CVAT's interpolation does. Behind the last
+ * of all the track ends; else it goes on to be hidden where it was hidden, and to be interpolated where Perclip says nothing.
+ *
+ * @param {Track} track
+ * @param {Changes} changes on frames where the person has no keyframe of the track
+ * @param {Track[]} written tracks of the same object that an older Perclip wrote beside it: they are taken in
+ * @param {JobFacts} job
+ * @returns {Track}
+ */
+function filledTrack(track, changes, written, job) {
+    const keyframes = keyframesOf(track);
+    const drawn = keyframes.filter(({ isPerclips }) => !isPerclips).map(({ shape }) => shape);
+    /** @type {Map<number, TrackedShape>} */
+    const kept = new Map(track.shapes.map((shape) => [shape.frame, shape]));
+    for (const { frame, isPerclips } of keyframes) if (isPerclips && changes.has(frame)) kept.delete(frame);
+    /** @type {Changes} */
+    const all = new Map(changes);
+    for (const { shapes } of written) {
+        for (const { frame, points, outside } of shapes) {
+            if (!kept.has(frame) && !all.has(frame)) all.set(frame, outside ? null : points);
+        }
+    }
+    const wasSeen = new Set(seenFrames(track, job.frames));
+    const lastDrawn = drawn[drawn.length - 1].frame;
+    for (const [place, frame] of job.frames.entries()) {
+        const following = job.frames[place + 1] ?? frame + 1;
+        if (!changes.has(frame) || kept.has(following) || all.has(following) || following > job.last) continue;
+        if (!wasSeen.has(following) || following > lastDrawn) all.set(following, null);
+    }
+    const fixed = new Set(track.attributes.map(({ spec_id: id }) => id));
+    const perclips = new Set(keyframes.filter(({ isPerclips }) => isPerclips).map(({ frame }) => frame));
+    /** @type {TrackedShape[]} */
+    const shapes = [];
+    let values = new Map(track.attributes.map((attribute) => [attribute.spec_id, String(attribute.value)])); // that hold so far
+    for (const frame of [...new Set([...kept.keys(), ...all.keys()])].sort((a, b) => a - b)) {
+        const own = kept.get(frame);
+        const points = all.get(frame);
+        const last = shapes[shapes.length - 1];
+        if (!own && !points && (!last || last.outside)) continue;
+        if (own && (!last || !perclips.has(frame))) {
+            shapes.push(copiedKeyframe(own));
+        } else {
+            const { occluded, z_order, rotation, attributes } = last ?? drawn[0];
+            const seen = own ?? { outside: !points, points: markKeyframe(points ?? last.points, !points, job.width) };
+            // Before the first of the person's no attributes hold; later on, those of the keyframe before do.
+            const mutable = last ? [] : attributes.filter(({ spec_id: id }) => !fixed.has(id));
+            const isSame = own?.attributes.every(({ spec_id: id, value }) => values.get(id) === String(value));
+            shapes.push(copiedKeyframe({ type: 'polygon', frame, occluded, z_order, rotation, attributes: own && isSame ? own.attributes : mutable,
+                outside: seen.outside, points: seen.points }));
+        }
+        values = new Map([...values, ...shapes[shapes.length - 1].attributes.map((attribute) => (
+            /** @type {[number, string]} */ ([attribute.spec_id, String(attribute.value)])))]);
+    }
+    return { ...bareTrack(track), frame: shapes[0].frame, shapes };
+}
+
+/**
+ * What a track of Perclip's (of an older version) still shows where something else has come; null: nothing.
+ * @param {Track} track
+ * @param {Set<number>} settled frames that have something else
+ * @param {JobFacts} job
+ * @returns {Track | null}
+ */
+function restOfTrack(track, settled, job) {
+    const fixed = new Set(track.attributes.map(({ spec_id: id }) => id));
+    const keyframes = keyframesOf(track).map(({ shape }) => (
+        { ...shape, attributes: shape.attributes.filter(({ spec_id: id }) => !fixed.has(id)) }));
+    /** @type {TrackedShape[]} */
+    const shapes = [];
+    for (const frame of new Set([...job.frames, ...keyframes.map((shape) => shape.frame)].sort((a, b) => a - b))) {
+        const now = keyframes.filter((shape) => shape.frame <= frame).pop();
+        const before = shapes[shapes.length - 1];
+        const isSeen = now && !now.outside && !settled.has(frame);
+        if (isSeen && (now.frame === frame || before?.outside !== false)) shapes.push({ ...copiedKeyframe(now), frame });
+        if (!isSeen && before && !before.outside) shapes.push({ ...copiedKeyframe(before), frame, outside: true, attributes: [] });
+    }
+    return shapes.length ? { ...bareTrack(track), frame: shapes[0].frame, shapes } : null;
+}
+
+/**
+ * A track as it is given to CVAT: without numbers of the server or the page.
+ * @param {Track} track
+ * @returns {Track}
+ */
+function bareTrack({ frame, label_id, group, source, attributes, shapes }) {
+    return { frame, label_id, group: group || 0, source, attributes: attributes.map((attribute) => ({ ...attribute })),
+        elements: [], shapes };
 }
 
 // ------------------------------------------------------------------------------------- what is created and deleted
@@ -1102,43 +1359,10 @@ function nearestDrawn(object, frame) {
 }
 
 /**
- * A track that shows polygons on some frames and nothing between them; null without a polygon.
- * @param {Map<number, { shape: Shape | null } | { own: TrackedShape }>} events by frame: what is seen from there on
- * @param {AnnotatedObject} object
- * @param {number} group
- * @param {JobFacts} job
- * @returns {Track | null}
- */
-function trackOf(events, object, group, job) {
-    const label = job.labels.find((other) => other.id === object.label);
-    const mutable = new Set(label?.attributes.filter((attribute) => attribute.mutable).map(({ id }) => id));
-    /** @type {TrackedShape[]} */
-    const shapes = [];
-    let values = '[]';
-    for (const [frame, event] of [...events].sort(([a], [b]) => a - b)) {
-        const last = shapes[shapes.length - 1];
-        const seen = 'own' in event ? (event.own.outside ? null : event.own) : event.shape;
-        if (!seen) {
-            if (last && !last.outside) shapes.push({ ...last, frame, points: last.points.slice(), outside: true, attributes: [] });
-            continue;
-        }
-        let attributes = seen.attributes.filter(({ spec_id: id }) => mutable.has(id));
-        if (JSON.stringify(attributes) === values) attributes = [];
-        else values = JSON.stringify(attributes);
-        shapes.push({ type: 'polygon', frame, points: seen.points.slice(), outside: false, occluded: seen.occluded,
-            z_order: seen.z_order, rotation: 0, attributes });
-    }
-    if (!shapes.length) return null;
-    const drawn = nearestDrawn(object, shapes[0].frame);
-    return { frame: shapes[0].frame, label_id: object.label, group, source: 'auto', elements: [], shapes,
-        attributes: knownAttributes(drawn.attributes, label).filter(({ spec_id: id }) => !mutable.has(id)) };
-}
-
-/**
  * What one commit creates and deletes, how sure the function was, what could not be taken, and the groups by name.
  *
  * A frame that has something drawn of an object gets nothing of it; what Perclip wrote before goes from all frames that
- * were answered.
+ * were answered. Polygons of a track go into the track that was drawn: it goes, and the same with more keyframes comes.
  *
  * @param {{ object: AnnotatedObject, name: number, range: Range }[]} targets `name`: of the object in the answers
  * @param {Map<number, AnsweredFrame>} answered
@@ -1160,27 +1384,22 @@ function outcomeOf(targets, answered, job, highestGroup) {
     const groups = new Map();
     let highest = highestGroup;
     for (const { object, name, range } of targets) {
-        const group = object.group || ++highest;
-        groups.set(name, group);
+        const group = object.group || highest + 1;
         const label = job.labels.find((other) => other.id === object.label);
         const inRange = job.frames.filter((frame) => frame >= range.low && frame <= range.high && answered.has(frame));
-        /** @type {Map<number, { shape: Shape | null } | { own: TrackedShape }>} */
-        const events = new Map();
-        /** @type {Set<number>} */
-        const settled = new Set();
+        /** @type {Map<number, number[] | null>} */
+        const settled = new Map(); // what is to be seen of the object's tracks
         for (const frame of inRange) {
             const answer = /** @type {AnsweredFrame} */ (answered.get(frame));
             const seen = answer.shapes.find((other) => other.object === name);
             const absent = answer.absent.find((other) => other.object === name);
             if (object.drawn.has(frame)) {
-                settled.add(frame);
-                events.set(frame, { shape: null });
+                settled.set(frame, null);
                 continue;
             }
             if (!seen) {
                 if (!absent && !object.absent.has(frame)) continue;
-                settled.add(frame);
-                events.set(frame, { shape: null });
+                settled.set(frame, null);
                 if (absent) confidences.push({ frame, confidence: absent.confidence });
                 continue;
             }
@@ -1196,42 +1415,32 @@ function outcomeOf(targets, answered, job, highestGroup) {
                 refused.push(`frame ${frame}: a ${shape.type || 'shape'} ${problem}`);
                 continue;
             }
-            settled.add(frame);
             filled.add(frame);
             confidences.push({ frame, confidence: seen.confidence });
-            const isTracked = object.isTrack && shape.type === 'polygon';
-            events.set(frame, { shape: isTracked ? shape : null });
-            if (!isTracked) created.shapes.push(shape);
+            const isTracked = object.tracks.length > 0 && shape.type === 'polygon';
+            settled.set(frame, isTracked ? shape.points : null);
+            if (isTracked) continue;
+            created.shapes.push(shape);
+            groups.set(name, group);
         }
+        highest = Math.max(highest, groups.get(name) ?? 0);
         deleted.shapes.push(...object.written.filter((shape) => settled.has(shape.frame)));
-        const tracks = object.writtenTracks.filter((track) => track.shapes.some(({ frame }) => settled.has(frame)));
-        deleted.tracks.push(...tracks);
-        for (const { shapes } of tracks) {
-            let { attributes } = shapes[0];
-            for (const shape of shapes) {
-                if (shape.attributes.length) attributes = shape.attributes; // those of before hold on
-                if (!settled.has(shape.frame)) events.set(shape.frame, { own: { ...shape, attributes } });
-            }
+        const written = object.writtenTracks.filter((track) => (
+            object.tracks.length ? settled.size : track.shapes.some(({ frame }) => settled.has(frame))));
+        deleted.tracks.push(...written);
+        for (const track of object.tracks) {
+            const own = new Set(keyframesOf(track).flatMap(({ frame, isPerclips }) => (isPerclips ? [] : [frame])));
+            const changes = new Map([...settled].filter(([frame]) => !own.has(frame)).map(([frame, points]) => (
+                [frame, trackAt(object.tracks, frame) === track ? points : null])));
+            const made = filledTrack(track, changes, track === object.tracks[0] ? written : [], job);
+            if (JSON.stringify(made.shapes) === JSON.stringify(track.shapes.map(copiedKeyframe))) continue;
+            deleted.tracks.push(track);
+            created.tracks.push(made);
         }
-        if (!object.isTrack && !tracks.length) continue;
-        endAtGaps(events, settled, job);
-        const track = trackOf(events, object, group, job);
-        if (track) created.tracks.push(track);
+        if (object.tracks.length) continue;
+        created.tracks.push(...written.flatMap((track) => restOfTrack(track, new Set(settled.keys()), job) ?? []));
     }
     return { created, deleted, confidences, refused, filled, groups };
-}
-
-/**
- * Lets a track end behind the last of the settled frames, where nothing says what comes.
- * @param {Map<number, { shape: Shape | null } | { own: TrackedShape }>} events
- * @param {Set<number>} settled
- * @param {JobFacts} job
- */
-function endAtGaps(events, settled, job) {
-    for (const [place, frame] of job.frames.entries()) {
-        const following = job.frames[place + 1] ?? frame + 1;
-        if (settled.has(frame) && following <= job.last && !events.has(following)) events.set(following, { shape: null });
-    }
 }
 
 /**
@@ -1425,7 +1634,9 @@ async function factsOf(job, current) {
  * @param {() => typeof DEFAULT_SETTINGS} settings
  * @param {(summary: Summary) => void} onDone told before what was found is committed
  *
- * @typedef {{ frames: number, what: string, seconds: number, rate: number, warnings: string[], failure: string | null,
+ * @typedef {{ what: string, frames: number, done: number, total: number, before: number, runs: number, seconds: number }} Counts
+ *     `frames`: that got something, of `done` of `total`, `before` of them by earlier runs that were cut off.
+ * @typedef {Counts & { warnings: string[], failure: string | null,
  *     doubts: { count: number, places: { frame: number, confidence: number }[] }, job: any }} Summary
  */
 function actionClass(core, store, settings, onDone) {
@@ -1497,7 +1708,8 @@ function actionClass(core, store, settings, onDone) {
          */
         async run({ collection, frameData, onProgress, cancelled }) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
-            if (!isCanvasFree(store)) throw new PerclipError('Finish what you are drawing first.');
+            const doing = underWay(store);
+            if (doing) throw new PerclipError(doing);
             this.isRunning = true;
             const nothing = { created: { shapes: [], tracks: [], tags: [] }, deleted: { shapes: [], tracks: [], tags: [] } };
             try {
@@ -1528,9 +1740,9 @@ function actionClass(core, store, settings, onDone) {
             const targets = plannedTargets(objects, facts, current, options);
             const plans = planClips(targets.map(({ object }) => object), targets.map(({ range }) => range), facts, options);
             const began = performance.now();
-            const { chains, failure } = await this.answer(plans, facts, onProgress, cancelled);
+            const { chains, failure, done, total } = await this.answer(plans, facts, onProgress, cancelled);
             const answered = new Map(chains.flatMap((chain) => [...chain.answered]));
-            await this.editingEnds(cancelled);
+            await this.editingEnds(onProgress, cancelled);
             // What the annotator drew meanwhile counts.
             const now = await job.annotations.export();
             const fresh = targetObjects(now, chosen, current, facts.frames, groups);
@@ -1547,18 +1759,17 @@ function actionClass(core, store, settings, onDone) {
                 remaining, answered, facts, highest);
             if (cancelled()) throw new Cancelled();
             for (const { object, name } of remaining) {
-                for (const id of object.ids) groups.set(id, /** @type {number} */ (made.get(name)));
+                const group = made.get(name);
+                for (const id of object.ids) if (group) groups.set(id, group);
             }
             const warnings = [...new Set(chains.flatMap((chain) => chain.warnings)), ...refused.slice(0, 3)];
             if (refused.length > 3) warnings.push(`${refused.length - 3} more`);
-            if (created.tracks.some((track) => remaining.some(({ object, name }) => object.isTrack && made.get(name) === track.group))) {
-                warnings.push('CVAT goes on showing the drawn track\'s own interpolation: hide or end it where it disturbs.');
-            }
             const seconds = (performance.now() - began) / 1000;
-            const rate = chains.reduce((total, chain) => total + chain.consumed - chain.resumed, 0) / Math.max(0.001, seconds);
             const labels = new Set(remaining.map(({ object }) => facts.labels.find(({ id }) => id === object.label)?.name));
             const what = remaining.length > 3 ? `${remaining.length} objects` : [...labels].join(', ');
-            onDone({ frames: filled.size, what, seconds, rate, warnings, failure, doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
+            const before = chains.reduce((total, chain) => total + chain.before, 0);
+            onDone({ what, frames: filled.size, done, total, before, runs: Math.max(...chains.map((chain) => chain.runs)), seconds,
+                warnings, failure, doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
             return { created, deleted };
         }
 
@@ -1610,21 +1821,23 @@ function actionClass(core, store, settings, onDone) {
                 if (error instanceof PerclipError) this.unfinished.chains = chains;
                 // What was finished before is kept: it would come out the same again.
                 if (!(error instanceof PerclipError) || !chains[chains.length - 1].progress.done) throw error;
-                failure = error.message;
+                failure = /** @type {any} */ (error).words ?? error.message;
             } finally {
                 frames.isStopped = true;
                 frames.made.clear();
             }
-            return { chains, failure };
+            return { chains, failure, ...chains[chains.length - 1].progress };
         }
 
         /**
-         * Waits while the annotator edits a mask: CVAT could not show the result.
+         * Waits while the annotator draws or edits: CVAT could not show the result, or would drop what is drawn.
+         * @param {(text: string, percent: number) => void} onProgress
          * @param {() => boolean} cancelled
          */
-        async editingEnds(cancelled) {
-            while (!isCanvasFree(store)) {
+        async editingEnds(onProgress, cancelled) {
+            for (let isTold = false; underWay(store); isTold = true) {
                 if (cancelled()) throw new Cancelled();
+                if (!isTold) onProgress('Perclip: ready; it is shown when you have finished what you are drawing', 99);
                 await sleep(100);
             }
         }
@@ -1657,7 +1870,7 @@ function plannedTargets(objects, facts, current, options) {
         const range = rangeOf(object, facts.frames, current, options);
         return range ? [{ object, range }] : [];
     });
-    if (!targets.length && objects.some((object) => object.isTrack && object.drawn.size > facts.frames.length / 2)) {
+    if (!targets.length && objects.some((object) => object.tracks.length && object.drawn.size > facts.frames.length / 2)) {
         throw new PerclipError('Nearly every frame of this track is a keyframe. If Perclip wrote it and you have edited it, CVAT counts '
             + 'all of it as drawn: delete it, and add keyframes to the track that you drew.');
     }
@@ -1675,13 +1888,19 @@ function plannedTargets(objects, facts, current, options) {
     return targets;
 }
 
+const UNDER_WAY = /^(draw_|edit$|ai_tools$|opencv_tools$|slice$|join$|merge$|group$|split$)/;
+
 /**
- * Whether nothing is being drawn or edited, so that the page could show another frame or other masks.
+ * What the annotator is doing that another frame or other masks would disturb, as an error says it; null: nothing.
  * @param {any} store
  */
-function isCanvasFree(store) {
-    const canvas = store.getState().annotation.canvas?.instance;
-    return !canvas?.isAbleToChangeFrame || canvas.isAbleToChangeFrame();
+function underWay(store) {
+    const { canvas } = store.getState().annotation;
+    const control = String(canvas?.activeControl ?? '').toLowerCase();
+    // While a new shape is drawn the canvas itself would let the frame change.
+    const isDrawing = !control || /^(draw_|edit$|cursor$)/.test(control);
+    if (!UNDER_WAY.test(control) && (canvas?.instance?.isAbleToChangeFrame?.() ?? true)) return null;
+    return isDrawing ? 'Finish what you are drawing first.' : `Finish what you have begun first (${control.replaceAll('_', ' ')}).`;
 }
 
 /**
@@ -1704,53 +1923,239 @@ function isApplicable(state) {
 
 // --------------------------------------------------------------------------------------------- what is on the screen
 
-const NOTICE_STYLE = 'position:fixed;right:24px;bottom:48px;z-index:3000;width:340px;padding:12px 16px;background:#fff;'
-    + 'color:#262626;border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.25);font:14px/1.5 sans-serif';
+/**
+ * What was done, in numbers that agree with each other.
+ * @param {Counts} counts
+ */
+function countsText({ what, frames, done, total, before, runs, seconds }) {
+    const speed = `${seconds.toFixed(1)} s (${rateText((done - before) / Math.max(0.001, seconds))})`;
+    if (done === total && !before && frames >= done) return `${what}: ${many(frames, 'frame')} filled in ${speed}.`;
+    const split = before ? ` in ${runs === 2 ? 'two' : runs} runs: ${before} before, ${done - before} now` : '';
+    const filled = frames >= done ? 'all filled' : `${frames} filled, ${done - frames} without anything`;
+    return `${what}: ${done} of ${total} frames done${split} in ${speed}; ${filled}.`;
+}
 
-/** A small box in the corner: progress with a way to cancel, what was done, or what is wrong. Never in the way. */
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+function many(count, noun) {
+    return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/**
+ * @typedef {{ left: number, top: number, right: number, bottom: number }} Box
+ */
+
+/**
+ * Where a notice covers none of CVAT's panels, or least of them: the first of these places inside the canvas that is free.
+ * @param {{ width: number, height: number }} size of the notice
+ * @param {Box} canvas
+ * @param {Box[]} panels
+ * @returns {{ left: number, top: number }}
+ */
+function freePlace({ width, height }, canvas, panels) {
+    const gap = 16;
+    const xs = [canvas.left + gap, (canvas.left + canvas.right - width) / 2, canvas.right - width - gap];
+    const ys = [canvas.bottom - height - gap, (canvas.top + canvas.bottom - height) / 2, canvas.top + gap];
+    const places = ys.flatMap((top) => xs.map((left) => ({ left: Math.max(0, left), top: Math.max(0, top) })));
+    const covered = places.map(({ left, top }) => panels.reduce((total, panel) => {
+        const across = Math.min(left + width, panel.right) - Math.max(left, panel.left);
+        const down = Math.min(top + height, panel.bottom) - Math.max(top, panel.top);
+        return total + Math.max(0, across) * Math.max(0, down);
+    }, 0));
+    return places[covered.indexOf(Math.min(...covered))];
+}
+
+const CANVAS = '.cvat-canvas-container, .cvat-canvas-grid-root';
+const PANELS = '.cvat-annotation-header, .cvat-canvas-controls-sidebar, .cvat-objects-sidebar, .cvat-objects-appearance-collapse, '
+    + '.cvat-brush-tools-toolbox, .cvat-canvas-z-axis-wrapper, .cvat-canvas-hints-container';
+const NOTICE_STYLE = 'position:fixed;z-index:3000;width:340px;box-sizing:border-box;background:#fff;color:#262626;'
+    + 'border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.25);font:14px/1.5 sans-serif';
+const SIGN_STYLE = 'border:0;background:none;cursor:pointer;font-size:16px;line-height:1;padding:0 4px;color:inherit';
+const UNFOLDED_SECONDS = 8; // of what needs no decision ...
+const SHOWN_SECONDS = 30; // ... until it goes
+
+/**
+ * A small box beside CVAT's panels: progress with a way to cancel, what was done, or what is wrong. It can be moved and
+ * folded, and folds itself where there is nothing to decide.
+ */
 class Notice {
-    constructor() {
+    /** @param {() => void} [onHide] */
+    constructor(onHide = () => {}) {
         /** @type {HTMLElement | null} */
         this.box = null;
-        this.timer = 0;
+        /** @type {number[]} */
+        this.timers = [];
+        this.onHide = onHide;
+        /** @type {{ left: number, top: number } | null} */
+        this.place = null; // where the annotator has moved it
     }
 
     /**
      * @param {string} text
-     * @param {{ percent?: number, isError?: boolean, seconds?: number, buttons?: [string, () => void][] }} [extra]
-     *     `seconds`: until it goes by itself
+     * @param {{ percent?: number, isError?: boolean, seconds?: number, folds?: boolean, buttons?: [string, () => void][] }} [extra]
+     *     `seconds`: until it goes by itself; `folds`: it folds itself first
      */
-    show(text, { percent, isError = false, seconds = 0, buttons = [] } = {}) {
-        this.hide();
-        const box = element('div', 'perclip-notice', NOTICE_STYLE);
+    show(text, { percent, isError = false, seconds = 0, folds = false, buttons = [] } = {}) {
+        for (const timer of this.timers.splice(0)) window.clearTimeout(timer);
+        const box = this.box ?? this.open();
         box.setAttribute('role', isError ? 'alert' : 'status');
-        if (isError) box.style.borderLeft = '4px solid #ff4d4f';
-        const close = element('button', 'perclip-notice-close',
-            'float:right;border:0;background:none;cursor:pointer;font-size:16px;line-height:1', '×');
-        close.title = 'Close';
-        close.onclick = () => this.hide();
+        box.style.borderLeft = isError ? '4px solid #ff4d4f' : '';
+        const body = /** @type {HTMLElement} */ (box.lastElementChild);
         const line = element('div', 'perclip-notice-text', 'white-space:pre-line', text);
-        box.append(...(percent === undefined ? [close] : []), line);
+        body.replaceChildren(line);
         if (percent !== undefined) {
             const bar = element('div', 'perclip-notice-bar', 'height:6px;margin:8px 0;background:#f0f0f0;border-radius:3px');
             bar.append(element('div', '', `height:100%;width:${percent}%;background:#1890ff;border-radius:3px`));
-            box.append(bar);
+            body.append(bar);
         }
         for (const [label, onClick] of buttons) {
             const button = element('button', 'perclip-notice-button',
                 'margin:8px 8px 0 0;padding:0 8px;border:1px solid #d9d9d9;border-radius:3px;background:#fff;cursor:pointer', label);
             button.onclick = onClick;
-            box.append(button);
+            body.append(button);
         }
+        /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-close')).style.visibility = percent === undefined ? '' : 'hidden';
+        const title = text.split('\n')[0];
+        /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-title')).dataset.line = title;
+        this.fold(percent !== undefined && this.isFolded); // progress stays as it was put
+        if (folds) this.timers.push(window.setTimeout(() => this.fold(true), UNFOLDED_SECONDS * 1000));
+        if (seconds) this.timers.push(window.setTimeout(() => this.hide(), seconds * 1000));
+    }
+
+    /** The empty box in the page. */
+    open() {
+        const box = element('div', 'perclip-notice', NOTICE_STYLE);
+        const bar = element('div', 'perclip-notice-handle', 'display:flex;align-items:center;gap:4px;padding:6px 8px 0 16px;cursor:move;'
+            + 'user-select:none;touch-action:none');
+        const title = element('div', 'perclip-notice-title', 'flex:1;font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap');
+        const fold = element('button', 'perclip-notice-fold', SIGN_STYLE);
+        fold.onclick = () => this.fold(!this.isFolded);
+        const close = element('button', 'perclip-notice-close', SIGN_STYLE, '×');
+        close.title = 'Close';
+        close.onclick = () => this.hide();
+        bar.append(title, fold, close);
+        bar.onpointerdown = (event) => this.drag(event, bar);
+        box.append(bar, element('div', '', 'padding:2px 16px 12px'));
         document.body.append(box);
         this.box = box;
-        if (seconds) this.timer = window.setTimeout(() => this.hide(), seconds * 1000);
+        return box;
+    }
+
+    get isFolded() {
+        return this.box?.dataset.folded === 'true';
+    }
+
+    /** @param {boolean} isFolded */
+    fold(isFolded) {
+        const { box } = this;
+        if (!box) return;
+        box.dataset.folded = String(isFolded);
+        const body = /** @type {HTMLElement} */ (box.lastElementChild);
+        body.style.display = isFolded ? 'none' : '';
+        const title = /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-title'));
+        title.textContent = isFolded ? title.dataset.line ?? '' : 'Perclip';
+        /** @type {HTMLElement} */ (title.parentElement).style.paddingBottom = isFolded ? '6px' : '0';
+        const fold = /** @type {HTMLElement} */ (box.querySelector('.perclip-notice-fold'));
+        fold.textContent = isFolded ? '▴' : '▾';
+        fold.title = isFolded ? 'Unfold' : 'Fold';
+        this.settle();
+    }
+
+    /** Puts the box where the annotator wants it, or else beside CVAT's panels. */
+    settle() {
+        const { box } = this;
+        if (!box) return;
+        const { width, height } = box.getBoundingClientRect();
+        const screen = { left: 0, top: 0, right: window.innerWidth, bottom: window.innerHeight };
+        const canvas = document.querySelector(CANVAS)?.getBoundingClientRect() ?? screen;
+        const panels = [...document.querySelectorAll(PANELS)].map((panel) => panel.getBoundingClientRect());
+        const { left, top } = this.place ?? freePlace({ width, height }, canvas, panels);
+        box.style.left = `${Math.max(0, Math.min(left, screen.right - width))}px`;
+        box.style.top = `${Math.max(0, Math.min(top, screen.bottom - height))}px`;
+    }
+
+    /**
+     * @param {PointerEvent} event
+     * @param {HTMLElement} bar
+     */
+    drag(event, bar) {
+        if (event.button || /** @type {HTMLElement} */ (event.target).tagName === 'BUTTON' || !this.box) return;
+        const { left, top } = this.box.getBoundingClientRect();
+        bar.setPointerCapture(event.pointerId);
+        bar.onpointermove = ({ clientX, clientY }) => {
+            this.place = { left: left + clientX - event.clientX, top: top + clientY - event.clientY };
+            this.settle();
+        };
+        bar.onpointerup = bar.onpointercancel = () => { bar.onpointermove = null; };
     }
 
     hide() {
-        window.clearTimeout(this.timer);
-        this.box?.remove();
+        for (const timer of this.timers.splice(0)) window.clearTimeout(timer);
+        if (!this.box) return;
+        this.box.remove();
         this.box = null;
+        this.onHide();
+    }
+}
+
+const FAINT = 15; // per cent: of shapes that are shown with less, hardly anything is to be seen
+const CLEAR = 30; // as CVAT shows the selected one
+
+/** For a while, shows shapes clearly where CVAT shows them faintly (3 % as it is installed). */
+class Highlight {
+    /**
+     * @param {any} store
+     * @param {(action: any) => any} dispatch
+     */
+    constructor(store, dispatch) {
+        this.store = store;
+        this.dispatch = dispatch;
+        /** @type {number | null} */
+        this.before = null;
+        this.left = Number(stored('perclip.highlight').before); // by a page that was closed meanwhile
+    }
+
+    /** Ends what an earlier page has left, once CVAT has read its settings. */
+    tidy() {
+        if (this.left >= 0 && this.opacity === CLEAR && this.before === null) this.set(this.left);
+        this.left = NaN;
+    }
+
+    /** Per cent; undefined where this CVAT does not tell. */
+    get opacity() {
+        return this.store.getState().settings?.shapes?.opacity;
+    }
+
+    /** @param {number} opacity per cent */
+    set(opacity) {
+        this.dispatch({ type: 'CHANGE_SHAPES_OPACITY', payload: { opacity } });
+    }
+
+    /** Begins, if there is need; what the annotator should know of it, or null. */
+    begin() {
+        const { opacity } = this;
+        if (this.before !== null && opacity === CLEAR) return this.words(this.before);
+        if (typeof opacity !== 'number' || opacity >= FAINT) return null;
+        keep('perclip.highlight', { before: opacity });
+        this.set(CLEAR);
+        const isSet = this.opacity === CLEAR;
+        this.before = isSet ? opacity : null;
+        return isSet ? this.words(opacity) : `CVAT shows shapes at ${opacity} % opacity: raise it in "Appearance" to see them.`;
+    }
+
+    /** @param {number} before */
+    words(before) {
+        return `Shapes are shown clearly until this closes, then at ${before} % opacity again: "Appearance" sets that.`;
+    }
+
+    /** Ends, unless the annotator has set another opacity meanwhile. */
+    end() {
+        if (this.before === null) return;
+        if (this.opacity === CLEAR) this.set(this.before);
+        this.before = null;
+        keep('perclip.highlight', {});
     }
 }
 
@@ -1768,6 +2173,29 @@ function element(tag, name, style, text) {
     return made;
 }
 
+const OWN_NAME = /^cvat-annotation-header-.+-button$|^cvat-annotation-disabled|^ant-dropdown|^ant-tooltip|-(loading|disabled)$/;
+
+/**
+ * A button that looks like its neighbours. Names of antd's classes differ from build to build: they are copied.
+ * @param {Element} header
+ */
+function headerButton(header) {
+    const neighbours = [...header.querySelectorAll('.cvat-annotation-header-button')];
+    const like = neighbours.reverse().find((other) => other.querySelector('svg')) ?? neighbours[0];
+    const classes = [...(like?.classList ?? ['ant-btn', 'ant-btn-link'])].filter((name) => !OWN_NAME.test(name));
+    const button = element('button', [...new Set([...classes, 'cvat-annotation-header-button', 'perclip-button'])].join(' '), '');
+    button.setAttribute('type', 'button');
+    const icon = element('span', like?.querySelector('[role=img]')?.className || 'anticon', '');
+    icon.setAttribute('role', 'img');
+    const drawing = like?.querySelector('svg');
+    const size = (/** @type {string} */ name) => drawing?.getAttribute(name) || '1em';
+    icon.innerHTML = `<svg width="${size('width')}" height="${size('height')}" viewBox="0 0 40 40" fill="none" stroke="currentColor" `
+        + 'stroke-width="3" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><rect x="4" y="13" width="14" height="14" '
+        + 'rx="3" fill="currentColor"/><path d="M23 20h13m-6-6 6 6-6 6"/></svg>';
+    button.append(icon, element('span', '', '', 'Perclip'));
+    return button;
+}
+
 /** What Perclip adds to the page: the button, the keys, the notice, and the way through doubtful frames. */
 class PagePart {
     /**
@@ -1780,25 +2208,29 @@ class PagePart {
         this.actionCreators = actionCreators;
         this.store = store;
         this.settings = settings;
-        this.notice = new Notice();
+        this.highlight = new Highlight(store, dispatch);
+        this.notice = new Notice(() => this.highlight.end());
         this.isCancelled = false;
         /** @type {Summary | null} */
         this.summary = null;
         const Action = actionClass(core, store, settings, (summary) => { this.summary = summary; this.tell(summary); });
         this.action = new Action();
         this.mount = this.mount.bind(this);
+        this.onLeave = () => this.highlight.end();
         this.onKey = this.onKey.bind(this);
     }
 
     async start() {
         await this.core.actions.register(this.action);
         window.addEventListener('keydown', this.onKey, true);
+        window.addEventListener('pagehide', this.onLeave);
         this.unsubscribe = this.store.subscribe?.(this.mount);
         this.mount();
     }
 
     stop() {
         window.removeEventListener('keydown', this.onKey, true);
+        window.removeEventListener('pagehide', this.onLeave);
         this.unsubscribe?.();
         this.button?.remove();
         this.notice.hide();
@@ -1814,10 +2246,11 @@ class PagePart {
         this.isMounting = true;
         window.requestAnimationFrame(() => {
             this.isMounting = false;
+            this.notice.settle(); // a panel may have come
+            if (this.job) this.highlight.tidy();
             const header = this.job && document.querySelector('.cvat-annotation-header-left-group');
             if (!header || (this.button && header.contains(this.button))) return;
-            const button = element('button', 'ant-btn ant-btn-link cvat-annotation-header-button perclip-button', '');
-            button.append(element('span', '', 'font-size:18px;line-height:1', '⇶'), element('span', '', '', 'Perclip'));
+            const button = headerButton(header);
             button.title = `Propagate the selected object, or all of this frame [${this.settings().propagateKey}]`;
             button.onclick = () => { button.blur(); this.propagate(); };
             header.append(button);
@@ -1842,8 +2275,9 @@ class PagePart {
         const { player, annotations } = this.store.getState().annotation;
         const { job } = this;
         if (this.action.isRunning || !job) return;
-        if (!isCanvasFree(this.store)) {
-            this.notice.show('Finish what you are drawing first.', { isError: true, seconds: 6 });
+        const doing = underWay(this.store);
+        if (doing) {
+            this.notice.show(doing, { isError: true, seconds: 6 });
             return;
         }
         const selected = annotations.states.find((/** @type {any} */ state) => state.clientID === annotations.activatedStateID);
@@ -1865,7 +2299,10 @@ class PagePart {
         }
         this.isCancelled = false;
         this.summary = null;
-        const cancel = /** @type {[string, () => void]} */ (['Cancel', () => { this.isCancelled = true; this.notice.hide(); }]);
+        const cancel = /** @type {[string, () => void]} */ (['Cancel', () => {
+            this.isCancelled = true;
+            this.notice.show('Cancelling…');
+        }]);
         let isOver = false; // CVAT holds back progress and tells the last of it later
         const onProgress = (/** @type {string} */ text, /** @type {number} */ percent) => {
             if (!isOver && !this.isCancelled && !this.summary) this.notice.show(text, { percent, buttons: [cancel] });
@@ -1877,6 +2314,7 @@ class PagePart {
                 () => this.isCancelled || this.job !== job);
             isOver = true;
             if (this.job === job && this.summary) await this.redraw();
+            else if (this.job === job && this.isCancelled) this.notice.show('Cancelled. Nothing was changed.', { seconds: 6 });
             else this.notice.hide();
         } catch (error) {
             isOver = true;
@@ -1898,29 +2336,37 @@ class PagePart {
         const places = this.summary && this.summary.job === this.job ? this.summary.doubts.places : [];
         if (!places.length) {
             this.notice.show('There are no doubtful frames to look at.', { seconds: 4 });
-        } else if (isCanvasFree(this.store)) {
-            this.dispatch(this.actionCreators.changeFrameAsync(
-                nextPlace(places.map(({ frame }) => frame), player.frame.number, step)));
+            return;
         }
+        const doing = underWay(this.store);
+        if (doing) {
+            if (!this.notice.box) this.notice.show(doing, { isError: true, seconds: 6 });
+            return;
+        }
+        this.dispatch(this.actionCreators.changeFrameAsync(
+            nextPlace(places.map(({ frame }) => frame), player.frame.number, step)));
     }
 
     /** @param {Summary} summary */
     tell(summary) {
         const { nextKey, previousKey } = this.settings();
         const { count, places } = summary.doubts;
-        const many = (/** @type {number} */ n, /** @type {string} */ noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
         const lines = [];
-        if (summary.failure) lines.push(`${summary.failure} They are kept. Press again, on this frame, to go on from there.`);
-        lines.push(`${summary.what}: ${many(summary.frames, 'frame')} filled in ${summary.seconds.toFixed(1)} s `
-            + `(${summary.rate.toFixed(1)} frames/s). Ctrl+Z takes them back.`);
+        if (summary.failure) lines.push(summary.failure);
+        lines.push(`${countsText(summary)} Ctrl+Z takes them back.`);
+        if (summary.failure) lines.push('What is done is kept. Press again, on this frame, to go on from there.');
         lines.push(count ? `${many(count, 'doubtful frame')} in ${many(places.length, 'place')}: ${nextKey} and `
-            + `${previousKey} go through them.` : 'No frame is doubtful.');
+            + `${previousKey} go through them.` : summary.failure ? '' : 'No frame is doubtful.');
         lines.push(...summary.warnings);
+        const clear = this.highlight.begin();
+        if (clear) lines.push(clear);
         const buttons = /** @type {[string, () => void][]} */ ([...places].sort((a, b) => a.confidence - b.confidence)
             .slice(0, 6).sort((a, b) => a.frame - b.frame)
             .map(({ frame }) => [`${frame}`, () => this.dispatch(this.actionCreators.changeFrameAsync(frame))]));
         const isError = Boolean(summary.failure);
-        this.notice.show(lines.join('\n'), { isError, buttons, seconds: count || isError || summary.warnings.length ? 0 : 8 });
+        const isDecided = !count && !isError;
+        this.notice.show(lines.filter(Boolean).join('\n'), { isError, buttons, folds: isDecided,
+            seconds: isDecided && !summary.warnings.length ? SHOWN_SECONDS : 0 });
     }
 }
 
@@ -1955,9 +2401,9 @@ function enterPage() {
 }
 
 if (typeof module === 'object' && typeof window === 'undefined') {
-    module.exports = { Cancelled, ClipChain, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, isShortcut, knownParameters,
-        maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, overlap, planClips, plannedTargets,
-        polygonProblem, rangeOf, shapeProblem, targetObjects, TOO_OLD };
+    module.exports = { Cancelled, ClipChain, countsText, DEFAULT_SETTINGS, doubtsOf, factsOf, findObjects, freePlace, isMarked, isShortcut,
+        keyframesOf, knownParameters, markKeyframe, maskProblem, mergedSettings, nextPlace, NOT_DEPLOYED, optionsOf, outcomeOf, overlap, planClips, plannedTargets,
+        polygonProblem, rangeOf, rateText, shapeProblem, targetObjects, TOO_OLD, underWay, UNREACHABLE };
 } else {
     enterPage();
 }

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from model import InputError, PropagationOptions, Propagator, load_network
+from model.compact_trunk import BlockPlan, InvertedResidual
 from model.config import network_config
 from model.inference import InferenceNetwork
 from model.metrics import region_similarity
-from model.mobilenet_v2 import InvertedResidual
 from model.pcvos import PCVOS
 from model.quantised_convolution import QuantisedConv2d, can_quantise, quantise
 
@@ -33,7 +33,7 @@ def test_quantised_numbers_are_at_most_half_a_step_off(dtype):
 
 
 @needs_int8
-@pytest.mark.parametrize(("kernel", "groups", "stride"), [(1, 1, 1), (3, 1, 1), (3, 32, 1), (3, 32, 2)])
+@pytest.mark.parametrize(("kernel", "groups", "stride"), [(1, 1, 1), (3, 1, 1), (3, 32, 1), (3, 32, 2), (5, 32, 1)])
 def test_a_convolution_of_integers_is_nearly_that_of_real_numbers(kernel, groups, stride):
     torch.manual_seed(0)
     convolution = nn.Conv2d(32, 32, kernel, padding=kernel // 2, groups=groups, stride=stride)
@@ -48,10 +48,10 @@ def test_a_convolution_of_integers_is_nearly_that_of_real_numbers(kernel, groups
 
 
 @needs_int8
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_quantised_block_is_nearly_the_same(stride):
+@pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (2, 3), (1, 5), (2, 5)])
+def test_a_quantised_block_is_nearly_the_same(stride, kernel):
     torch.manual_seed(0)
-    block = InvertedResidual(32, 32, 6, stride, 1).eval()
+    block = InvertedResidual(32, BlockPlan(32, 6, kernel, stride)).eval()
     for module in (block.expand, block.depthwise):
         nn.init.normal_(module.weight, std=0.6)  # some activations are cut off at 6
     nn.init.normal_(block.project.weight, std=0.2)

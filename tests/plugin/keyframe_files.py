@@ -5,10 +5,12 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
-from plugin.keyframes import KeyframeSet
+from plugin.keyframes import FrameFinder, KeyframeSet
 from plugin.shapes import encode_mask, mask_to_polygons
 
 SIZE = (20, 30)
+BY_NUMBER = FrameFinder()
+"""Frames without names, as those of a video, and as many as one likes."""
 
 
 def square(top, left, side=6):

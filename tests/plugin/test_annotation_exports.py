@@ -8,7 +8,7 @@ import pytest
 
 from model.errors import InputError
 from model.result import FrameResult
-from plugin.keyframes import read_coco, read_cvat_xml
+from plugin.keyframes import FrameFinder, read_coco, read_cvat_xml
 from plugin.shapes import decode_mask, polygons_to_mask
 from plugin.sinks.coco_json import write_coco_json
 from plugin.sinks.cvat_xml import write_cvat_images_xml, write_cvat_video_xml
@@ -193,7 +193,7 @@ def test_an_image_stands_for_every_frame_and_says_what_a_person_drew(tmp_path):
 @pytest.mark.parametrize("write", [write_video, write_images])
 @pytest.mark.parametrize(("shape", "least"), [("mask", 1.0), ("polygon", 0.99)])
 def test_our_reader_gives_cvat_files_back(tmp_path, write, shape, least):
-    found = read_cvat_xml(write(tmp_path / "a.xml", shape=shape), SIZE)
+    found = read_cvat_xml(write(tmp_path / "a.xml", shape=shape), FrameFinder(), SIZE)
     assert found.object_names == NAMES
     for object_id in NAMES:
         masks = {k.index: k.label_map == object_id for k in found.keyframes if object_id in k.present}
@@ -224,7 +224,7 @@ def test_coco_holds_everything_and_reads_back(tmp_path):
         assert annotation["score"] == truth.confidence[annotation["track_id"]]
         assert annotation["attributes"] == {"track_id": annotation["track_id"], "is_keyframe": truth.is_keyframe}
         assert names[annotation["category_id"]] == ("object 5" if annotation["track_id"] == 5 else "dog")
-    found = read_coco(path, SIZE)
+    found = read_coco(path, FrameFinder(), SIZE)
     assert found.object_names == {1: "dog", 2: "dog", 5: "object 5"}
     for keyframe in found.keyframes:
         np.testing.assert_array_equal(keyframe.label_map, result(keyframe.index).label_map)

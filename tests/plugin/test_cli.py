@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,65 @@ def test_a_folder_of_images_is_a_source(folder, tmp_path):
     arguments = ["propagate", str(frames), "--keyframe", f"3={tmp_path / 'm.png'}", "--out", str(tmp_path / "r")]
     assert main([*arguments, "--format", "none"]) == 0
     assert sorted(masks(tmp_path / "r")) == [0, 1, 2, 3]
+
+
+def test_what_perclip_wrote_lands_where_it_came_from(tmp_path, capsys):
+    """The hardest folder: a result's name, 000002.png, is that of the picture before its own."""
+    names = [f"{i:06d}.jpg" for i in range(1, 7)]
+    frames, out = image_folder(tmp_path, names), tmp_path / "r"
+    (tmp_path / "fix").mkdir()
+    (tmp_path / "m.png").rename(tmp_path / "fix" / "000003.png")
+    small = ["--short-side", "64", "--dtype", "float32"]
+    first = ["propagate", str(frames), "--keyframe", str(tmp_path / "fix"), "--out", str(out), *small]
+    assert main([*first, "--format", "coco,cvat-video,cvat-images"]) == 0
+    assert "keyframes: 000003.png -> frame 2 (000003.jpg), object 1" in capsys.readouterr().out
+    assert main([*first, "--format", "none", "--resume", "--truth", str(out / "masks")]) == 0
+    assert re.search(r"none new(.|\n)*measured J +1.000 .* over 5 frames", capsys.readouterr().out)
+    shutil.copytree(out / "masks", tmp_path / "copied")
+    shutil.copytree(out, tmp_path / "edited")
+    for file in (tmp_path / "edited" / "masks").iterdir():  # as an editor saves it: without our note
+        Image.fromarray(np.array(Image.open(file))).save(file)
+    for what in (
+        *(out / name for name in ("masks", "instances.json", "cvat_video.xml", "cvat_images.xml")),
+        *(tmp_path / "copied", tmp_path / "edited" / "masks"),
+    ):
+        again = tmp_path / f"again-{what.parent.name}-{what.name}"
+        assert (
+            main(["propagate", str(frames), "--keyframe", str(what), "--out", str(again), "--format", "none", *small])
+            == 0
+        )
+        table = capsys.readouterr().out
+        assert all(f"-> frame {i} ({name})" in table for i, name in enumerate(names)), table
+        for i, mask in masks(out).items():
+            np.testing.assert_array_equal(masks(again)[i], mask)
+    # A result that a person called after its picture goes by that name.
+    (tmp_path / "renamed").mkdir()
+    shutil.copy(out / "masks" / "000000.png", tmp_path / "renamed" / "000006.png")
+    assert main(["propagate", str(frames), "--keyframe", str(tmp_path / "renamed"), "--dry-run"]) == 0
+    assert "000006.png -> frame 5 (000006.jpg)" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_the_whole_table_and_writes_nothing(folder, tmp_path, capsys):
+    shutil.copytree(folder / "masks", tmp_path / "masks")
+    arguments = ["propagate", str(folder / "sample.mp4"), "--keyframe", str(tmp_path / "masks"), "--stop", "9"]
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*arguments, "--dry-run", "--out", str(tmp_path / "r"), "--truth", str(tmp_path / "masks")]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{i:05d}.png -> frame {i}, objects 1, 2\n" in said for i in range(FRAMES)), said
+    assert "9 would get masks, frame 0 to frame 8" in said and sorted(tmp_path.rglob("*")) == before
+    assert main([*arguments, "--dry-run", "--stop", "99"]) == 2
+    assert main(arguments) == 2 and "give --out DIR" in capsys.readouterr().err
+
+
+def test_true_masks_are_found_by_name_too(tmp_path, capsys):
+    frames, truth = image_folder(tmp_path, [f"{i:05d}.jpg" for i in range(1, 4)]), tmp_path / "truth"
+    truth.mkdir()
+    arguments = ["propagate", str(frames), "--keyframe", f"0={tmp_path / 'm.png'}", "--dry-run", "--truth", str(truth)]
+    shutil.copy(tmp_path / "m.png", truth / "00003.png")
+    assert main(arguments) == 0 and "00003.png -> frame 2 (00003.jpg)" in capsys.readouterr().out
+    shutil.copy(tmp_path / "m.png", truth / "00000.png")
+    assert main(arguments) == 2
+    assert re.search(r"truth/00000\.png matches no picture of .*00001.jpg ... 00003.jpg", capsys.readouterr().err)
 
 
 def test_models_are_listed(capsys):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from plugin.keyframes import (
-    read_cvat_xml,
-)
+from plugin.keyframes import FrameFinder, read_cvat_xml
 from tests.plugin.keyframe_files import (
+    BY_NUMBER,
     SIZE,
     cvat,
     element,
@@ -27,7 +26,7 @@ from tests.plugin.keyframe_files import (
 
 def test_cvat_masks_of_one_label_are_one_object_and_closing_entries_say_nothing(tmp_path):
     found = read_cvat_xml(
-        cvat(tmp_path, single_mask("dog", square(0, 0), 4), single_mask("dog", square(9, 9), 5)), SIZE
+        cvat(tmp_path, single_mask("dog", square(0, 0), 4), single_mask("dog", square(9, 9), 5)), BY_NUMBER, SIZE
     )
     frames = frames_of(found)
     assert found.object_names == {1: "dog"} and sorted(frames) == [4, 5]
@@ -38,14 +37,14 @@ def test_cvat_masks_of_one_label_are_one_object_and_closing_entries_say_nothing(
 def test_cvat_groups_tell_objects_of_one_label_apart(tmp_path):
     shapes = [(square(0, 0), 0, 5), (square(9, 9), 0, 2), (square(9, 9), 7, 5), (square(0, 0), 7, 2)]
     path = cvat(tmp_path, *(single_mask("dog", mask, frame, group_id=group) for mask, frame, group in shapes))
-    frames = frames_of(read_cvat_xml(path))
+    frames = frames_of(read_cvat_xml(path, BY_NUMBER))
     np.testing.assert_array_equal(frames[0].label_map, label_map(o5=square(0, 0), o2=square(9, 9)))
     np.testing.assert_array_equal(frames[7].label_map, label_map(o2=square(0, 0), o5=square(9, 9)))
 
 
 def test_ungrouped_cvat_masks_on_one_frame_are_objects_of_their_own(tmp_path):
     shapes = [(square(0, 0), 0), (square(9, 9), 0), (square(9, 20), 6)]
-    found = read_cvat_xml(cvat(tmp_path, *(single_mask("dog", *shape) for shape in shapes)))
+    found = read_cvat_xml(cvat(tmp_path, *(single_mask("dog", *shape) for shape in shapes)), BY_NUMBER)
     assert [k.objects for k in found.keyframes] == [(1, 2), (3,)]
 
 
@@ -61,7 +60,7 @@ def test_a_cvat_track_is_an_object_that_may_be_absent(tmp_path):
         ),
         track("dog", element("box", xtl=10, ytl=10, xbr=13.6, ybr=12, **entry(6))),
     )
-    frames = frames_of(read_cvat_xml(path))
+    frames = frames_of(read_cvat_xml(path, BY_NUMBER))
     assert sorted(frames) == [0, 6, 9], "interpolated entries are not keyframes"
     box = np.zeros(SIZE, bool)
     box[10:12, 10:14] = True
@@ -74,7 +73,7 @@ def test_a_single_cvat_polygon_is_not_absent_after_its_frame(tmp_path, step):
     mask = square(0, 0)
     shape = track("dog", polygon_xml(mask, **entry(10)), polygon_xml(mask, **entry(10 + step, outside=1)))
     size = "<original_size><width>30</width><height>20</height></original_size>"
-    found = read_cvat_xml(cvat(tmp_path, shape, meta=f"{size}<frame_filter>step={step}</frame_filter>"))
+    found = read_cvat_xml(cvat(tmp_path, shape, meta=f"{size}<frame_filter>step={step}</frame_filter>"), BY_NUMBER)
     assert sorted(frames_of(found)) == [10]
 
 
@@ -85,7 +84,7 @@ def test_parts_in_one_cvat_group_are_one_object(tmp_path):
         ),
         track("dog", polygon_xml(square(9, 9), **entry(0)), polygon_xml(square(9, 9), **entry(5)), group_id=9),
     ]
-    frames = frames_of(read_cvat_xml(cvat(tmp_path, *parts)))
+    frames = frames_of(read_cvat_xml(cvat(tmp_path, *parts), BY_NUMBER))
     np.testing.assert_array_equal(frames[0].label_map, 9 * (square(0, 0) | square(9, 9)).astype(np.uint8))
     assert frames[5].present == (9,), "one part is hidden, the object is not"
 
@@ -97,7 +96,7 @@ def test_higher_z_order_covers(tmp_path):
         track("dog", polygon_xml(square(0, 0), **over), polygon_xml(square(0, 0), **entry(3))),
         track("cat", polygon_xml(square(3, 3), **under), polygon_xml(square(3, 3), **entry(3))),
     )
-    frames = frames_of(read_cvat_xml(path))
+    frames = frames_of(read_cvat_xml(path, BY_NUMBER))
     np.testing.assert_array_equal(frames[0].label_map, label_map(o2=square(3, 3), o1=square(0, 0)))
     np.testing.assert_array_equal(frames[3].label_map, label_map(o1=square(0, 0), o2=square(3, 3)))
 
@@ -111,14 +110,49 @@ def test_cvat_for_images(tmp_path):
         image(5, polygon_xml(square(9, 9), label="dog", group_id=4), box),
         meta="",
     )
-    found = read_cvat_xml(path)
+    found = read_cvat_xml(path, BY_NUMBER)
     frames = frames_of(found)
     assert sorted(frames) == [2, 5] and found.object_names == {1: "dog", 2: "dog", 3: "sign"}
     np.testing.assert_array_equal(frames[2].label_map, label_map(o1=square(0, 0), o2=square(9, 9)))
     np.testing.assert_array_equal(frames[5].label_map, label_map(o1=square(9, 9), o3=square(0, 20)))
     two = [mask_xml(square(0, 0), label="dog"), mask_xml(square(9, 9), label="dog")]
-    assert read_cvat_xml(cvat(tmp_path, image(0, *two))).object_names == {1: "dog", 2: "dog"}
-    fails(read_cvat_xml, cvat(tmp_path, image(0, *two), image(1, *two)), match="group the shapes of one object")
+    assert read_cvat_xml(cvat(tmp_path, image(0, *two)), BY_NUMBER).object_names == {1: "dog", 2: "dog"}
+    fails(
+        read_cvat_xml, cvat(tmp_path, image(0, *two), image(1, *two)), BY_NUMBER, match="group the shapes of one object"
+    )
+
+
+def test_cvat_images_are_found_among_pictures_by_name(tmp_path):
+    path = cvat(tmp_path, image(50, mask_xml(square(0, 0), label="dog")), image(51))
+    found = read_cvat_xml(path, FrameFinder(0, ["f49.jpg", "f50.jpg"], "frames"))
+    assert sorted(frames_of(found)) == [1] and found.origins == {1: "annotations.xml: f50.png"}
+    fails(
+        read_cvat_xml, path, FrameFinder(0, ["f51.jpg"], "frames"), match=r"xml: f50\.png matches no picture of frames"
+    )
+    fails(read_cvat_xml, path, FrameFinder(9, None, "clip.mp4"), match=r"f50\.png is for frame 50, but clip\.mp4")
+
+
+def test_cvat_frame_numbers_count_the_frames_of_the_task(tmp_path):
+    size = "<original_size><width>30</width><height>20</height></original_size>"
+    task = "<start_frame>10</start_frame><stop_frame>20</stop_frame><frame_filter>step=5</frame_filter>"
+    path = cvat(tmp_path, single_mask("dog", square(0, 0), 15, step=5), meta=f"<mode>interpolation</mode>{size}{task}")
+    found = read_cvat_xml(path, FrameFinder(0, ["1.jpg", "2.jpg", "3.jpg"]))
+    assert sorted(frames_of(found)) == [1] and found.origins == {1: "annotations.xml: frame 15"}
+    assert sorted(frames_of(read_cvat_xml(path, BY_NUMBER))) == [15]
+
+
+def test_a_useless_polygon_is_left_out_with_a_warning(tmp_path):
+    useless = element("polygon", **entry(0), points="0,0;1,1")
+    found = read_cvat_xml(
+        cvat(tmp_path, track("dog", useless), track("dog", polygon_xml(square(0, 0), **entry(0)))), BY_NUMBER
+    )
+    np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+    assert len(found.warnings) == 1 and "annotations.xml: track 0, frame 0: a polygon needs 3" in found.warnings[0]
+
+
+def test_interpolated_tracks_alone_are_no_keyframes(tmp_path):
+    path = cvat(tmp_path, track("dog", polygon_xml(square(0, 0), **entry(3, keyframe=0))))
+    fails(read_cvat_xml, path, BY_NUMBER, match="all shapes are interpolated")
 
 
 @pytest.mark.parametrize(
@@ -144,5 +178,5 @@ def test_broken_cvat_files_are_refused_in_one_line(tmp_path, content, match):
     path = cvat(tmp_path, content)
     if not content.startswith("<track"):
         path.write_text(content)
-    fails(read_cvat_xml, path, match=match)
-    fails(read_cvat_xml, path, match=r"annotations\.xml")
+    fails(read_cvat_xml, path, BY_NUMBER, match=match)
+    fails(read_cvat_xml, path, BY_NUMBER, match=r"annotations\.xml")

@@ -7,13 +7,16 @@ import pytest
 from PIL import Image
 
 from plugin.keyframes import (
+    FrameFinder,
     read_coco,
+    read_coco_data_set,
     read_keyframes,
     read_label_map,
     read_label_map_folder,
 )
 from plugin.shapes import mask_to_polygons
 from tests.plugin.keyframe_files import (
+    BY_NUMBER,
     SIZE,
     cvat,
     fails,
@@ -66,7 +69,7 @@ def test_every_colour_is_an_object_and_keeps_its_id_in_all_files(tmp_path):
 
     paint("frame_000003.png", (square(0, 0), red), (square(10, 10), green))
     paint("frame_000012.png", (square(0, 0), blue), (square(10, 10), red))
-    found = read_label_map_folder(tmp_path)
+    found = read_label_map_folder(tmp_path, BY_NUMBER)
     assert [k.index for k in found.keyframes] == [3, 12]
     np.testing.assert_array_equal(found.keyframes[0].label_map, label_map(o1=square(0, 0), o2=square(10, 10)))
     np.testing.assert_array_equal(found.keyframes[1].label_map, label_map(o3=square(0, 0), o1=square(10, 10)))
@@ -97,15 +100,20 @@ def test_what_is_no_label_map_is_refused(tmp_path):
 
 
 def test_a_folder_names_its_troubles(tmp_path):
-    fails(read_label_map_folder, tmp_path, match="no mask pictures")
+    fails(read_label_map_folder, tmp_path, BY_NUMBER, match="no mask pictures")
     (tmp_path / "notes.txt").write_text("passed over")
     save(tmp_path / "00004.png", label_map(o1=square(0, 0)))
-    assert [k.index for k in read_label_map_folder(tmp_path).keyframes] == [4]
+    assert [k.index for k in read_label_map_folder(tmp_path, BY_NUMBER).keyframes] == [4]
     save(tmp_path / "frame_4.png", label_map(o1=square(0, 0)))
-    fails(read_label_map_folder, tmp_path, match=r"00004\.png and .*frame_4\.png are both for frame 4")
+    fails(
+        read_label_map_folder,
+        tmp_path,
+        BY_NUMBER,
+        match=r"00004\.png and .*frame_4\.png are two pictures, and both would be frame 4",
+    )
     (tmp_path / "frame_4.png").unlink()
     save(tmp_path / "cover.png", label_map(o1=square(0, 0)))
-    fails(read_label_map_folder, tmp_path, match=r"cover\.png: the name must end in its frame number")
+    fails(read_label_map_folder, tmp_path, BY_NUMBER, match=r"cover\.png: the name must end in its frame number")
 
 
 # COCO
@@ -143,12 +151,12 @@ def test_coco_segmentations_of_every_kind(tmp_path):
     }
     mask = square(3, 5)
     for segmentation in (polygon_of(mask), counts_of(mask)):
-        found = read_coco(coco(tmp_path, [{"image_id": 2, "segmentation": segmentation}]), SIZE)
+        found = read_coco(coco(tmp_path, [{"image_id": 2, "segmentation": segmentation}]), BY_NUMBER, SIZE)
         assert [k.index for k in found.keyframes] == [8] and found.object_names == {1: "dog"}
         np.testing.assert_array_equal(found.keyframes[0].label_map, mask)
     path = coco(tmp_path, [{"image_id": 1, "segmentation": compressed}])
     path.write_text(path.read_text().replace('"height": 20, "width": 30', '"height": 60, "width": 90'))
-    assert read_coco(path).keyframes[0].label_map.sum() == 1902
+    assert read_coco(path, BY_NUMBER).keyframes[0].label_map.sum() == 1902
 
 
 def test_coco_track_ids_are_object_ids(tmp_path):
@@ -160,7 +168,7 @@ def test_coco_track_ids_are_object_ids(tmp_path):
             {"image_id": 2, "segmentation": polygon_of(square(5, 5)), "instance_id": 7, "iscrowd": 0},
         ],
     )
-    found = read_coco(path)
+    found = read_coco(path, BY_NUMBER)
     np.testing.assert_array_equal(found.keyframes[0].label_map, label_map(o7=square(0, 0), o3=square(10, 10)))
     np.testing.assert_array_equal(found.keyframes[1].label_map, label_map(o7=square(5, 5)))
     assert found.object_names == {3: "dog", 7: "dog"}
@@ -172,25 +180,75 @@ def test_coco_without_track_ids_takes_one_object_per_category(tmp_path):
         {"image_id": 1, "segmentation": polygon_of(square(10, 10)), "category_id": 2},
         {"image_id": 2, "segmentation": polygon_of(square(5, 5)), "category_id": 2},
     ]
-    found = read_coco(coco(tmp_path, one_each))
+    found = read_coco(coco(tmp_path, one_each), BY_NUMBER)
     assert found.object_names == {1: "dog", 2: "cat"}
     assert [k.objects for k in found.keyframes] == [(1, 2), (2,)]
     two_dogs = [{"image_id": 1, "segmentation": polygon_of(square(9, 9))}, *one_each[:2]]
-    assert read_coco(coco(tmp_path, two_dogs)).object_names == {1: "dog", 2: "dog", 3: "cat"}, "one image: no doubt"
+    assert read_coco(coco(tmp_path, two_dogs), BY_NUMBER).object_names == {1: "dog", 2: "dog", 3: "cat"}, (
+        "one image: no doubt"
+    )
     path = coco(tmp_path, [*two_dogs, {"image_id": 2, "segmentation": polygon_of(square(5, 5))}])
-    fails(read_coco, path, match=r"instances\.json: frame 0 has several 'dog'.*track_id")
+    fails(read_coco, path, BY_NUMBER, match=r"instances\.json: frame 0 has several 'dog'.*track_id")
 
 
 def test_later_coco_annotations_cover_earlier_ones(tmp_path):
     parts = [(square(0, 0), 1), (square(3, 3), 2)]
     path = coco(tmp_path, [{"image_id": 1, "segmentation": polygon_of(m), "category_id": c} for m, c in parts])
-    np.testing.assert_array_equal(read_coco(path).keyframes[0].label_map, label_map(o1=square(0, 0), o2=square(3, 3)))
+    np.testing.assert_array_equal(
+        read_coco(path, BY_NUMBER).keyframes[0].label_map, label_map(o1=square(0, 0), o2=square(3, 3))
+    )
 
 
-def test_coco_frame_numbers_can_be_given(tmp_path):
+def test_coco_images_are_found_among_pictures_by_name(tmp_path):
     path = coco(tmp_path, [{"image_id": 2, "segmentation": polygon_of(square(0, 0))}])
-    assert read_coco(path, SIZE, {"clip/frame_000008.PNG": 2}).keyframes[0].index == 2
-    fails(read_coco, path, SIZE, {"other.png": 2}, match=r"frame_000008\.PNG is not among the frames")
+    frames = FrameFinder(0, ["frame_000003.jpg", "frame_000008.jpg"], "frames")
+    found = read_coco(path, frames, SIZE)
+    assert [k.index for k in found.keyframes] == [1]
+    assert found.origins == {1: "instances.json: clip/frame_000008.PNG"}
+    others = FrameFinder(0, ["frame_000003.jpg"], "frames")
+    fails(read_coco, path, others, match=r"instances\.json: clip/frame_000008\.PNG matches no picture of frames")
+
+
+def test_what_cvat_interpolated_is_no_keyframe(tmp_path):
+    drawn, made = {"keyframe": True, "track_id": 0}, {"keyframe": False, "track_id": 0}
+    other_made = {"keyframe": False, "track_id": 1}
+    shape = {"segmentation": polygon_of(square(0, 0))}
+    annotations = [
+        {"image_id": 1, "attributes": drawn, **shape},
+        {"image_id": 1, "attributes": other_made, "segmentation": polygon_of(square(9, 9))},
+        {"image_id": 2, "attributes": made, **shape},
+    ]
+    found = read_coco(coco(tmp_path, annotations), BY_NUMBER)
+    assert [k.index for k in found.keyframes] == [0]
+    np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+    data_set, _ = read_coco_data_set(coco(tmp_path, annotations).read_bytes(), "data")
+    np.testing.assert_array_equal(data_set.keyframes[0].label_map, label_map(o1=square(0, 0), o2=square(9, 9)))
+    fails(read_coco, coco(tmp_path, annotations[1:]), BY_NUMBER, match="all annotations are interpolated")
+
+
+def test_a_useless_part_is_left_out_with_a_warning(tmp_path):
+    good = polygon_of(square(0, 0))
+    for bad in ([5, 1, 5, 2], [5, 1], []):
+        found = read_coco(coco(tmp_path, [{"image_id": 1, "segmentation": [*good, bad]}]), BY_NUMBER)
+        np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+        (warning,) = found.warnings
+        assert warning.endswith(
+            f"instances.json: annotation 100: a part of {len(bad) // 2} points is no polygon, and is left out"
+        )
+    # A stray click of the same kind is no second object, that nobody could tell from the first on other images.
+    clicks = [{"image_id": i, "segmentation": s} for i in (1, 2) for s in ([[5, 1, 5, 2]], good)]
+    found = read_coco(coco(tmp_path, [*clicks, {"image_id": 2, "segmentation": []}]), BY_NUMBER)
+    assert [k.objects for k in found.keyframes] == [(1,), (1,)] and len(found.warnings) == 3
+    fails(read_coco, coco(tmp_path, clicks[:1]), BY_NUMBER, match=r"no mask.*annotation 100: a part of 2 points")
+
+
+def test_an_empty_mask_in_a_folder_says_nothing(tmp_path):
+    save(tmp_path / "1.png", label_map(o1=square(0, 0)))
+    save(tmp_path / "2.png", label_map())
+    found = read_label_map_folder(tmp_path, BY_NUMBER)
+    assert [k.index for k in found.keyframes] == [1] and found.warnings[0].endswith("it is left out")
+    (tmp_path / "1.png").unlink()
+    fails(read_label_map_folder, tmp_path, BY_NUMBER, match="all masks are empty")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +269,7 @@ def test_coco_frame_numbers_can_be_given(tmp_path):
 def test_broken_coco_files_are_refused_in_one_line(tmp_path, damage):
     path = coco(tmp_path, [{"image_id": 1, "segmentation": polygon_of(square(0, 0))}])
     path.write_text(path.read_text().replace(*damage))
-    fails(read_coco, path, match=r"instances\.json")
+    fails(read_coco, path, BY_NUMBER, match=r"instances\.json")
 
 
 # All together
@@ -226,7 +284,7 @@ def test_several_values_merge(tmp_path):
         tmp_path, single_mask("dog", square(9, 20), 20, group_id=3), single_mask("cat", square(0, 0), 2, group_id=4)
     )
     values = [f"5={tmp_path}/b.png", f"5={tmp_path}/a.png", str(tmp_path / "more"), str(xml)]
-    found = read_keyframes(values, SIZE)
+    found = read_keyframes(values, BY_NUMBER, SIZE)
     frames = frames_of(found)
     assert [k.index for k in found.keyframes] == [2, 5, 20]
     assert found.object_names == {1: "object 1", 2: "object 2", 3: "dog", 4: "cat"}
@@ -237,11 +295,11 @@ def test_several_values_merge(tmp_path):
 
 def test_values_that_contradict_each_other_are_refused(tmp_path):
     a = save(tmp_path / "a.png", label_map(o1=square(0, 0)))
-    fails(read_keyframes, [f"5={a}", f"5={a}"], SIZE, match="object 1 is given twice on frame 5")
+    fails(read_keyframes, [f"5={a}", f"5={a}"], BY_NUMBER, SIZE, match="object 1 is given twice on frame 5")
     dog = coco(tmp_path, [{"image_id": 1, "segmentation": polygon_of(square(0, 0)), "track_id": 1}])
     cat = cvat(tmp_path, single_mask("cat", square(0, 0), 3, group_id=1))
-    fails(read_keyframes, [str(dog), str(cat)], SIZE, match="object 1 is 'dog' in .* but 'cat' in")
-    assert read_keyframes([f"5={a}", str(dog)], SIZE).object_names == {1: "dog"}
+    fails(read_keyframes, [str(dog), str(cat)], BY_NUMBER, SIZE, match="object 1 is 'dog' in .* but 'cat' in")
+    assert read_keyframes([f"5={a}", str(dog)], BY_NUMBER, SIZE).object_names == {1: "dog"}
 
 
 def test_masks_of_another_size_are_refused_by_name(tmp_path):
@@ -253,15 +311,21 @@ def test_masks_of_another_size_are_refused_by_name(tmp_path):
     ]
     for source in sources:
         name = source.rsplit("/", 1)[-1].replace(".", r"\.")
-        fails(read_keyframes, [source], (40, 60), match=rf"{name}.* is 30x20 but the video is 60x40: export")
-    fails(read_keyframes, [str(cvat(tmp_path, image(0, mask_xml(square(0, 0), label="d"))))], (4, 6), match="30x20")
+        fails(read_keyframes, [source], BY_NUMBER, (40, 60), match=rf"{name}.* is 30x20 but the video is 60x40: export")
+    fails(
+        read_keyframes,
+        [str(cvat(tmp_path, image(0, mask_xml(square(0, 0), label="d"))))],
+        BY_NUMBER,
+        (4, 6),
+        match="30x20",
+    )
 
 
 def test_values_of_no_known_kind_are_refused(tmp_path):
     a = save(tmp_path / "a.png", label_map(o1=square(0, 0)))
-    fails(read_keyframes, [], SIZE, match="no keyframes are given")
-    fails(read_keyframes, [str(a)], SIZE, match="which frame is it for")
-    fails(read_keyframes, [str(tmp_path / "nothing.txt")], SIZE, match=r"nothing\.txt is no keyframe")
-    fails(read_keyframes, [str(tmp_path / "nothing.xml")], SIZE, match=r"nothing\.xml cannot be read")
-    fails(read_keyframes, [str(tmp_path / "nothing.json")], SIZE, match=r"nothing\.json cannot be read")
-    fails(read_keyframes, [f"0={tmp_path}"], SIZE, match="cannot be read")
+    fails(read_keyframes, [], BY_NUMBER, SIZE, match="no keyframes are given")
+    fails(read_keyframes, [str(a)], BY_NUMBER, SIZE, match="which frame is it for")
+    fails(read_keyframes, [str(tmp_path / "nothing.txt")], BY_NUMBER, SIZE, match=r"nothing\.txt is no keyframe")
+    fails(read_keyframes, [str(tmp_path / "nothing.xml")], BY_NUMBER, SIZE, match=r"nothing\.xml cannot be read")
+    fails(read_keyframes, [str(tmp_path / "nothing.json")], BY_NUMBER, SIZE, match=r"nothing\.json cannot be read")
+    fails(read_keyframes, [f"0={tmp_path}"], BY_NUMBER, SIZE, match="cannot be read")

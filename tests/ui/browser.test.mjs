@@ -155,31 +155,44 @@ test('from the menu: progress in frames and frames per second, and polygons', as
     assert.ok((await written()).every(({ type }) => type === 'polygon'));
 });
 
-test('a polygon track gets a track beside it that stops where the person drew', async () => {
+test('a polygon track stays one track: its keyframes as they were, Perclip\'s between them, one change', async () => {
     const polygon = (frame) => tab.evaluate((at) => { const [l, t, r, b] = page.truth[at]['2'].slice(-4); return [l, t, r + 1, t, r + 1, b + 1, l, b + 1]; }, frame);
     const shapes = [];
     for (const frame of [0, 10]) {
-        shapes.push({ type: 'polygon', frame, points: await polygon(frame), outside: false, occluded: false, z_order: 0, rotation: 0, attributes: [] });
+        shapes.push({ type: 'polygon', frame, points: await polygon(frame), outside: false, occluded: frame > 0, z_order: 2, rotation: 0, attributes: [] });
     }
-    await draw(0, 2, { type: 'polygon', shapes, points: undefined });
-    const drawn = JSON.stringify(await human());
+    await draw(0, 2, { type: 'polygon', shapes, points: undefined, group: 5 });
+    const drawn = await collection();
     await tab.keyboard.press('Alt+KeyP');
     await noticed('filled');
-    const { tracks } = await collection();
-    assert.equal(JSON.stringify(await human()), drawn);
-    const made = tracks.find(({ source }) => source === 'auto');
-    assert.deepEqual(made.shapes.filter(({ outside }) => outside).map(({ frame }) => frame), [10]);
-    assert.equal(made.shapes.length, LAST);
-    assert.ok(made.shapes.every(({ type }) => type === 'polygon'));
+    const { shapes: others, tracks: [made, ...more] } = await collection();
+    assert.deepEqual([others, more, made.source, made.group, made.shapes.length], [[], [], 'manual', 5, LAST + 1]);
+    assert.deepEqual(made.shapes.filter(({ frame }) => [0, 10].includes(frame)), drawn.tracks[0].shapes);
     await save();
-    assert.match(await notice(), /drawn track's own interpolation/);
-    // Again: the second run replaces the first.
+    assert.equal(await steps(), 1);
+    await tab.evaluate(() => page.show(5));
+    await picture('track');
+    await tab.evaluate(() => page.job.actions.undo());
+    assert.deepEqual(await collection(), drawn);
+    await tab.evaluate(() => page.job.actions.redo());
+    // A correction, and a frame that is said to be empty: both are the person's from then on.
+    const corrected = await polygon(15);
+    await tab.evaluate(async ([id, points]) => {
+        await page.editTrack(id, 15, { points });
+        await page.editTrack(id, 20, { outside: true });
+        await page.show(0);
+    }, [made.clientID, corrected]);
+    const before = (await collection()).tracks[0];
     await tab.evaluate(() => document.querySelector('.perclip-notice-close').click());
     await tab.keyboard.press('Alt+KeyP');
     await noticed('filled');
-    const again = (await collection()).tracks;
-    assert.deepEqual(again.map(({ source, group }) => [source, group]), [['manual', 0], ['auto', made.group]]);
-    assert.notEqual(again[1].clientID, made.clientID);
+    const after = (await collection()).tracks;
+    assert.equal(after.length, 1);
+    const at = (track, frame) => track.shapes.find((shape) => shape.frame === frame);
+    for (const frame of [0, 10, 15, 20]) assert.deepEqual(at(after[0], frame), at(before, frame), `frame ${frame}`);
+    assert.ok(at(after[0], 14) && at(after[0], 14).points.join() !== at(before, 14).points.join()); // made anew from the correction
+    assert.equal(await steps(), 2);
+    await save();
 });
 
 test('cancelling stops at once and leaves nothing behind', async () => {
@@ -198,7 +211,8 @@ test('cancelling stops at once and leaves nothing behind', async () => {
     await fault([{ delay: 20 }]);
     await tab.click('.perclip-button');
     await tab.click('.perclip-notice-button', { timeout: 5000 });
-    await tab.waitForFunction(() => !document.querySelector('.perclip-notice') && !page.registered[0].isRunning, null, { timeout: 1000 });
+    await noticed('Cancelled. Nothing was changed.');
+    assert.equal(await tab.evaluate(() => page.registered[0].isRunning), false);
     assert.deepEqual([await written(), await steps()], [[], 0]);
 });
 
@@ -253,13 +267,16 @@ test('a busy function is waited for; after time-outs what was finished is kept a
     await fault([null, ...Array(8).fill({ status: 504 })]);
     await tab.click('.perclip-button');
     await noticed('timed out');
-    assert.match(await notice(), /got through \d+ of 23 frames\. They are kept/);
+    const [, done] = /(\d+) of 23 frames done in [\d.]+ s \([\d.]+ frames\/s\); all filled\..*kept\. Press again/s.exec(await notice());
     const kept = (await written()).length;
+    assert.equal(kept, 2 * done);
+    await picture('failed');
     assert.ok(kept > 0 && kept < 2 * LAST, `${kept}`);
     await fault([]);
     await tab.evaluate(() => document.querySelector('.perclip-notice-close').click());
     await click();
     assert.equal((await written()).length, 2 * LAST);
+    assert.match(await notice(), new RegExp(`23 of 23 frames done in two runs: ${done} before, ${23 - done} now in .*all filled`));
     assert.ok((await calls())[0].images.length <= 24 - kept / 2 + 6, 'it went on where it was');
     await save();
 });
@@ -323,24 +340,127 @@ test('frames may be changed while it runs: neither waits for the other in vain',
     assert.deepEqual(await tab.evaluate(() => page.dropped), []); // the annotator saw them all
 });
 
-test('the annotator is not disturbed while drawing: refused before, waited for after', async () => {
+test('the annotator is not disturbed while drawing or editing: refused before, waited for after', async () => {
     await drawBoth();
-    await tab.evaluate(() => { page.isEditing = true; });
+    const begin = { edit: () => { page.isEditing = true; }, draw: () => page.take('draw_mask'), merge: () => page.take('merge') };
+    const end = () => { page.isEditing = false; page.take('cursor'); };
+    for (const [what, start] of Object.entries(begin)) {
+        await tab.evaluate(start);
+        await tab.click('.perclip-button');
+        const words = what === 'merge' ? /Finish what you have begun first \(merge\)/ : /Finish what you are drawing first\./;
+        assert.match(await notice(), words);
+        await fromMenu();
+        assert.match(await tab.evaluate(() => page.toast), words);
+        await tab.evaluate(end);
+        assert.equal((await calls()).length, 0);
+    }
+    await tab.evaluate(() => { page.lost = false; }); // the menu's own redrawing above
+    for (const what of ['edit', 'draw']) {
+        await fault([null, { delay: 1 }]);
+        await tab.click('.perclip-button');
+        await noticed('frames/s');
+        await tab.evaluate(begin[what]);
+        await noticed('it is shown when you have finished');
+        await tab.waitForTimeout(300);
+        assert.deepEqual(await written(), []);
+        await tab.evaluate(end);
+        await noticed('filled');
+        assert.equal((await written()).length, 2 * LAST);
+        assert.equal(await tab.evaluate(() => page.lost), false);
+        await tab.evaluate(() => page.job.actions.undo());
+    }
+});
+
+/** Boxes of the notice and of a panel of CVAT's: whether they overlap. */
+const covers = (panel) => tab.evaluate((selector) => {
+    const [a, b] = ['.perclip-notice', selector].map((name) => document.querySelector(name).getBoundingClientRect());
+    return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}, panel);
+
+test('the button looks like its neighbours, and is none of them', async () => {
+    const looks = await tab.evaluate(() => ['.cvat-annotation-header-undo-button', '.perclip-button'].map((name) => {
+        const button = document.querySelector(name);
+        const style = (node) => { const { color, fontSize, width, height, margin, padding, display } = getComputedStyle(node); return { color, fontSize, width, height, margin, padding, display }; };
+        const box = button.getBoundingClientRect();
+        return { button: style(button), icon: style(button.children[0].querySelector('svg')), text: style(button.children[1]).fontSize, top: box.top, classes: button.className };
+    }));
+    const [{ classes: theirs, ...neighbour }, { classes: ours, ...button }] = looks;
+    assert.deepEqual(button, neighbour);
+    assert.ok(theirs.includes('undo') && !/undo|redo|menu|save|dropdown/.test(ours), ours);
+    assert.equal(await tab.locator('.perclip-button').evaluate((node) => getComputedStyle(node).opacity), '1'); // Redo is dimmed
+});
+
+test('the notice keeps off CVAT\'s panels, can be moved, and folds itself when there is nothing to decide', async () => {
+    await tab.setViewportSize({ width: 900, height: 616 });
+    await drawBoth();
+    await tab.clock.install();
+    await tab.evaluate(() => page.take('draw_mask'));
     await tab.click('.perclip-button');
-    assert.match(await notice(), /Finish what you are drawing/);
-    await fromMenu();
-    assert.match(await tab.evaluate(() => page.toast), /Finish what you are drawing/);
-    assert.equal((await calls()).length, 0);
-    await tab.evaluate(() => { page.isEditing = false; });
-    await fault([null, { delay: 1 }]);
+    for (const panel of ['.cvat-objects-appearance-collapse', '.cvat-brush-tools-toolbox', '.cvat-annotation-header']) assert.ok(!await covers(panel), panel);
+    await tab.evaluate(() => page.take('cursor'));
+    await click();
+    assert.ok(!await covers('.cvat-objects-sidebar'));
+    await picture('notice');
+    const box = async () => tab.locator('.perclip-notice').boundingBox();
+    const first = await box();
+    await tab.mouse.move(first.x + 60, first.y + 12);
+    await tab.mouse.down();
+    await tab.mouse.move(first.x + 160, first.y - 88, { steps: 4 });
+    await tab.mouse.up();
+    const moved = await box();
+    assert.deepEqual([moved.x - first.x, moved.y - first.y], [100, -100]);
+    assert.ok(await tab.locator('.perclip-notice-text').isVisible());
+    await tab.clock.runFor(9000);
+    assert.ok(!await tab.locator('.perclip-notice-text').isVisible() && await tab.locator('.perclip-notice').isVisible());
+    assert.match(await tab.locator('.perclip-notice-title').textContent(), /23 frames filled/);
+    await picture('folded');
+    await tab.click('.perclip-notice-fold');
+    assert.ok(await tab.locator('.perclip-notice-text').isVisible());
+    await tab.clock.runFor(30_000);
+    assert.equal(await tab.locator('.perclip-notice').count(), 0);
+});
+
+test('what was filled is to be seen at CVAT\'s faint opacity while the notice is there; then all is as before', async () => {
+    const opacity = () => tab.evaluate(() => page.state.settings.shapes.opacity);
+    await draw(0, 1);
+    await tab.evaluate(() => page.show(9));
+    await picture('faint-before');
+    await tab.evaluate(() => page.show(0));
+    await click();
+    assert.equal(await opacity(), 30);
+    assert.match(await notice(), /at 3 % opacity/);
+    await tab.evaluate(() => page.show(9));
+    await picture('highlighted');
+    await tab.click('.perclip-notice-close');
+    assert.equal(await opacity(), 3);
+    // What the annotator sets meanwhile stays.
+    await tab.evaluate(() => page.job.actions.undo());
+    await tab.evaluate(() => page.show(0));
+    await click();
+    await tab.evaluate(() => page.set(45));
+    await tab.click('.perclip-notice-close');
+    assert.equal(await opacity(), 45);
+    await tab.evaluate(() => page.job.actions.undo());
+    await click();
+    assert.doesNotMatch(await notice(), /opacity/);
+    // A page that was closed in between has kept the raised setting.
+    await tab.evaluate(() => localStorage.setItem('perclip.highlight', JSON.stringify({ before: 3 })));
+    await tab.goto(`${server.url}/?opacity=30`);
+    await tab.waitForFunction(() => window.page?.isReady && page.state.settings.shapes.opacity === 3);
+});
+
+test('a function that does not run is told so, and nothing is changed', async () => {
+    await drawBoth();
+    await tab.clock.install();
+    await fault(Array(40).fill({ status: 503 }));
     await tab.click('.perclip-button');
-    await noticed('frames/s');
-    await tab.evaluate(() => { page.isEditing = true; });
-    await tab.waitForTimeout(3000);
-    assert.deepEqual(await written(), []);
-    await tab.evaluate(() => { page.isEditing = false; });
-    await noticed('filled');
-    assert.equal((await written()).length, 2 * LAST);
+    await noticed('is busy, or does not run');
+    for (let second = 0; second < 15 && !(await notice()).includes('cannot be reached'); second++) {
+        await tab.clock.runFor(1000);
+        await new Promise((resolve) => { setTimeout(resolve, 50); });
+    }
+    await noticed('cannot be reached');
+    assert.deepEqual([await written(), await steps()], [[], 0]);
 });
 
 test('a job that is left while it runs is left alone, and the button comes back with the next one', async () => {

@@ -1,7 +1,9 @@
 // The pure part of plugin/ui/perclip.js, without a browser.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import test from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 
 const perclip = createRequire(import.meta.url)('../../plugin/ui/perclip.js');
 
@@ -113,7 +115,7 @@ function again(shapes, tracks, chosen, groupsOf) {
 test('a second run knows what the first one wrote: tracks, fast objects, runs from behind the keyframe, detector masks', () => {
     const drawnTrack = track([tracked(100), tracked(110)]);
     const ownTrack = track(FRAMES.slice(1).map((frame) => tracked(frame)), { source: 'auto', group: 1 });
-    assert.deepEqual(again([], [drawnTrack, ownTrack], collection([], [drawnTrack])).map(({ group, isTrack }) => [group, isTrack]), [[1, true]]);
+    assert.deepEqual(again([], [drawnTrack, ownTrack], collection([], [drawnTrack])).map(({ group, tracks }) => [group, tracks.length]), [[1, 1]]);
 
     const fast = [mask(100, [0, 4, 5, 13]), ...FRAMES.slice(1, 9).map((frame) => auto(frame, 1, [(frame - 100) * 7, 4, (frame - 100) * 7 + 5, 13]))];
     assert.deepEqual(again(fast, [], collection([fast[0]])).map(({ group }) => group), [1]);
@@ -171,7 +173,7 @@ test('a track is an object of its own beside the masks of another, and one witho
     const other = track([tracked(130, { points: [40, 30, 50, 30, 50, 40] })]);
     const late = track([tracked(90), tracked(105, { outside: true })]);
     const objects = objectsOf(shapes, [other, late]);
-    assert.deepEqual(objects.map(({ group, isTrack, absent }) => [group, isTrack, absent.size]), [[1, false, 0], [0, true, 0]]);
+    assert.deepEqual(objects.map(({ group, tracks, absent }) => [group, tracks.length, absent.size]), [[1, 0, 0], [0, 1, 0]]);
 });
 
 test('masks go to an object of their own label before one of another', () => {
@@ -198,7 +200,7 @@ test('tracks give their keyframes, with the attributes that hold there, and wher
     const value = (id, text) => ({ spec_id: id, value: text });
     const [object] = objectsOf([], [track([tracked(100, { attributes: [value(12, 'a')] }), tracked(110), tracked(115, { outside: true })],
         { attributes: [value(11, 'x')] })]);
-    assert.ok(object.isTrack);
+    assert.equal(object.tracks.length, 1);
     assert.deepEqual(drawnFrames(object), [100, 110]);
     assert.deepEqual([...object.absent], [115]);
     assert.deepEqual(object.drawn.get(110)[0].attributes, [value(11, 'x'), value(12, 'a')]);
@@ -336,12 +338,34 @@ test('many keyframes are parted into chains, and stretches that are all drawn ar
     assert.deepEqual([only.clip.frames.map(({ frame }) => frame), others], [frames.slice(249, 262), []]);
 });
 
+test('numbers agree with each other, over several runs too', async () => {
+    const { countsText, rateText } = perclip;
+    assert.deepEqual([12.34, 0.1, 0.0999, 0.05, 0.004, 0].map(rateText), ['12.3 frames/s', '0.1 frames/s', '10 s per frame', '20 s per frame', '250 s per frame', '0 frames/s']);
+    const counts = { what: 'car', frames: 119, done: 119, total: 119, before: 0, runs: 1, seconds: 59.5 };
+    assert.equal(countsText(counts), 'car: 119 frames filled in 59.5 s (2.0 frames/s).');
+    assert.equal(countsText({ ...counts, frames: 1, done: 1, total: 1, seconds: 40 }), 'car: 1 frame filled in 40.0 s (40 s per frame).');
+    assert.equal(countsText({ ...counts, frames: 70, done: 70, before: 2, runs: 2, seconds: 34 }),
+        'car: 70 of 119 frames done in two runs: 2 before, 68 now in 34.0 s (2.0 frames/s); all filled.');
+    assert.equal(countsText({ ...counts, frames: 100, before: 70, runs: 3 }),
+        'car: 119 of 119 frames done in 3 runs: 70 before, 49 now in 59.5 s (0.8 frames/s); 100 filled, 19 without anything.');
+    // Passes both ways segment every frame twice: what is told is frames of the job.
+    let now = 0;
+    const { chain, log } = chainOf(FRAMES, fakeFunction(FRAMES), { now: () => now });
+    chain.work = 78;
+    await chain.run();
+    chain.consumed = 78;
+    now = 10;
+    chain.report();
+    assert.match(log.progress.at(-1)[0], /39 of 39 frames, 3\.9 frames\/s/);
+});
+
 test('a chain that was cut off goes on where it was', async () => {
     const timeout = { code: 504 };
     const served = fakeFunction(FRAMES, { faults: [undefined, ...Array(4).fill(timeout)] });
     const first = chainOf(FRAMES, served).chain;
     await assert.rejects(first.run(), /timed out/);
     const second = chainOf(FRAMES, served, { before: first }).chain;
+    assert.deepEqual([second.before, second.runs], [12, 2]);
     await second.run();
     assert.equal(second.answered.size, 39);
     assert.equal(served.calls[5].clip.continue, '12');
@@ -406,8 +430,42 @@ test('a busy or lost function is called again, for a minute', async () => {
     assert.equal(chain.answered.size, 39);
     assert.deepEqual(log.waits, [1000, 2000, 4000, 8000]);
     assert.ok(log.progress.some(([text]) => /busy.*Trying again/.test(text)));
-    const gone = chainOf(FRAMES, { call: async () => { throw { code: 503 }; } });
-    await assert.rejects(gone.chain.run(), { message: 'The function is busy.' });
+});
+
+/** A clock, and a function that takes some seconds for each of its answers or faults; the last one goes on for ever. */
+function timedFunction(answers) {
+    const clock = { now: 0, calls: 0 };
+    const served = fakeFunction(FRAMES);
+    const call = async (clip) => {
+        const [seconds, fault] = answers[Math.min(clock.calls++, answers.length - 1)];
+        clock.now += seconds;
+        if (fault?.code) throw fault;
+        return fault ?? served.call(clip);
+    };
+    const world = { now: () => clock.now, pause: async (milliseconds) => { clock.now += milliseconds / 1000; } };
+    return { clock, served, ...chainOf(FRAMES, { call }, world) };
+}
+
+test('a function that cannot be reached is told so within 15 s; one that answers anything in between is busy', async () => {
+    const refused = [0.05, { code: 503 }];
+    const gone = timedFunction([refused]);
+    await assert.rejects(gone.chain.run(), { message: perclip.UNREACHABLE });
+    assert.ok(gone.clock.now > 8 && gone.clock.now < 15, `${gone.clock.now} s`);
+    assert.ok(!gone.log.progress.some(([text]) => /is busy\./.test(text)));
+    // All workers are busy: the 503 comes when their waiting time is over, or the function says so itself.
+    for (const busy of [[10, { code: 503 }], [0.05, { error: { code: 'busy', message: 'The function is busy.' } }]]) {
+        const waited = timedFunction([refused, refused, busy, refused, busy, refused, [1, undefined]]);
+        await waited.chain.run();
+        assert.equal(waited.chain.answered.size, 39);
+    }
+    // One that was there: it may come back, and it is told that it does not answer.
+    const lost = timedFunction([[1, undefined], refused]);
+    await assert.rejects(lost.chain.run(), { message: `${perclip.UNREACHABLE} It got through 12 of 39 frames.` });
+    assert.ok(lost.clock.now > 45 && lost.clock.now < 75, `${lost.clock.now} s`);
+    const back = timedFunction([[1, undefined], ...Array(7).fill(refused), [1, undefined]]);
+    await back.chain.run();
+    assert.ok(back.log.progress.some(([text]) => text.includes(perclip.UNREACHABLE)));
+    assert.equal(back.chain.answered.size, 39);
 });
 
 test('a call that times out is made again with less; what is done is kept and told', async () => {
@@ -502,45 +560,210 @@ test('a bad answer is left out, named, and does not cost what was there', () => 
     assert.match(refused[1], /frame 102: a mask is empty/);
 });
 
-test('a polygon track becomes a track beside it that ends where the object is drawn, absent or unknown', () => {
-    const [object] = objectsOf([], [track([tracked(100), tracked(105), tracked(120, { outside: true })], { attributes: [{ spec_id: 11, value: 'x' }] })]);
-    const shape = (frame) => ({ type: 'polygon', points: [4, 4, 14, 4, 14, frame - 92] });
-    const { created, deleted } = outcome(object, FRAMES.slice(0, 12), (frame) => (
-        frame === 108 ? { shapes: [], absent: [{ object: 0, confidence: 0.8 }] } : { shapes: [seen(0, shape(frame))] }));
-    const [made] = created.tracks;
-    assert.deepEqual(made.shapes.map(({ frame, outside }) => [frame, outside]), [[101, false], [102, false], [103, false], [104, false],
-        [105, true], [106, false], [107, false], [108, true], [109, false], [110, false], [111, false], [112, true]]);
-    assert.deepEqual([made.frame, made.source, made.group, made.attributes], [101, 'auto', 8, [{ spec_id: 11, value: 'x' }]]);
+/** What is to be seen of a track on each frame: a letter for a keyframe of Perclip's, one for a person's; small: interpolated. */
+const lookOf = (given, frames = FRAMES) => {
+    const keyframes = perclip.keyframesOf(given);
+    return frames.map((frame) => {
+        const last = keyframes.filter((keyframe) => keyframe.frame <= frame).pop();
+        if (!last || last.shape.outside) return last?.frame === frame ? (last.isPerclips ? ',' : ';') : '.';
+        const letter = last.isPerclips ? 'C' : 'P';
+        return last.frame === frame ? letter : letter.toLowerCase();
+    }).join('');
+};
+const square = (frame) => ({ type: 'polygon', points: [4.3, 4, 14, 4, 14, frame - 92] });
+/** The track that comes of an answer on some frames, absent on others. */
+function fill(tracks, frames, { absent = [], range, shapes = [], make = square } = {}) {
+    const [object] = objectsOf(shapes, tracks);
+    const { created, deleted } = outcome(object, frames, (frame) => (
+        absent.includes(frame) ? { shapes: [], absent: [{ object: 0, confidence: 0.8 }] } : { shapes: [seen(0, make(frame))] }), range);
+    assert.equal(created.tracks.length, 1);
+    const made = { ...created.tracks[0], clientID: ++nextID };
     assert.equal(new Set(made.shapes.map(({ points }) => points)).size, made.shapes.length);
-    assert.deepEqual([created.shapes, deleted.tracks], [[], []]);
-    const atEnd = outcome(object, FRAMES.slice(30), (frame) => ({ shapes: [seen(0, shape(frame))] })).created.tracks[0];
-    assert.equal(atEnd.shapes.at(-1).outside, false); // nothing lies behind the job's last frame
-    const asMasks = outcome(object, FRAMES.slice(0, 3), (frame) => ({ shapes: [seen(0, mask(frame))] }));
-    assert.deepEqual([asMasks.created.tracks, asMasks.created.shapes.length], [[], 2]);
-});
+    assert.ok(made.shapes.every((shape) => !('id' in shape)) && !('id' in created.tracks[0]) && !('clientID' in created.tracks[0]));
+    return { made, created, deleted };
+}
 
-test('mutable attributes follow the keyframes of a track', () => {
-    const value = (text) => [{ spec_id: 12, value: text }];
-    const [object] = objectsOf([], [track([tracked(100, { attributes: value('a') }), tracked(110, { attributes: value('b') })])]);
-    const { created } = outcome(object, FRAMES.slice(0, 16), (frame) => ({ shapes: [seen(0, tracked(frame))] }));
-    const changes = created.tracks[0].shapes.filter(({ attributes }) => attributes.length).map(({ frame, attributes }) => [frame, attributes[0].value]);
-    assert.deepEqual(changes, [[101, 'a'], [106, 'b']]);
-});
-
-test('of a track that Perclip wrote, the part outside the range stays', () => {
-    const own = track(FRAMES.slice(1).map((frame) => tracked(frame)), { source: 'auto', group: 4 });
-    const [object] = objectsOf([], [track([tracked(100), tracked(110)], { group: 4 }), own]);
-    const range = rangeOf(object, 110, { range: 'to the target frame', target: 115 });
-    const frames = FRAMES.filter((frame) => frame >= 110 && frame <= 115);
-    const { created, deleted } = outcome(object, frames, (frame) => ({ shapes: [seen(0, { type: 'polygon', points: [1, 1, 9, 1, 9, 9] })] }), range);
-    assert.deepEqual(deleted.tracks, [own]);
-    const points = new Map(created.tracks[0].shapes.map((shape) => [shape.frame, shape]));
-    assert.deepEqual([...points.keys()], FRAMES.slice(1));
-    assert.ok(points.get(110).outside);
-    for (const [frame, shape] of points) {
-        const isNew = frame > 110 && frame <= 115;
-        if (frame !== 110) assert.deepEqual(shape.points, isNew ? [1, 1, 9, 1, 9, 9] : own.shapes[0].points, `frame ${frame}`);
+test('the mark of keyframes is the one that the SDK program writes', () => {
+    const { marked, persons } = JSON.parse(readFileSync(new URL('../keyframe_mark_vectors.json', import.meta.url), 'utf8'));
+    assert.ok(marked.length > 5 && persons.length > 5);
+    for (const { name, points, outside, width, marked: expected } of marked) {
+        assert.deepEqual(perclip.markKeyframe(points, outside, width), expected, name);
+        assert.ok(perclip.isMarked(JSON.parse(JSON.stringify(expected)), outside) && !perclip.isMarked(expected, !outside), name);
     }
+    for (const { name, points, outside } of persons) assert.ok(!perclip.isMarked(points, outside), name);
+});
+
+test('a polygon track gets keyframes between those of the person, which stay as they were: one track, one change', () => {
+    const more = { rotation: 0, occluded: true, z_order: 3, points: [4.123456789, 4, 14.1, 4, 14, 14.000001] };
+    const drawn = track([tracked(90, more), tracked(100, { ...more, attributes: [{ spec_id: 12, value: 'a' }], id: 5 }), tracked(105, { z_order: 1, id: 6 }),
+        tracked(112, { outside: true })], { attributes: [{ spec_id: 11, value: 'x' }], group: 9, id: 3 });
+    const { made, created, deleted } = fill([drawn], FRAMES.slice(0, 20), { absent: [108, 109] });
+    assert.deepEqual([deleted.tracks, deleted.shapes, created.shapes], [[drawn], [], []]);
+    assert.equal(lookOf(made), 'PCCCCPCC,.CC;CCCCCCC,...................');
+    const own = new Map(drawn.shapes.map(({ id, ...shape }) => [shape.frame, shape]));
+    for (const shape of made.shapes.filter(({ frame }) => own.has(frame))) assert.deepEqual(shape, own.get(shape.frame));
+    assert.equal(made.shapes.filter(({ frame }) => own.has(frame)).length, 4);
+    assert.deepEqual([made.frame, made.label_id, made.group, made.source, made.attributes], [90, 1, 9, 'manual', drawn.attributes]);
+    const at = (frame) => made.shapes.find((shape) => shape.frame === frame);
+    assert.deepEqual([at(103).occluded, at(103).z_order, at(107).occluded, at(107).z_order], [true, 3, false, 1]); // as of the keyframe before
+    assert.ok(made.shapes.every(({ frame, attributes }) => own.has(frame) || !attributes.length)); // what holds there holds on
+});
+
+test('pressing again after a correction changes no keyframe of the person, and all others', () => {
+    const drawn = track([tracked(100)]);
+    const { made: first } = fill([drawn], FRAMES);
+    const corrected = { ...first, shapes: first.shapes.map((shape) => (shape.frame === 110 ? { ...shape, points: [5, 5, 15, 5, 15, 15] } : shape)) };
+    const other = (frame) => ({ type: 'polygon', points: [20, 4, 30, 4, 30, frame - 92] });
+    const [object] = objectsOf([], [corrected]);
+    assert.deepEqual(drawnFrames(object), [100, 110]);
+    const { made: second, deleted } = fill([corrected], FRAMES, { make: other });
+    assert.deepEqual(deleted.tracks, [corrected]);
+    for (const shape of second.shapes) {
+        if ([100, 110].includes(shape.frame)) assert.deepEqual(shape, corrected.shapes.find(({ frame }) => frame === shape.frame));
+        else assert.ok(shape.points[0] > 20 && shape.points[0] < 20.02);
+    }
+    assert.equal(lookOf(second), `P${'C'.repeat(9)}P${'C'.repeat(29)}`);
+    // Only the neighbourhood: the rest stays as it was, digit for digit.
+    const { made: third } = fill([second], FRAMES.slice(5, 21), { make: square });
+    assert.deepEqual(third.shapes.slice(21), second.shapes.slice(21));
+    assert.deepEqual(third.shapes.slice(0, 5), second.shapes.slice(0, 5));
+    // The same again is no change at all.
+    const [same] = objectsOf([], [third]);
+    assert.deepEqual(outcome(same, FRAMES.slice(5, 21), (frame) => ({ shapes: [seen(0, square(frame))] })).created.tracks, []);
+});
+
+test('whatever a person changes on a keyframe of Perclip makes it theirs', () => {
+    const { made } = fill([track([tracked(100, { attributes: [{ spec_id: 12, value: 'a' }] })])], FRAMES, { absent: [120, 121] });
+    const changed = (frame, change) => ({ ...made, shapes: made.shapes.map((shape) => (shape.frame === frame ? { ...shape, ...change(shape) } : shape)) });
+    const cases = [
+        [110, ({ points }) => ({ points: [...points.slice(0, 4), points[4] + 1, ...points.slice(5)] })],
+        [110, ({ points }) => ({ points: points.slice(2) })],
+        [110, ({ points }) => ({ points: points.map((value) => Math.round(value * 100) / 100) })],
+        [110, () => ({ outside: true })],
+        [120, () => ({ outside: false })],
+        [110, () => ({ occluded: true })],
+        [110, () => ({ z_order: 5 })],
+        [110, () => ({ attributes: [{ spec_id: 12, value: 'b' }] })],
+    ];
+    for (const [frame, change] of cases) {
+        const given = changed(frame, change);
+        const [object] = objectsOf([], [given]);
+        assert.ok(object.drawn.has(frame) || object.absent.has(frame), String(change));
+        const { made: again } = fill([given], FRAMES, { make: (at) => ({ type: 'polygon', points: [20, 4, 30, 4, 30, at - 92] }) });
+        const at = (all) => all.shapes.find((shape) => shape.frame === frame);
+        assert.deepEqual(at(again), at(given), String(change));
+    }
+    // Attributes that CVAT's server repeats on every keyframe are no change.
+    const repeated = { ...made, shapes: made.shapes.map((shape) => ({ ...shape, attributes: [{ spec_id: 12, value: 'a' }] })) };
+    assert.deepEqual(drawnFrames(objectsOf([], [repeated])[0]), [100]);
+    // A person who ends the track where Perclip left off has said so.
+    const ended = { ...made, shapes: [...made.shapes.slice(0, 11), { ...made.shapes[10], frame: 115, outside: true }] };
+    assert.deepEqual([...objectsOf([], [ended])[0].absent], [115]);
+});
+
+test('back from a keyframe the track begins earlier, with the attributes of the first one', () => {
+    const drawn = track([tracked(110, { z_order: 2, attributes: [{ spec_id: 12, value: 'a' }] })], { attributes: [{ spec_id: 11, value: 'x' }] });
+    const { made } = fill([drawn], FRAMES.slice(3, 11));
+    assert.equal(lookOf(made), '...CCCCCCCPppppppppppppppppppppppppppppp');
+    assert.deepEqual([made.frame, made.shapes[0].z_order, made.shapes[0].attributes], [103, 2, [{ spec_id: 12, value: 'a' }]]);
+    assert.ok(made.shapes.slice(1, -1).every(({ attributes }) => !attributes.length));
+    // Of frames that nothing was found out about, nothing is shown that was not shown before.
+    assert.equal(lookOf(fill([drawn], FRAMES.slice(3, 6)).made), '...CCC,...Pppppppppppppppppppppppppppppp');
+});
+
+test('outside of what was asked for, a track goes on as it was: hidden, or interpolated up to the next keyframe', () => {
+    const drawn = track([tracked(100), tracked(110, { outside: true }), tracked(120), tracked(130)]);
+    assert.equal(lookOf(fill([drawn], FRAMES.slice(2, 5)).made), 'PpCCCccccc;.........PpppppppppPppppppppp');
+    assert.equal(lookOf(fill([drawn], FRAMES.slice(12, 15)).made), 'Ppppppppp' + 'p;.CCC,....PpppppppppPppppppppp');
+    const { made } = fill([drawn], FRAMES.slice(32, 36));
+    assert.equal(lookOf(made), 'Ppppppppp' + 'p;.........PpppppppppPpCCCC,...'); // behind the last keyframe it ends
+    assert.equal(lookOf(fill([made], FRAMES.slice(34)).made), 'Ppppppppp' + 'p;.........PpppppppppPpCCCCCCCC');
+    const bad = fill([drawn], FRAMES.slice(32), { make: (frame) => (frame === 135 ? { type: 'polygon', points: [1, 1, 900, 1, 9, 9] } : square(frame)) });
+    assert.equal(lookOf(bad.made), 'Ppppppppp' + 'p;.........PpppppppppPpCCC,CCCC');
+});
+
+test('however often it is pressed and corrected: what a person has set on a frame of a track stays', () => {
+    let seed = 7;
+    const random = (n) => { seed = (seed * 48271) % 2147483647; return seed % n; };
+    const some = () => { const [x, y] = [random(400) / 10, random(300) / 10]; return [x, y, x + 9.7, y, x + 5, y + 8.1]; };
+    for (let round = 0; round < 150; round++) {
+        let now = track([tracked(100 + random(30), { points: some(), z_order: random(3), attributes: random(2) ? [{ spec_id: 12, value: 'a' }] : [] })]);
+        const people = new Map([[now.shapes[0].frame, now.shapes[0]]]); // what they set, by frame
+        for (let press = 0; press < 4; press++) {
+            const [object] = objectsOf([], [now]);
+            if (!object) break; // nothing of it is to be seen any more
+            const options = { range: ['to the end', 'to the next keyframe', 'to the target frame'][random(3)], target: FRAMES[random(40)], direction: ['forward', 'backward', 'both'][random(3)] };
+            const range = rangeOf(object, FRAMES[random(40)], options);
+            if (range) {
+                const answered = answers(FRAMES.filter(() => random(9)), () => (random(4) ? { shapes: [seen(0, { type: 'polygon', points: some() })] } : { shapes: [], absent: [{ object: 0, confidence: 1 }] }));
+                const { created } = perclip.outcomeOf([{ object, name: 0, range }], answered, JOB, 7);
+                assert.ok(created.tracks.length <= 1);
+                if (created.tracks.length) now = { ...created.tracks[0], clientID: ++nextID };
+            }
+            for (const [frame, shape] of people) assert.deepEqual(now.shapes.find((other) => other.frame === frame), shape, `round ${round}, press ${press}, frame ${frame}`);
+            const left = perclip.keyframesOf(now).filter(({ frame, isPerclips }) => !isPerclips && !people.has(frame));
+            assert.ok(left.length <= 2 * press, 'the two beside a frame whose flags were changed may count as theirs, too');
+            // A correction, on a keyframe or between two.
+            const frame = FRAMES[random(40)];
+            const last = now.shapes.filter((shape) => shape.frame <= frame).pop();
+            if (!last) continue;
+            const change = [{ points: some() }, { outside: !last.outside }, { occluded: !last.occluded }, { z_order: last.z_order + 1 }][random(4)];
+            const set = { ...last, attributes: last.frame === frame ? last.attributes : [], ...change, frame };
+            people.set(frame, set);
+            now = { ...now, shapes: [...now.shapes.filter((shape) => shape.frame !== frame), set].sort((a, b) => a.frame - b.frame) };
+            // Who sets a flag as the keyframe before has it has said nothing that is not kept anyway; moved points always count.
+            for (const { frame: at, isPerclips, shape } of perclip.keyframesOf(now)) {
+                if (people.has(at) && isPerclips) assert.ok(perclip.isMarked(shape.points, shape.outside) && people.delete(at));
+            }
+        }
+    }
+});
+
+test('masks of a track, and frames where something else is drawn, are not shown twice', () => {
+    const drawn = track([tracked(100), tracked(110)], { group: 4 });
+    const { made, created } = fill([drawn], FRAMES.slice(0, 5), { make: mask });
+    assert.equal(lookOf(made), 'P,........PPpppppppppppppppppppppppppppp'.replace('PP', 'Pp'));
+    assert.deepEqual(created.shapes.map(({ frame, group }) => [frame, group]), [[101, 4], [102, 4], [103, 4], [104, 4]]);
+    const beside = fill([drawn], FRAMES.slice(0, 8), { shapes: [polygon(103, [4, 4, 14, 4, 14, 14], { group: 4 })] });
+    assert.equal(lookOf(beside.made), 'PCC,CCCCccPppppppppppppppppppppppppppppp');
+    assert.deepEqual([beside.created.shapes, beside.deleted.shapes], [[], []]);
+});
+
+test('tracks of one group that follow each other are one object; two that are to be seen at once are two', () => {
+    const [one, two] = [track([tracked(100), tracked(110, { outside: true })], { group: 4 }), track([tracked(120)], { group: 4 })];
+    const [object, ...others] = objectsOf([], [two, one]);
+    assert.deepEqual([drawnFrames(object), others], [[100, 120], []]);
+    const { created, deleted } = outcome(object, FRAMES, (frame) => ({ shapes: [seen(0, square(frame))] }));
+    assert.deepEqual([deleted.tracks.length, created.tracks.map(({ group }) => group)], [2, [4, 4]]);
+    const [second, first] = created.tracks;
+    assert.equal(lookOf(first), `P${'C'.repeat(9)};${'C'.repeat(9)},${'.'.repeat(19)}`);
+    assert.equal(lookOf(second), `${'.'.repeat(20)}P${'C'.repeat(19)}`);
+    const together = objectsOf([], [one, track([tracked(105)], { group: 4 })]);
+    assert.deepEqual(together.map((other) => drawnFrames(other)), [[100], [105]]);
+});
+
+test('a track that an older Perclip wrote beside the drawn one is taken into it', () => {
+    const beside = track([...FRAMES.slice(1, 10).map((frame) => tracked(frame)), tracked(110, { outside: true }), tracked(115), tracked(120, { outside: true })],
+        { source: 'auto', group: 4 });
+    const drawn = track([tracked(100), tracked(110)], { group: 4 });
+    const { made, deleted } = fill([drawn, beside], FRAMES.slice(12, 15));
+    assert.deepEqual(deleted.tracks.map(({ source }) => source), ['auto', 'manual']);
+    assert.equal(lookOf(made), 'PCCCCCCCCCPpCCCCcccc,...................');
+    assert.deepEqual([made.source, made.group], ['manual', 4]);
+    const [again] = objectsOf([], [made]);
+    assert.deepEqual([drawnFrames(again), again.writtenTracks], [[100, 110], []]);
+});
+
+test('of a track of Perclip\'s whose drawn track is gone, what masks replace goes and the rest stays', () => {
+    const own = track([tracked(101, { attributes: [{ spec_id: 12, value: 'old' }] }), ...FRAMES.slice(2).map((frame) => tracked(frame))], { source: 'auto', group: 4 });
+    const [object] = objectsOf([mask(100, undefined, { group: 4 })], [own]);
+    const { created, deleted } = outcome(object, FRAMES.slice(0, 5), (frame) => ({ shapes: [seen(0, mask(frame))] }));
+    assert.deepEqual([deleted.tracks, created.shapes.length, created.tracks[0].source], [[own], 4, 'auto']);
+    assert.deepEqual(created.tracks[0].shapes.map(({ frame }) => frame), FRAMES.slice(5));
+    assert.deepEqual(created.tracks[0].shapes[0].attributes, [{ spec_id: 12, value: 'old' }]);
+    const middle = outcome(object, FRAMES.slice(10, 12), (frame) => ({ shapes: [seen(0, mask(frame))] })).created.tracks[0];
+    assert.deepEqual(middle.shapes.filter(({ outside }) => outside).map(({ frame }) => frame), [110]);
+    assert.deepEqual(middle.shapes.map(({ frame }) => frame), [...FRAMES.slice(1, 11), ...FRAMES.slice(12)]);
 });
 
 test('whatever is drawn, written and answered: people\'s work stays, no frame has an object twice, all is valid', () => {
@@ -574,9 +797,16 @@ test('whatever is drawn, written and answered: people\'s work stays, no frame ha
         const before = JSON.stringify(whole);
         const { created, deleted } = perclip.outcomeOf(targets, answered, JOB, 2);
         assert.equal(JSON.stringify(whole), before);
-        assert.ok([...deleted.shapes, ...deleted.tracks].every((annotation) => annotation.source === 'auto' && whole[annotation.shapes ? 'tracks' : 'shapes'].includes(annotation)));
+        const isOld = (annotation) => whole[annotation.shapes ? 'tracks' : 'shapes'].includes(annotation);
+        assert.ok(deleted.shapes.every((annotation) => annotation.source === 'auto' && isOld(annotation)) && deleted.tracks.every(isOld));
+        // Every keyframe of a person comes back as it was, in as many tracks as there were.
+        const drawnTracks = deleted.tracks.filter(({ source }) => source !== 'auto');
+        assert.equal(created.tracks.filter(({ source }) => source !== 'auto').length, drawnTracks.length);
+        for (const old of drawnTracks) {
+            assert.ok(created.tracks.some((made) => old.shapes.every((shape) => made.shapes.some((other) => isDeepStrictEqual(other, shape)))
+                && made.group === old.group && made.label_id === old.label_id));
+        }
         assert.ok(created.shapes.every((shape) => perclip.shapeProblem(shape, JOB) === null));
-        const goneTracks = new Set(deleted.tracks);
         const gone = new Set(deleted.shapes);
         for (const { object, range } of targets) {
             const group = created.shapes.concat(created.tracks).map((annotation) => annotation.group);
@@ -596,11 +826,9 @@ test('whatever is drawn, written and answered: people\'s work stays, no frame ha
         for (const made of created.tracks) {
             assert.ok(made.shapes.length && !made.shapes[0].outside && made.frame === made.shapes[0].frame);
             assert.ok(made.shapes.every((shape, i) => shape.frame >= 100 && shape.frame <= 139 && (!i || shape.frame > made.shapes[i - 1].frame)));
-            const object = targets.find((target) => target.object.group === made.group)?.object;
-            for (const shape of made.shapes) {
-                const isOld = [...goneTracks].some((old) => old.shapes.some((other) => other.frame === shape.frame));
-                if (object && !shape.outside && !isOld) assert.ok(!object.drawn.has(shape.frame));
-            }
+            if (made.source === 'auto') continue;
+            const people = perclip.keyframesOf(made).filter(({ isPerclips }) => !isPerclips).map(({ frame }) => frame);
+            assert.ok(drawnTracks.some(({ shapes: old }) => isDeepStrictEqual(people, old.map(({ frame }) => frame))), 'whose is whose');
         }
     }
 });
@@ -635,6 +863,29 @@ test('settings come from the script tag and the browser; nonsense is left out', 
     assert.equal(knownParameters({ Direction: 'both' }).Direction, 'both');
     assert.deepEqual(perclip.optionsOf({ Speed: 'fast', 'Target frame': 12, 'Polygon tolerance': 1000 }),
         { range: 'to the end', target: 12, direction: 'forward', output: 'as drawn', tolerance: 100, clipLength: 25 });
+});
+
+test('what is under way is not disturbed: drawing, editing, and what CVAT\'s other tools have begun', () => {
+    const { underWay } = perclip;
+    const store = (activeControl, isFree = true) => ({ getState: () => ({ annotation: { canvas: { activeControl, instance: { isAbleToChangeFrame: () => isFree } } } }) });
+    for (const control of ['draw_mask', 'draw_polygon', 'draw_rectangle', 'draw_skeleton', 'edit']) {
+        assert.equal(underWay(store(control)), 'Finish what you are drawing first.', control);
+    }
+    for (const control of ['ai_tools', 'opencv_tools', 'merge', 'group', 'join', 'slice', 'split']) assert.match(underWay(store(control)), /Finish what you have begun/);
+    for (const control of ['cursor', 'drag_canvas', 'zoom_canvas', 'open_issue', undefined, null]) assert.equal(underWay(store(control)), null, control);
+    assert.equal(underWay(store('cursor', false)), 'Finish what you are drawing first.');
+    assert.equal(underWay({ getState: () => ({ annotation: { canvas: {} } }) }), null);
+});
+
+test('the notice finds a place beside the panels', () => {
+    const canvas = { left: 44, top: 56, right: 1000, bottom: 700 };
+    const size = { width: 340, height: 120 };
+    const panel = (left, top, right, bottom) => ({ left, top, right, bottom });
+    assert.deepEqual(perclip.freePlace(size, canvas, []), { left: 60, top: 564 });
+    assert.deepEqual(perclip.freePlace(size, canvas, [panel(44, 500, 300, 700)]), { left: 352, top: 564 });
+    const [brushes, appearance, bottom] = [panel(60, 70, 500, 120), panel(700, 400, 1000, 700), panel(44, 600, 700, 700)];
+    assert.deepEqual(perclip.freePlace(size, canvas, [brushes, appearance, bottom]), { left: 60, top: 318 });
+    assert.deepEqual(perclip.freePlace(size, panel(0, 0, 200, 100), []), { left: 16, top: 0 }); // a tiny window
 });
 
 test('shortcuts go by the key\'s place and all modifiers', () => {
@@ -675,7 +926,7 @@ test('linking keeps to labels, to grouped tracks and to the frames that there ar
     assert.ok(objectsOf(unclear).some(({ uncertain }) => uncertain));
 });
 
-test('a track of Perclip is replaced up to a keyframe of its own', () => {
+test('a whole track of Perclip is replaced up to a keyframe of its own', () => {
     const own = track([tracked(101), tracked(112), tracked(125)], { source: 'auto', group: 4 });
     const [object] = objectsOf([], [track([tracked(100), tracked(110)], { group: 4 }), own]);
     const { low, high } = rangeOf(object, 110, { range: 'to the target frame', target: 115 });
@@ -730,18 +981,6 @@ test('created shapes have lists and texts of their own, the confidence, and a gr
     assert.ok(created.shapes.every(({ points }) => points !== given.points));
     assert.notEqual(created.shapes[0].points, created.shapes[1].points);
     assert.equal(groups.get(0), 8);
-    const [tracked_] = objectsOf([], [track([tracked(100)], { attributes: [{ spec_id: 11, value: 'x' }, { spec_id: 12, value: 'y' }] })]);
-    const [made] = outcome(tracked_, [101, 102], (frame) => ({ shapes: [seen(0, tracked(frame))] })).created.tracks;
-    assert.deepEqual([made.attributes, made.shapes[0].attributes], [[{ spec_id: 11, value: 'x' }], [{ spec_id: 12, value: 'y' }]]);
-});
-
-test('attributes of kept parts of a track hold on behind a new part', () => {
-    const value = (text) => [{ spec_id: 12, value: text }];
-    const own = track([tracked(101, { attributes: value('old') }), ...FRAMES.slice(2).map((frame) => tracked(frame))], { source: 'auto', group: 4 });
-    const [object] = objectsOf([], [track([tracked(100, { attributes: value('a') }), tracked(110, { attributes: value('b') })], { group: 4 }), own]);
-    const { created } = outcome(object, [111, 112], (frame) => ({ shapes: [seen(0, tracked(frame))] }));
-    const changes = created.tracks[0].shapes.filter(({ attributes }) => attributes.length).map(({ frame, attributes }) => [frame, attributes[0].value]);
-    assert.deepEqual(changes, [[101, 'old'], [111, 'b'], [113, 'old']]);
 });
 
 test('images of another size and deleted frames are no part of the sequence', async () => {

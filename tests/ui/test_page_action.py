@@ -51,6 +51,6 @@ def test_logic():
 
 def test_in_a_browser():
     _needs("playwright-core", chromium=True)
-    tested = _node("--test", "--test-reporter=spec", "browser.test.mjs", seconds=300)
+    tested = _node("--test", "--test-reporter=spec", "browser.test.mjs", seconds=600)
     assert tested.returncode == 0, tested.stdout
     assert "fail 0" in tested.stdout and "pass 0" not in tested.stdout

@@ -29,15 +29,15 @@ def test_batches_depend_on_the_step_alone_with_workers_and_without(monkeypatch):
     assert len(late) == 1 and all(torch.equal(a, b) for a, b in zip(whole[3], late[0]))
 
 
-def test_a_batch_has_no_more_masks_than_its_samples_have_objects():
-    seen = set()
+def test_a_batch_has_no_more_masks_than_its_samples_have_objects_nor_than_its_step_allows():
+    seen = []
     for colours in ({1: RED}, {1: RED, 2: GREEN, 3: BLUE}):
         samples = _samples(moving_squares("a", colours, side=12, apart=4))
-        for _, masks in draw_batches(samples, _RECIPE, 0):
+        for step, (_, masks) in enumerate(draw_batches(samples, _RECIPE, 0)):
             used = masks.flatten(3).any(3).any(1)
-            assert used.any(0).all() and used.sum(1).max() == masks.shape[2]
-            seen.add(masks.shape[2])
-    assert len(seen) > 1
+            assert used.any(0).all() and used.sum(1).max() == masks.shape[2] <= 1 + step % 3
+            seen.append(masks.shape[2])
+    assert len(set(seen)) > 1
 
 
 def test_an_error_of_a_worker_stays_one_line():

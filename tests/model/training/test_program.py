@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
 from model.annotated_sequences import AnnotatedSequence
 from model.checkpoint_files import SHIPPED
+from model.compact_trunk import TRUNKS, CompactTrunk
 from model.config import PERCLIP_LITE_CONFIG
-from model.pcvos import PCVOS
 from model.training.__main__ import main
 from model.training.program import Run, train
 from model.training.recipe import Recipe
@@ -167,27 +167,30 @@ def test_the_published_network_trains_from_random_weights(tmp_path, monkeypatch)
     assert all(tensor.isfinite().all() for tensor in network.state_dict().values())
 
 
-def _folded_trunk(path: Path) -> Path:
-    """Random weights under the names of a folded public MobileNetV2."""
+def _folded_trunk(path: Path, kind: str = PERCLIP_LITE_CONFIG.trunk) -> Path:
+    """Random weights under the names of a folded public trunk."""
     torch.manual_seed(0)
-    tensors = {}
-    for name, tensor in PCVOS(PERCLIP_LITE_CONFIG).key_encoder.state_dict().items():
+    tensors, tensorflow = {}, kind == "mobilenet_v2"
+    for name, tensor in CompactTrunk(kind).state_dict().items():
         parts = name.split(".")
         if parts[0] == "blocks":
             block = "expanded_conv" if parts[1] == "0" else f"expanded_conv_{parts[1]}"
-            tensors[".".join([block, *parts[2:]])] = tensor
+            tensors[".".join([block if tensorflow else f"blocks.{parts[1]}", *parts[2:]])] = tensor
         elif parts[0] == "Conv":
-            tensors[name] = tensor
+            tensors[name if tensorflow else f"stem.{parts[1]}"] = tensor
     save_file(tensors, path)
     return path
 
 
-def test_a_new_compact_network_starts_from_a_trunk(tmp_path):
-    trunk = _folded_trunk(tmp_path / "trunk.safetensors")
+@pytest.mark.parametrize("kind", TRUNKS)
+def test_a_new_compact_network_starts_from_a_trunk(tmp_path, kind):
+    trunk = _folded_trunk(tmp_path / "trunk.safetensors", kind)
     checkpoint = train(_run(tmp_path / "r", weights=None, trunk=trunk), replace(_RECIPE, iterations=1))
     network, folded = load_network("perclip-lite", checkpoint), load_file(trunk)
+    assert network.config.trunk == kind
     frozen = network.key_encoder.blocks[3].project.weight
-    torch.testing.assert_close(frozen, folded["expanded_conv_3.project.weight"], atol=1e-3, rtol=1e-3)
+    name = "expanded_conv_3.project.weight" if kind == "mobilenet_v2" else "blocks.3.project.weight"
+    torch.testing.assert_close(frozen, folded[name], atol=1e-3, rtol=1e-3)
     assert network.position_code is not None and (network.key_encoder.f16_std != 1).any()
     assert network.refine_transformer is not None
 
@@ -233,7 +236,7 @@ def test_bad_weights_and_folders_are_refused_in_one_line(data, tmp_path, capsys)
         (_command(data, tmp_path / "r", weights=False), "give --trunk or --weights"),
         (_command(data, tmp_path / "r", "--trunk", str(tmp_path / "no"), weights=False), "no weights file at"),
         (_command(data, tmp_path / "r", "--trunk", str(tmp_path / "bad.safetensors"), weights=False), "cannot be read"),
-        (_command(data, tmp_path / "r", "--trunk", str(tmp_path / "other.safetensors"), weights=False), "no folded"),
+        (_command(data, tmp_path / "r", "--trunk", str(tmp_path / "other.safetensors"), weights=False), "none of"),
         (_command(data, tmp_path / "r", "--trunk", str(trunk), "--network", "stcn", weights=False), "leave --trunk"),
         (_command(data, tmp_path / "file"), "cannot be made"),
         (_command(data, tmp_path / "r")[2:], "--data"),

@@ -8,7 +8,7 @@ from model.errors import InputError
 from model.training.appearance import Appearance, colour_matrix, recolour
 from model.training.sample_shape import SampleShape
 from model.training.samples import TrainingSamples, main
-from model.training.still_clips import Stills
+from model.training.stills import Photo, Stills
 from tests.model.training.data_sets import GREEN, RED, labels, moving_squares, write_frame, write_labels
 
 _SHAPE = SampleShape(crop=64)
@@ -17,7 +17,7 @@ _SHAPE = SampleShape(crop=64)
 def _samples(seed: int = 3, share: float = 0.5) -> TrainingSamples:
     image, labels = np.random.default_rng(0).integers(0, 255, (120, 90, 3), np.uint8), np.zeros((120, 90), np.uint8)
     labels[30:90, 30:60] = 9
-    stills = Stills([(image, labels)], [], [image])
+    stills = Stills({"people": [Photo(image, labels, of_parts=True)]}, [], [image])
     sequences = [moving_squares("a", {1: RED, 2: GREEN}), moving_squares("b", {1: GREEN})]
     return TrainingSamples(sequences, stills, _SHAPE, seed, share)
 
@@ -40,7 +40,7 @@ def test_samples_differ_by_number_and_seed():
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_of_stills(share):
     samples = _samples(share=0.9)
-    kinds = [samples.sample(i, still_share=share).source in ("crowd", "photo") for i in range(80)]
+    kinds = [samples.sample(i, still_share=share).source in ("collage", "photo") for i in range(80)]
     assert abs(np.mean(kinds) - share) < 0.13
 
 

@@ -144,7 +144,7 @@ def test_whatever_is_wanted_the_label_and_the_server_take_it(wanted, label, take
     shape = shape_of(square(2, 2), obj, 12, output, 1.0, None, None)
     assert problem_of(shape, LAYOUT, JOB) is None and shape.group == obj.group
     assert output != "track" or (takes_tracks and shape.kind == "polygon")
-    if label.kind == "any" and wanted not in ("as-drawn", "track"):
+    if label.kind == "any" and wanted not in ("as-drawn", "track", "one-track"):
         assert output == shape.kind == wanted
 
 
@@ -155,6 +155,7 @@ def test_as_drawn_is_what_the_first_shape_is():
         )
     track = drawn_object(CAR, Drawn(7, replace(POLYGON, outside=True), 4), Drawn(7, replace(POLYGON, frame=14), 4))
     assert output_of(track, "as-drawn", True) == "track" and output_of(track, "as-drawn", False) == "polygon"
+    assert output_of(track, "one-track", True) == "one-track" and output_of(track, "one-track", False) == "polygon"
 
 
 def test_a_label_for_points_is_refused_in_one_line():

@@ -1,6 +1,7 @@
 // @ts-nocheck
 /**
- * A page that offers `window.cvatUI` as CVAT 2.42 does, traps included (CVAT_CONTRACT 4), over a job of a few frames.
+ * A page that offers `window.cvatUI` as CVAT 2.42 to 2.73 do, traps included (CVAT_CONTRACT 4 and 8), over a job of a few
+ * frames. As in 2.73, the canvas lets the frame change while a new shape is drawn: `activeControl` tells of that.
  *
  * The address says what is odd: `late=1` the script comes after `plugins.ready`, `twice=1` it is loaded twice, `old=1` CVAT
  * has no collection actions. `window.page` is what the tests hold on to.
@@ -61,6 +62,18 @@ class Annotation {
         delete json.score; // 2.42 does not know it
         if (this.serverID !== undefined) json.id = this.serverID;
         return json;
+    }
+
+    /** A person changes a track on a frame: that makes a keyframe there, and "auto" becomes "semi-auto", as in CVAT's page. */
+    change(frame, more) {
+        const at = this.data.shapes.findIndex((shape) => shape.frame === frame);
+        if (at >= 0) this.data.shapes[at] = { ...this.data.shapes[at], ...more };
+        else {
+            const last = this.data.shapes.filter((shape) => shape.frame <= frame).pop();
+            this.data.shapes.push({ ...last, attributes: [], ...more, frame });
+            this.data.shapes.sort((a, b) => a.frame - b.frame);
+        }
+        if (this.source === 'auto') this.source = 'semi-auto';
     }
 
     /** What is seen of it on a frame: polygon tracks without interpolation, the last keyframe holds. */
@@ -283,11 +296,21 @@ const core = {
 // ---------------------------------------------------------------------------------------------------------- store
 
 const state = { annotation: { job: { instance: null }, player: { frame: { number: 0, fetching: false } },
-    annotations: { states: [], activatedStateID: null }, canvas: { ready: true, instance: { isAbleToChangeFrame: () => !window.page.isEditing } } } };
+    annotations: { states: [], activatedStateID: null }, canvas: { ready: true, activeControl: 'cursor',
+        instance: { isAbleToChangeFrame: () => !window.page.isEditing } } }, // true while a new shape is drawn
+    settings: { shapes: { opacity: Number(query.get('opacity') ?? 3), selectedOpacity: 30 } } };
 const listeners = new Set();
 const store = { getState: () => state, subscribe: (listener) => { listeners.add(listener); return () => listeners.delete(listener); } };
 const changed = () => listeners.forEach((listener) => listener());
-const dispatch = (action) => action();
+const dispatch = (action) => {
+    if (typeof action === 'function') return action();
+    if (action.type === 'CHANGE_SHAPES_OPACITY') {
+        state.settings = { ...state.settings, shapes: { ...state.settings.shapes, opacity: action.payload.opacity } };
+        if (state.annotation.job.instance && shown) draw(shown);
+        changed();
+    }
+    return action;
+};
 const actionCreators = {
     changeFrameAsync: (number, _fill, _step, force = false) => async () => {
         const { player, annotations, job, canvas } = state.annotation;
@@ -298,6 +321,7 @@ const actionCreators = {
         const frame = await job.instance.frames.get(number);
         annotations.states = await job.instance.annotations.get(number);
         annotations.activatedStateID = null;
+        window.page.lost ||= /^draw_/.test(canvas.activeControl); // what was being drawn is gone
         player.frame.number = number;
         // The canvas asks for the image when all is settled; where its request is dropped, it stays as it is.
         canvas.ready = false;
@@ -315,17 +339,37 @@ const actionCreators = {
 
 // --------------------------------------------------------------------------------------------------------- screen
 
+const HASH = 'css-a1b2c3'; // of antd: another one in every build
+const ICON = '<svg width="40" height="40" viewBox="0 0 40 40"><path d="M9 12h22v3H9zm0 7h22v3H9zm0 7h22v3H9z" fill="currentColor"/></svg>';
+let shown = null;
+
 function render(isInJob) {
     const root = document.getElementById('root');
+    shown = null;
+    const button = (name) => `<button type="button" style="${name === 'Redo' ? 'opacity:0.5;pointer-events:none' : ''}" class="ant-btn ${HASH} ant-btn-link `
+        + `ant-btn-color-link ant-btn-variant-link ${name === 'Menu' ? 'ant-dropdown-trigger ' : ''}cvat-annotation-header-${name.toLowerCase()}-button `
+        + `cvat-annotation-header-button"><span role="img" class="anticon">${ICON}</span><span>${name}</span></button>`;
     root.innerHTML = !isInJob ? '<h1>Jobs</h1>' : `
         <div class="cvat-annotation-header"><div class="cvat-annotation-header-left-group">
-            ${[['☰', 'Menu'], ['⤓', 'Save'], ['↶', 'Undo'], ['↷', 'Redo']].map(([icon, name]) => (
-        `<button class="cvat-annotation-header-button"><span>${icon}</span><span>${name}</span></button>`)).join('')}
+            ${['Menu', 'Save', 'Undo', 'Redo'].map(button).join('')}
         </div><div class="player"></div></div>
-        <div class="main"><div class="left"></div><div class="canvas"><canvas></canvas></div><div class="right"></div></div>`;
+        <div class="main"><div class="left cvat-canvas-controls-sidebar"></div><div class="canvas cvat-canvas-container"><canvas></canvas></div>
+        <div class="right cvat-objects-sidebar"><div class="objects"></div><div class="cvat-objects-appearance-collapse"><b>Appearance</b><br>
+        Opacity <span class="opacity"></span> %<br>Selected opacity 30 %<br>Color by Label</div></div></div>`;
+}
+
+/** CVAT's bar of brushes, which comes when a mask is drawn. */
+function renderBrushes() {
+    document.querySelector('.cvat-brush-tools-toolbox')?.remove();
+    if (state.annotation.canvas.activeControl !== 'draw_mask') return;
+    const bar = document.createElement('div');
+    bar.className = 'cvat-brush-tools-toolbox';
+    bar.textContent = '✓ brush eraser polygon';
+    document.body.append(bar);
 }
 
 function draw(bitmap) {
+    shown = bitmap;
     const canvas = document.querySelector('.canvas canvas');
     if (!canvas) return;
     [canvas.width, canvas.height] = [bitmap.width * 3, bitmap.height * 3];
@@ -335,7 +379,7 @@ function draw(bitmap) {
     const { states } = state.annotation.annotations;
     for (const { shapeType, points, label } of states) {
         context.fillStyle = context.strokeStyle = COLORS[label.id];
-        context.globalAlpha = 0.5;
+        context.globalAlpha = state.settings.shapes.opacity / 100;
         if (shapeType === 'mask') {
             const [left, top, right] = points.slice(-4);
             const width = right - left + 1;
@@ -355,13 +399,20 @@ function draw(bitmap) {
         context.globalAlpha = 1;
     }
     document.querySelector('.player').textContent = `Frame ${state.annotation.player.frame.number} of ${state.annotation.job.instance.stopFrame}`;
-    document.querySelector('.right').innerHTML = states.map(({ clientID, label, shapeType, source, objectType }) => (
+    document.querySelector('.opacity').textContent = state.settings.shapes.opacity;
+    document.querySelector('.objects').innerHTML = states.map(({ clientID, label, shapeType, source, objectType }) => (
         `<div class="item" style="border-color:${COLORS[label.id]}">${clientID} <b>${labels.find(({ id }) => id === label.id).name}</b>
         ${shapeType} ${objectType}<br>source: ${source}</div>`)).join('');
 }
 
 window.page = {
-    core, state, registered, isEditing: false, dropped: [],
+    core, state, registered, isEditing: false, dropped: [], lost: false,
+    /** Takes a tool, as the annotator does in the bar of controls. */
+    take(control) {
+        state.annotation.canvas.activeControl = control;
+        renderBrushes();
+        changed();
+    },
     get job() { return state.annotation.job.instance; },
     async enterJob() {
         const facts = await (await fetch('/job.json')).json();
@@ -393,6 +444,13 @@ window.page = {
         const object = this.job.collection.objects.find((other) => other.clientID === clientID);
         [object.points, object.box] = [points.slice(0, -4), points.slice(-4)];
         object.source = object.source === 'auto' ? 'semi-auto' : object.source;
+        await this.show(state.annotation.player.frame.number);
+    },
+    /** The annotator moves CVAT's slider of opacity. */
+    set: (opacity) => dispatch({ type: 'CHANGE_SHAPES_OPACITY', payload: { opacity } }),
+    /** A person changes a track on a frame. */
+    async editTrack(clientID, frame, more) {
+        this.job.collection.objects.find((other) => other.clientID === clientID).change(frame, more);
         await this.show(state.annotation.player.frame.number);
     },
     async runFromMenu(parameters, { cancelAfter = Infinity } = {}) {

@@ -1,0 +1,93 @@
+"""Folders of mask pictures, and single ones, as keyframes."""
+
+from pathlib import Path
+
+from model.errors import InputError
+from model.keyframe import Keyframe
+from plugin.keyframes.frame_finder import FrameFinder, Mention
+from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
+from plugin.keyframes.label_map import ColourTable, read_label_map
+from plugin.keyframes.mask_origin import read_origin
+
+_PICTURE_SUFFIXES = {
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".tga",
+    ".pcx",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+}
+
+
+def read_label_map_folder(
+    path: str | Path,
+    frames: FrameFinder,
+    frame_size: tuple[int, int] | None = None,
+    colours: ColourTable | None = None,
+) -> KeyframeSet:
+    """Read a folder of mask pictures.
+
+    Args:
+        path: the folder; files that are no pictures, hidden files and sub-folders are passed over.
+        frames: tells which frame each mask is for, by its name.
+        frame_size: (H, W) that every mask must have; None allows any.
+        colours: see `read_label_map`.
+
+    A mask without any object says nothing, and is left out with a warning.
+
+    Raises:
+        InputError: no picture is there, a name matches no frame or two, two match the same, a mask cannot be used, or
+            all are empty.
+    """
+    files = label_map_files(path, frames)
+    colours = {} if colours is None else colours
+    keyframes, warnings = [], []
+    for index, file in files.items():
+        label_map = read_label_map(file, colours, may_be_empty=True)
+        check_size(file, label_map.shape, frame_size)
+        if label_map.any():
+            keyframes.append(Keyframe(index, label_map))
+        else:
+            warnings.append(f"{file} is empty, no pixel belongs to an object: it is left out")
+    if not keyframes:
+        raise InputError(f"{path}: all masks are empty: draw an object")
+    ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
+    origins = {keyframe.index: files[keyframe.index].name for keyframe in keyframes}
+    names = {object_id: default_name(object_id) for object_id in ids}
+    return KeyframeSet(tuple(keyframes), names, origins, tuple(warnings))
+
+
+def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:
+    """The mask pictures of a folder by frame, ascending; arguments and errors as in `read_label_map_folder`."""
+    path = Path(path)
+    try:
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in _PICTURE_SUFFIXES and f.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a folder of mask pictures") from None
+    if not files:
+        raise InputError(f"{path} has no mask pictures: give a folder of PNG files named like the frames")
+    found = frames.find([_mention(file) for file in files])
+    return dict(sorted(zip(found, files), key=lambda item: item[0]))
+
+
+def read_label_map_keyframe(
+    path: str | Path, index: int, frame_size: tuple[int, int] | None = None, colours: ColourTable | None = None
+) -> Keyframe:
+    """Read one mask picture, with an object, as the keyframe of frame `index`; as `read_label_map_folder` otherwise."""
+    label_map = read_label_map(path, colours)
+    check_size(path, label_map.shape, frame_size)
+    return Keyframe(index, label_map)
+
+
+def _mention(file: Path) -> Mention:
+    origin = read_origin(file)
+    if origin is None:
+        return Mention(str(file), match=file.stem)
+    return Mention(str(file), match=origin.picture, place=origin.frame)
