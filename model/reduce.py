@@ -4,7 +4,7 @@ Masks are propagated from each keyframe to its neighbours, forward and backward.
 sequences overlap: the IoU over all frames between them, taken together, is at least 0.5.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -27,12 +27,12 @@ Mask = tuple[int, int]
 
 
 class Link(NamedTuple):
-    """Two masks that were found to be one object.
+    """Two masks whose sequences were compared.
 
     Attributes:
         before: the mask on the earlier frame.
         behind: the mask on the later one.
-        iou: of their sequences, 0.5..1.
+        iou: of their sequences, 0..1.
     """
 
     before: Mask
@@ -46,10 +46,13 @@ class Reduction(NamedTuple):
     Attributes:
         objects: the object of each mask, numbered 1, 2, ... in the order in which they appear.
         links: why masks of different frames have one number, in the order of the frames.
+        apart: for each mask behind the first keyframe that was linked to no earlier one, its nearest of its kind among
+            those: with an IoU below 0.5, or taken by another mask.
     """
 
     objects: dict[Mask, int]
     links: list[Link]
+    apart: list[Link]
 
 
 def reduce(
@@ -75,7 +78,7 @@ def reduce(
     """
     kinds = kinds or {}
     keyframes = sorted(keyframes, key=lambda k: k.index)
-    found = Reduction({}, [])
+    found = Reduction({}, [], [])
     last: dict[int, Mask] = {}  # the latest drawn mask of each object
     # Objects that are seen on the present keyframe but not drawn there, bool (H, W).
     carried: dict[int, np.ndarray] = {}
@@ -89,6 +92,7 @@ def reduce(
             objects, seen = _together(keyframe.label_map, visible)
             overlaps, ends = _compare(propagator, frames, Keyframe(keyframe.index, seen), following)
             linked = _linked(overlaps, objects, following, last, kinds)
+            found.apart.extend(_nearest(overlaps, objects, following, last, kinds, linked))
             for local, (obj, iou) in linked.items():
                 mask = following.index, local
                 found.links.append(Link(last[obj], mask, iou))
@@ -170,3 +174,22 @@ def _linked(
         if local not in linked and all(obj != other for other, _ in linked.values()):
             linked[local] = obj, float(iou)
     return dict(sorted(linked.items()))
+
+
+def _nearest(
+    overlaps: np.ndarray,
+    objects: Sequence[int],
+    following: Keyframe,
+    last: Mapping[int, Mask],
+    kinds: Mapping[Mask, Hashable],
+    linked: Collection[int],
+) -> list[Link]:
+    """For each mask of the following keyframe that was not linked, the object of its kind that overlaps it most."""
+    found = []
+    for local in following.present:
+        mask = following.index, local
+        alike = [(i, obj) for i, obj in enumerate(objects, 1) if kinds.get(last[obj]) == kinds.get(mask)]
+        if local not in linked and alike:
+            i, obj = max(alike, key=lambda pair: overlaps[pair[0], local])
+            found.append(Link(last[obj], mask, float(overlaps[i, local])))
+    return found

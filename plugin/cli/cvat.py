@@ -219,9 +219,12 @@ def _propagate(arguments: argparse.Namespace) -> None:
     if refused:
         raise PerclipError("; ".join(refused))
     failed = [outcome for outcome in outcomes if outcome.error]
+    untold = [outcome.error for outcome in failed if outcome.error and not outcome.is_told]
     if failed:
         raise PerclipError(
-            failed[0].error if len(outcomes) == 1 else f"{len(failed)} of {len(outcomes)} tasks failed, see above"
+            untold[0]
+            if len(outcomes) == 1 and untold
+            else f"{len(failed)} of {len(outcomes)} tasks failed or lack jobs, see above"
         )
 
 
@@ -350,6 +353,9 @@ def _print(
             print(f"task {outcome.task}: {outcome.frames} frames propagated, {counts}")
         else:
             print(f"task {outcome.task}: nothing to do")
+        # A run that writes has told of these before.
+        for line in (*outcome.unmatched, *(f"one object: {text}" for text in outcome.joined)) if dry else ():
+            print(f"  {line}")
         for warning in outcome.warnings[:10]:
             print(f"  {warning}")
         doubts = [p.doubt for p in outcome.pictures if p.doubt.confidence < below]

@@ -191,10 +191,9 @@ class BulkRun:
             with Journal(path, read_only=self._dry) as journal:
                 run = TaskRun(self._server, self._engine, self._settings, self._cache, self._dry, planned, advanced)
                 run.run(layout, journal, outcome)
-            for job, why in outcome.failed.items():
-                tqdm.write(f"task {target.task}, job {job}: {why}")
             if outcome.failed:
                 outcome.error = "; ".join(f"job {job}: {why}" for job, why in outcome.failed.items())
+                outcome.is_told = True
         except NothingDrawnError as error:
             planned(0)
             if len(self.outcomes) > 1:  # in a project that is not ready everywhere
@@ -204,18 +203,25 @@ class BulkRun:
         except PerclipError as error:
             outcome.error = str(error)
             planned(outcome.frames)
-            tqdm.write(f"task {target.task}: {error}")
-            if isinstance(error, ConnectionLostError) and self._is_gone():
+            self._tell(outcome)
+            has_ended = isinstance(error, ConnectionLostError) or getattr(error, "status", 0) == 401
+            if has_ended and self._is_gone():
                 self._stop.set()  # the others would wait for the same server
         except Exception as error:  # a fault of ours in one task is none in the others
             outcome.error = f"Perclip failed ({type(error).__name__}: {error}): please report it"
             planned(outcome.frames)
-            tqdm.write(f"task {target.task}: {outcome.error}")
+            self._tell(outcome)
+
+    def _tell(self, outcome: TaskOutcome) -> None:
+        """Says at once what is wrong with a task; a single one's error is the last word of the program."""
+        if len(self.outcomes) > 1:
+            self._server.tell(f"task {outcome.task}: {outcome.error}")
+            outcome.is_told = True
 
     def _is_gone(self) -> bool:
-        """Whether the server cannot be reached at all."""
+        """Whether the server cannot be reached at all, or knows the login no more."""
         try:
-            self._server.get("/api/server/about")
+            self._server.get("/api/users/self")
         except CvatError:
             return True
         return False

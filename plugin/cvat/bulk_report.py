@@ -59,13 +59,8 @@ def _task(outcome: TaskOutcome, link: FrameLink) -> Iterable[str]:
     yield f"<h2>Task {outcome.task} {escape(name)}</h2>"
     yield facts_table(facts_of(outcome))
     yield _items("To know", outcome.warnings)
-    yield _items(
-        "Taken for one object because their masks, propagated, overlap: check these",
-        [
-            f"{_label(outcome, a.label)}: frame {a.first} and frame {a.second}, sequence IoU {a.iou:.2f}"
-            for a in outcome.associations
-        ],
-    )
+    yield _items("Drawn shapes that matched nothing and so are new objects: check these", outcome.unmatched)
+    yield _items("Drawn shapes that were taken for one object though nobody said so: check these", outcome.joined)
     for group, object_name in outcome.names.items():
         rows = [(frame, confidence) for frame, g, confidence, _ in outcome.rows if g == group]
         if rows:
@@ -73,11 +68,6 @@ def _task(outcome: TaskOutcome, link: FrameLink) -> Iterable[str]:
     if outcome.pictures:
         cells = "\n".join(_cell(outcome, picture, link) for picture in outcome.pictures)
         yield f'<h3>The most doubtful frames</h3>\n<div class="cells">\n{cells}\n</div>'
-
-
-def _label(outcome: TaskOutcome, label: int) -> str:
-    labels = outcome.layout.labels if outcome.layout else {}
-    return labels[label].name if label in labels else f"label {label}"
 
 
 def _items(heading: str, texts: Sequence[str]) -> str:

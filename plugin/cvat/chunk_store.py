@@ -91,13 +91,14 @@ class ChunkStore:
             with suppress(OSError):  # a cache of somebody else's serves as well
                 path.touch()
             return path
+        frames = self._media.chunk_frames(chunk)
+        what = f"frames {frames[0]} to {frames[-1]}"
         try:
             # Compressed chunks of large videos have half the size.
             query = {"type": "chunk", self._media.parameter: chunk, "quality": "original"}
-            content = self._server.get_bytes(self._media.path, **query)
+            content = self._server.get_bytes(self._media.path, what, **query)
         except CvatError as error:
-            frames = self._media.chunk_frames(chunk)
-            raise CvatError(f"frames {frames[0]} to {frames[-1]} cannot be had: {error}", error.status) from None
+            raise CvatError(f"{what} cannot be had: {error}", error.status) from None
         # Other runs may fetch the same chunk at the same time: each writes a file of its own.
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

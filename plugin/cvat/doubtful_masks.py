@@ -45,6 +45,11 @@ class DoubtfulMasks:
             self._kept.sort(key=lambda kept: (kept.doubt.confidence, kept.doubt.frame))
             del self._kept[_KEPT:]
 
+    def mask(self, frame: int, group: int) -> np.ndarray | None:
+        """The mask of an object on a frame, bool (H, W), if it is among them."""
+        kept = (kept.mask() for kept in self._kept if (kept.doubt.frame, kept.doubt.group) == (frame, group))
+        return next(kept, None)
+
     def all(self) -> list[DoubtfulMask]:
         """Most doubtful first."""
         return list(self._kept)

@@ -1,8 +1,10 @@
 """Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
 
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from model.errors import InputError
 from plugin.cvat.annotations import KINDS, Tag
@@ -15,6 +17,10 @@ from plugin.cvat.patience import Patience
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task_layout import Job, TaskLayout
+from plugin.cvat.whereabouts import Whereabouts, point_on
+
+MaskOn = Callable[[int, int], np.ndarray | None]
+"""Gives the mask, bool (H, W), of an object on a frame, by frame and group number; None: it is not known."""
 
 ISSUES = "issues"
 """Kind of the journal's items that are issues in CVAT."""
@@ -78,7 +84,13 @@ class Marker:
         if settings.review == "tag":
             self._label = self._tag_label()
 
-    def mark(self, current: Collection[str], names: Mapping[int, str], failed: MutableMapping[int, str]) -> int:
+    def mark(
+        self,
+        current: Collection[str],
+        names: Mapping[int, str],
+        failed: MutableMapping[int, str],
+        mask_of: MaskOn,
+    ) -> int:
         """Marks the doubtful frames of some stretches; marks that no longer point to one of them give way.
 
         A mark that a person has removed is not made again, until the stretch is propagated anew.
@@ -87,6 +99,7 @@ class Marker:
             current: digests of the stretches.
             names: of the objects.
             failed: why jobs could not be marked, by id; filled in.
+            mask_of: gives masks of this run; where it has none, the server's annotations tell where an object is.
 
         Returns:
             How many marks were made.
@@ -103,6 +116,8 @@ class Marker:
         kind = KINDS[Tag] if self._settings.review == "tag" else ISSUES
         made = 0
         for job in self._layout.jobs:
+            if job.id in failed:
+                continue
             here = [doubt for doubt in frames if doubt.frame in job.frames]
             wanted: dict[int, tuple[DoubtfulFrame, str]] = {}
             removed = {(item.first, item.stretch) for item in self._journal.lost(job.id) if item.kind == kind}
@@ -110,20 +125,21 @@ class Marker:
                 stretch = stretches[doubt.frame, doubt.group]
                 if (doubt.frame, stretch) not in removed:
                     wanted.setdefault(doubt.frame, (doubt, stretch))
-            place = self._tag if kind == KINDS[Tag] else self._raise_issues
             try:
-                made += place(job, wanted, names, elsewhere)
+                if kind == KINDS[Tag]:
+                    made += self._tag(job, wanted, elsewhere)
+                else:
+                    made += self._raise_issues(job, wanted, names, elsewhere, mask_of)
             except ConnectionLostError:
                 raise
             except CvatError as error:
-                failed.setdefault(job.id, f"doubtful frames could not be marked: {error}")
+                failed[job.id] = f"doubtful frames could not be marked: {error}"
         return made
 
     def _tag(
         self,
         job: Job,
         wanted: Mapping[int, tuple[DoubtfulFrame, str]],
-        names: Mapping[int, str],
         elsewhere: Collection[str],
     ) -> int:
         writer = JobWriter(self._server, self._journal, self._layout, job)
@@ -141,6 +157,7 @@ class Marker:
         wanted: Mapping[int, tuple[DoubtfulFrame, str]],
         names: Mapping[int, str],
         elsewhere: Collection[str],
+        mask_of: MaskOn,
     ) -> int:
         existing = read_issues(self._server, self._journal, job.id)
         noted = {item.first: item for item in self._journal.items(job.id) if item.kind == ISSUES}
@@ -150,12 +167,20 @@ class Marker:
             elif frame not in wanted and item.stretch not in elsewhere:
                 remove_issue(self._server, self._journal, item, existing)
         new = {frame: found for frame, found in sorted(wanted.items()) if frame not in noted}
+        known: Whereabouts | None = None
         for frame, (doubt, stretch) in new.items():
-            height, width = self._layout.sizes[frame]
+            mask = mask_of(frame, doubt.group)
+            if mask is not None and mask.any():
+                point = point_on(mask)
+            else:
+                if known is None:
+                    owned = JobWriter(self._server, self._journal, self._layout, job).read()
+                    known = Whereabouts(job, owned, self._journal.members())
+                point = known.at(frame, doubt.group, self._layout.sizes[frame])
             name = names.get(doubt.group, "an object")
             message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"
             item = self._journal.intend([Item(job.id, ISSUES, digest_of(message), frame, frame, 0, 0, stretch)])[0]
-            body = {"job": job.id, "frame": frame, "position": [width / 2, height / 2], "message": message}
+            body = {"job": job.id, "frame": frame, "position": list(point), "message": message}
             self._post(job, item, body)
         return len(new)
 

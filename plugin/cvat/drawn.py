@@ -41,6 +41,25 @@ class Drawn:
         return self.shape.frame
 
     @property
+    def is_named(self) -> bool:
+        """Whether its track or group says which object it shows."""
+        return self.track is not None or self.shape.group != 0
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Of its box: x and y in pixels."""
+        points = self.shape.points
+        corners = points[-4:] if self.shape.kind == "mask" else points
+        columns, rows = corners[0::2], corners[1::2]
+        return (min(columns) + max(columns)) / 2, (min(rows) + max(rows)) / 2
+
+    @property
+    def where(self) -> str:
+        """How a person finds it: "frame 20, at (210, 140)", the middle of its box in pixels."""
+        x, y = self.middle
+        return f"frame {self.frame}, at ({x:.0f}, {y:.0f})"
+
+    @property
     def origin(self) -> Origin:
         """The shape or track that it is, or belongs to."""
         return self.job, self.track is not None, self.shape.id if self.track is None else self.track

@@ -14,8 +14,10 @@ import numpy as np
 
 from model.keyframe import Keyframe
 from model.metrics import region_similarity
-from model.reduce import LEAST_IOU, reduce
+from model.reduce import LEAST_IOU, Mask
+from plugin.cvat.comparison import compare
 from plugin.cvat.drawn import Drawn
+from plugin.cvat.engine import Engine
 
 MaskOf = Callable[[Drawn], np.ndarray]
 """Gives the mask of a drawn shape, bool (H, W)."""
@@ -26,15 +28,43 @@ class Association:
     """Two shapes that were taken for one object because their propagated masks overlap: for a person to check.
 
     Attributes:
-        label: id.
-        first: frame of the earlier shape.
-        second: frame of the later one.
+        before: the earlier shape.
+        behind: the later one.
         iou: of the two sequences, 0.5..1.
     """
 
-    label: int
-    first: int
-    second: int
+    before: Drawn
+    behind: Drawn
+    iou: float
+
+    @property
+    def label(self) -> int:
+        """Id of both."""
+        return self.before.shape.label
+
+    @property
+    def first(self) -> int:
+        """Frame of the earlier shape."""
+        return self.before.frame
+
+    @property
+    def second(self) -> int:
+        """Frame of the later one."""
+        return self.behind.frame
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A shape without a name that matched nothing drawn before it, so that it begins an object: for a person to check.
+
+    Attributes:
+        drawn: the shape.
+        nearest: of the earlier shapes the one whose sequence overlaps most; None: none was seen any more.
+        iou: of the two sequences, 0..1.
+    """
+
+    drawn: Drawn
+    nearest: Drawn | None
     iou: float
 
 
@@ -45,10 +75,14 @@ class Identities:
     Attributes:
         objects: each the shapes that show it, in the order of their frames; in the order in which they appear.
         associations: those that rest on propagation.
+        assumed: objects that are one because no frame has two of their label; each its shapes.
+        unmatched: shapes that begin an object because they matched none.
     """
 
     objects: list[list[Drawn]]
     associations: list[Association] = field(default_factory=list)
+    assumed: list[list[Drawn]] = field(default_factory=list)
+    unmatched: list[Unmatched] = field(default_factory=list)
 
 
 def identify(
@@ -57,7 +91,8 @@ def identify(
     written: Collection[tuple[int, int]],
     places: Mapping[int, int],
     mask_of: MaskOf,
-    propagator: Callable[[], tuple[object, Sequence[np.ndarray]]],
+    propagator: Callable[[], tuple[Engine, Sequence[np.ndarray]]],
+    advanced: Callable[[int, int], None] = lambda done, total: None,
 ) -> Identities:
     """Finds the objects of a sequence.
 
@@ -68,6 +103,7 @@ def identify(
         places: frame -> its place in the sequence.
         mask_of: gives masks.
         propagator: gives what propagates masks, and the frames of the sequence; asked only where nothing else decides.
+        advanced: called with the number of frames that were propagated for that, and of those that there will be.
 
     Raises:
         PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
@@ -75,11 +111,12 @@ def identify(
     sets = _Sets(drawn, members)
     _join_named(sets, drawn, members, written)
     _join_copies(sets, drawn, mask_of)
-    associations: list[Association] = []
+    found = Identities([])
     by_label: dict[int, list[int]] = defaultdict(list)
     for i, d in enumerate(drawn):
         by_label[d.shape.label].append(i)
-    for label, indices in by_label.items():
+    unclear: list[int] = []
+    for indices in by_label.values():
         roots = sorted(sets.roots(indices))
         is_settled = all(drawn[i].digest in members for i in indices)
         if is_settled or all(sets.are_apart(i, j) for i, j in combinations(roots, 2)):
@@ -87,13 +124,19 @@ def identify(
         if not any(drawn[i].is_proposal for i in indices) and _one_per_frame(sets, drawn, indices):
             for i in indices[1:]:
                 sets.join(indices[0], i)
+            found.assumed.append(sorted((drawn[i] for i in indices), key=lambda d: d.frame))
         else:
-            associations += _associate(sets, drawn, indices, label, places, mask_of, propagator)
+            frames = _frames_to_compare(sets, drawn, indices, members)
+            unclear += [i for i in indices if drawn[i].frame in frames]
+    if unclear:
+        found.associations, nearest = _associate(sets, drawn, unclear, places, mask_of, propagator, advanced)
+        found.unmatched = _unmatched(sets, drawn, unclear, members, nearest)
     grouped: dict[int, list[Drawn]] = defaultdict(list)
     for i, d in enumerate(drawn):
         grouped[sets.root(i)].append(d)
     objects = [sorted(shapes, key=lambda d: d.frame) for shapes in grouped.values()]
-    return Identities(sorted(objects, key=lambda shapes: shapes[0].frame), associations)
+    found.objects = sorted(objects, key=lambda shapes: shapes[0].frame)
+    return found
 
 
 class _Sets:
@@ -189,35 +232,93 @@ def _one_per_frame(sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int]) 
     )
 
 
+def _frames_to_compare(
+    sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int], members: Mapping[str, int]
+) -> set[int]:
+    """The frames with shapes that may be any object of a label, and those beside them that show each of its sets.
+
+    So a single shape that is new among many that are known costs little.
+    """
+    jobs = {drawn[i].job for i in indices}
+    known = {i for i in indices if drawn[i].digest in members or (drawn[i].is_named and len(jobs) == 1)}
+    open_frames = {drawn[i].frame for i in indices if i not in known}
+    of_set: dict[int, list[int]] = defaultdict(list)
+    for i in indices:
+        of_set[sets.root(i)].append(drawn[i].frame)
+    beside = set()
+    for frame in open_frames:
+        for frames in of_set.values():
+            beside |= {max((f for f in frames if f < frame), default=frame)}
+            beside |= {min((f for f in frames if f > frame), default=frame)}
+    return open_frames | beside
+
+
 def _associate(
     sets: _Sets,
     drawn: Sequence[Drawn],
     indices: Sequence[int],
-    label: int,
     places: Mapping[int, int],
     mask_of: MaskOf,
-    propagator: Callable[[], tuple[object, Sequence[np.ndarray]]],
-) -> list[Association]:
-    """Joins the sets of a label whose propagated masks overlap, but for those that people keep apart."""
-    keyframes, shown = [], {}
+    propagator: Callable[[], tuple[Engine, Sequence[np.ndarray]]],
+    advanced: Callable[[int, int], None],
+) -> tuple[list[Association], dict[int, tuple[int, float]]]:
+    """Joins the sets of one label whose propagated masks overlap, but for those that people keep apart.
+
+    All labels are propagated together, as that takes no longer than one of them.
+
+    Returns:
+        What was joined; and for each shape that was compared with earlier ones the nearest of them, and their overlap.
+    """
+    keyframes: list[Keyframe] = []
+    kinds: dict[Mask, int] = {}
+    shown: dict[Mask, int] = {}
     for frame in sorted({drawn[i].frame for i in indices}):
+        here = [i for i in indices if drawn[i].frame == frame and not drawn[i].shape.outside]
+        masks = {i: mask_of(drawn[i]) for i in here}
         local: dict[int, int] = {}
         label_map = None
-        here = [i for i in indices if drawn[i].frame == frame and not drawn[i].shape.outside]
-        for i in sorted(here, key=lambda i: drawn[i].shape.z_order):
-            mask = mask_of(drawn[i])
-            label_map = np.zeros(mask.shape, np.uint8) if label_map is None else label_map
+        # What lies on top covers; of what lies on one level the larger is covered, which the smaller cannot hide.
+        for i in sorted(here, key=lambda i: (drawn[i].shape.z_order, -int(masks[i].sum()))):
+            label_map = np.zeros(masks[i].shape, np.uint8) if label_map is None else label_map
             number = local.setdefault(sets.root(i), min(255, len(local) + 1))
-            label_map[mask] = number
+            label_map[masks[i]] = number
             shown[places[frame], number] = i
+            kinds[places[frame], number] = drawn[i].shape.label
         if label_map is not None and label_map.any():
             keyframes.append(Keyframe(places[frame], label_map))
     if len(keyframes) < 2:
-        return []
+        return [], {}
+    reduction = compare(*propagator(), keyframes, kinds, advanced)
     found = []
-    for before, behind, iou in sorted(reduce(*propagator(), keyframes).links, key=lambda link: -link.iou):
+    for before, behind, iou in sorted(reduction.links, key=lambda link: -link.iou):
         i, j = shown[before], shown[behind]
         if sets.root(i) != sets.root(j) and not sets.are_apart(i, j):
             sets.join(i, j)
-            found.append(Association(label, drawn[i].frame, drawn[j].frame, round(iou, 3)))
-    return sorted(found, key=lambda a: (a.first, a.second))
+            found.append(Association(drawn[i], drawn[j], round(iou, 3)))
+    nearest = {shown[link.behind]: (shown[link.before], link.iou) for link in (*reduction.apart, *reduction.links)}
+    return sorted(found, key=lambda a: (a.first, a.second)), nearest
+
+
+def _unmatched(
+    sets: _Sets,
+    drawn: Sequence[Drawn],
+    indices: Sequence[int],
+    members: Mapping[str, int],
+    nearest: Mapping[int, tuple[int, float]],
+) -> list[Unmatched]:
+    """The shapes that begin an object behind the first one of their label, though nobody said so."""
+    begins: dict[int, int] = {}  # frame of each label
+    first: dict[int, int] = {}  # shape of each set
+    known: set[int] = set()  # sets that people or earlier runs have named
+    for i in sorted(range(len(drawn)), key=lambda i: (drawn[i].frame, drawn[i].shape.outside)):
+        begins.setdefault(drawn[i].shape.label, drawn[i].frame)
+        first.setdefault(sets.root(i), i)
+        if drawn[i].is_named or drawn[i].is_proposal or drawn[i].digest in members:
+            known.add(sets.root(i))
+    found = []
+    for i in sorted(set(first.values()) & set(indices)):
+        d = drawn[i]
+        if d.frame > begins[d.shape.label] and sets.root(i) not in known:
+            before, iou = nearest.get(i, (None, 0.0))
+            found.append(Unmatched(d, None if before is None else drawn[before], round(iou, 3)))
+    return found

@@ -325,10 +325,11 @@ class Journal:
         self._run("DELETE FROM done WHERE stretch = ?", (stretch,))
 
     def undo_all(self) -> None:
-        """Nothing is done, and nothing planned; what is on the server stays known."""
+        """Nothing is done, and nothing planned; what is on the server stays known, and what is not is forgotten."""
         for table in ("done", "plan", "member"):
             self._run(f"DELETE FROM {table}")
-        self._run("DELETE FROM item WHERE object = 0 AND state IN ('lost', 'withdrawn')")  # marks may be made again
+        self._run("DELETE FROM item WHERE state = 'withdrawn'")
+        self._run("DELETE FROM item WHERE object = 0 AND state = 'lost'")  # marks may be made again
 
     def members(self) -> dict[str, int]:
         """Digest of a drawn shape -> group number of its object, as earlier runs found."""

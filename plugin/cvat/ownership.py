@@ -142,3 +142,15 @@ def reconcile(owned: Ownership, journal: Journal, *, forget: bool = False) -> No
                 journal.lose(item.id)
             elif forget:
                 journal.forget(item.id)
+
+
+def gone_for_good(job: int, owned: Ownership, journal: Journal) -> list[Item]:
+    """Items of shapes and tracks that people have deleted: nothing on the server may be what has become of them.
+
+    Args:
+        job: its id.
+        owned: its annotations, reconciled.
+        journal: of the task.
+    """
+    lost = [item for item in journal.lost(job) if item.object]
+    return [item for item in lost if not any(_may_have_been(item, annotation) for annotation in owned.edited)]

@@ -8,6 +8,9 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,10 +23,13 @@ from cvat_sdk.core.exceptions import CvatSdkException
 from model.errors import InputError
 from plugin.cvat.errors import ConnectionLostError, CvatError
 from plugin.cvat.login import Login
+from plugin.cvat.notices import tell
 from plugin.cvat.patience import Patience
 
 _TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two bytes
 _PASSING = (429, 502, 503, 504)
+_WAIT_OF_429 = 10.0  # seconds, where the server does not say how long
+_TOLD_AGAIN = 60.0  # seconds of waiting after which a person is told again
 _FIRST_PATIENCE = 5.0  # seconds
 _FIRST_WAIT = 0.5  # seconds
 _SCORES_SINCE = (2, 56)
@@ -35,12 +41,15 @@ class Server:
 
     Args:
         login: who logs in, and where.
-        patience: seconds for which a lost connection or a busy server is tried again.
+        patience: seconds without a sign of life for which a lost connection or a failing server is tried again. A
+            server that asks to be waited for is waited for, up to half an hour.
         pause: what waits, `time.sleep`.
+        tell: shows a person a line.
 
     Attributes:
         patience: as given.
         pause: as given.
+        tell: as given.
         url: of the server, without a slash at its end.
         version: of the server, as (2, 42); (0,) where it does not say.
 
@@ -49,8 +58,15 @@ class Server:
         CvatError: the login was refused, or the server cannot be reached.
     """
 
-    def __init__(self, login: Login, patience: float = 60.0, pause: Callable[[float], None] = time.sleep):
-        self.patience, self.pause = patience, pause
+    def __init__(
+        self,
+        login: Login,
+        patience: float = 60.0,
+        pause: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] = tell,
+    ):
+        self.patience, self.pause, self.tell = patience, pause, tell
+        self._has_token = login.token is not None
         try:
             config = Config(verify_ssl=login.check_certificate)
             self._client = Client(login.url, config=config, check_server_version=False)
@@ -65,15 +81,35 @@ class Server:
             raise InputError(f"--url {login.url}: give the address of the server, like https://cvat.example.org")
         if login.organization is not None:
             self._client.organization_slug = login.organization
-        self.patience = min(patience, _FIRST_PATIENCE)  # the address may be mistyped
-        self._log_in(login, patience)
+        self._patience_unreached = min(patience, _FIRST_PATIENCE)  # the address may be mistyped
+        self._log_in(login)
         self.version = self._read_version()
-        self.patience = patience
+        self._patience_unreached = patience
 
     @property
     def stores_scores(self) -> bool:
         """Whether shapes may have a score."""
         return self.version >= _SCORES_SINCE
+
+    @cached_property
+    def has_read_only_token(self) -> bool:
+        """Whether the login is an access token that may change nothing; False where the server does not say."""
+        if not self._has_token:
+            return False
+        try:
+            return self.get("/api/auth/access_tokens/self").get("read_only") is True
+        except ConnectionLostError:
+            raise
+        except (CvatError, AttributeError):  # servers that know no such tokens, or do not say
+            return False
+
+    @property
+    def why_read_only(self) -> str:
+        """What a person is told who may read something, but not write there."""
+        if self._has_token and self.has_read_only_token:
+            return "the access token is read-only: make one in CVAT's settings that may write"
+        token = "whether the access token is read-only, " if self._has_token else ""
+        return f"you may not write there: check {token}whether the job is assigned to you, and --organization"
 
     def close(self) -> None:
         """Log out of a session, and close the connections."""
@@ -102,9 +138,15 @@ class Server:
                 return
             page += 1
 
-    def get_bytes(self, path: str, **query: Any) -> bytes:
-        """The file at a path; raises CvatError."""
-        return self._request("GET", path, query=query).data
+    def get_bytes(self, path: str, what: str = "", **query: Any) -> bytes:
+        """The file at a path; raises CvatError.
+
+        Args:
+            path: of it.
+            what: it is, for a person who is told that the server still makes it.
+            query: parameters.
+        """
+        return self._request("GET", path, query=query, what=what).data
 
     def patch(self, path: str, body: Any, *, repeatable: bool, **query: Any) -> Any:
         """Changes something.
@@ -137,11 +179,11 @@ class Server:
         """The address at which CVAT's page shows a frame."""
         return f"{self.url}/tasks/{task}/jobs/{job}?frame={frame}"
 
-    def _log_in(self, login: Login, patience: float) -> None:
+    def _log_in(self, login: Login) -> None:
         if login.token is not None:
             self._client.api_client.configuration.access_token = login.token
         else:
-            busy, lost = self._tries(patience), self._tries(self.patience)
+            tries = self._tries()
             while True:
                 try:
                     self._client.login((login.user, login.password))
@@ -154,10 +196,9 @@ class Server:
                         ) from None
                     if status == 404:
                         raise CvatError(f"{self.url} has no CVAT API: check --url", 404) from None
-                    refusal = _refusal(self.url, "/api/auth/login", status)
-                    _wait_or_raise(busy, refusal, headers)
+                    tries.wait_or_raise(_refusal(self.url, "/api/auth/login", status), headers)
                 except (urllib3.exceptions.HTTPError, OSError) as error:
-                    lost.wait_or_raise(self._lost(error))
+                    tries.wait_or_raise(self._lost(error))
                 except (AssertionError, exceptions.OpenApiException, ValueError):
                     raise CvatError(f"{self.url} gives no session: is it a CVAT server?") from None
         try:
@@ -184,10 +225,16 @@ class Server:
             raise CvatError(f"{self.url}{path} answers no JSON: is {self.url} a CVAT server?") from None
 
     def _request(
-        self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None, repeatable: bool = True
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        repeatable: bool = True,
+        what: str = "",
     ) -> urllib3.HTTPResponse:
         """A response with a status below 300."""
-        tries = self._tries(self.patience)
+        tries = self._tries(what)
         while True:
             try:
                 _, response = self._client.api_client.call_api(
@@ -210,11 +257,11 @@ class Server:
             if response.status < 300:
                 return response
             refusal = _refusal(self.url, path, response.status, response.data)
-            if response.status not in _PASSING:
-                raise refusal
-            if not repeatable and response.status != 429:  # a gateway's 502 or 504: it may have been done
-                raise ConnectionLostError(str(refusal), response.status)
-            _wait_or_raise(tries, refusal, response.headers)
+            if response.status == 403 and method != "GET":
+                raise CvatError(f"{self.url}{path}: {self.why_read_only} (status 403)", 403)
+            if not repeatable and response.status in _PASSING and response.status != 429:
+                raise ConnectionLostError(str(refusal), response.status)  # a gateway's 502 or 504: it may be done
+            tries.wait_or_raise(refusal, response.headers)
 
     def _lost(self, error: Exception) -> ConnectionLostError:
         reason = type(getattr(error, "reason", None) or error).__name__
@@ -225,16 +272,57 @@ class Server:
             f"no connection to {self.url} ({reason}): check the server{hint}, then run again to go on"
         )
 
-    def _tries(self, patience: float) -> Patience:
-        return Patience(patience, self.pause, _FIRST_WAIT)
+    def _tries(self, what: str = "") -> "_Tries":
+        lost, failing = (Patience(s, self.pause, _FIRST_WAIT) for s in (self._patience_unreached, self.patience))
+        return _Tries(lost, failing, lambda seconds: self._tell_of_waiting(what, seconds))
+
+    def _tell_of_waiting(self, what: str, seconds: float) -> None:
+        doing = f"is still preparing {what}" if what else "is busy"
+        self.tell(f"{self.url} {doing}: waiting {seconds:.0f} s, as it asks")
 
 
-def _wait_or_raise(tries: Patience, refusal: CvatError, headers: Mapping[str, str]) -> None:
-    """Waits where the refusal may pass, as long as the server asks for; else raises it."""
-    if refusal.status not in _PASSING:
-        raise refusal
-    asked = headers.get("Retry-After", "")
-    tries.wait_or_raise(refusal, float(asked) if asked.isdigit() else 0.0)
+class _Tries:
+    """The tries of one request.
+
+    Args:
+        lost: for connections.
+        failing: for a server that answers, but not as it should.
+        tell: told now and then for how many seconds a server asks to be waited for.
+    """
+
+    def __init__(self, lost: Patience, failing: Patience, tell: Callable[[float], None]):
+        self._lost, self._failing, self._tell = lost, failing, tell
+        self._told: float | None = None  # seconds that had been waited for when it was told last
+
+    def wait_or_raise(self, error: CvatError, headers: Mapping[str, str] | None = None) -> None:
+        """Waits where the error may pass, as long as the server asks for; else raises it."""
+        if error.status == 0:
+            self._lost.wait_or_raise(error)
+            return
+        self._lost.revive()
+        if error.status not in _PASSING:
+            raise error
+        asked = _seconds_asked(error.status, headers or {})
+        if asked is None:
+            self._failing.wait_or_raise(error)
+            return
+        if self._told is None or self._failing.asked >= self._told + _TOLD_AGAIN:
+            self._told = self._failing.asked
+            self._tell(asked)
+        self._failing.wait_as_asked(asked, error)
+
+
+def _seconds_asked(status: int, headers: Mapping[str, str]) -> float | None:
+    """How long a server asks to be waited for; None: it does not. 429 always means that it works."""
+    if status not in (429, 503):
+        return None
+    said = (headers.get("Retry-After") or "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", said):
+        return float(said)
+    with suppress(ValueError):  # a date, or what is neither
+        when = parsedate_to_datetime(said)
+        return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return _WAIT_OF_429 if status == 429 else None
 
 
 def _refusal(url: str, path: str, status: int, data: bytes = b"") -> CvatError:
@@ -244,6 +332,6 @@ def _refusal(url: str, path: str, status: int, data: bytes = b"") -> CvatError:
         401: "the login is no longer valid: log in again",
         403: "you have no rights there: ask its owner, or set --organization",
         404: "it is not there, or you may not see it: check the number and --organization",
-        429: "too many requests: try again in a minute",
+        429: "the server is busy with it for too long: run again later",
     }.get(status, "the server failed" if status >= 500 else "refused")
     return CvatError(f"{url}{path}: {why} (status {status}{f', {said}' if said else ''})", status)

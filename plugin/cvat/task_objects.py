@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 
@@ -74,7 +75,9 @@ def allot_groups(
     used: Mapping[int, set[Origin]],
     inherited: Mapping[int, int],
 ) -> list[int]:
-    """Group numbers for objects: of earlier runs, else that which people gave, else fresh ones.
+    """Group numbers for objects: of earlier runs, else that which people gave, else the lowest that are free.
+
+    Free is what nothing on the server bears and the journal does not know; it forgets at undo.
 
     Args:
         objects: each the shapes that show it.
@@ -83,7 +86,8 @@ def allot_groups(
         used: group number -> whatever of the task bears it.
         inherited: place among the objects -> group number that an earlier run gave it.
     """
-    highest = max([0, *(group for _, group in written), *used, *members.values()])
+    borne = {group for _, group in written} | set(used) | set(members.values())
+    free = (group for group in count(1) if group not in borne)
     taken: set[int] = set()
     groups = []
     for place, shapes in enumerate(objects):
@@ -94,7 +98,7 @@ def allot_groups(
         given = [g for g in drawn if used.get(g, set()) <= own]
         group = next((g for g in [*known, *given] if g not in taken), None)
         if group is None:
-            group = highest = highest + 1
+            group = next(free)
         taken.add(group)
         groups.append(group)
     return groups

@@ -1,6 +1,6 @@
 """What is to be done in a task: the data that the planner makes and the run works on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,6 @@ from model.errors import InputError
 from model.keyframe import Keyframe
 from plugin.cvat.annotations import Shape
 from plugin.cvat.drawn import Drawn, no_image
-from plugin.cvat.identity import Association
 from plugin.cvat.stretches import Stretch, Window
 from plugin.cvat.task_layout import TaskLayout
 from plugin.cvat.task_objects import TaskObject
@@ -68,16 +67,37 @@ class TaskPlan:
         sequences: that have keyframes.
         known: digests of all shapes of people that were there when this was planned.
         proposals: a detector's shapes, by label and frame.
-        associations: identities that rest on propagation.
         warnings: what a person should know, a sentence each.
+        joined: drawn shapes that were taken for one object though nobody said so, a sentence each.
+        unmatched: drawn shapes that matched nothing and so begin an object, a sentence each.
     """
 
     layout: TaskLayout
     sequences: list[SequencePlan]
     known: set[str]
     proposals: Mapping[tuple[int, int], list[Shape]]
-    associations: list[Association]
     warnings: list[str]
+    joined: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+
+    @property
+    def jobs_to_write(self) -> list[int]:
+        """Ids of the jobs that have frames to be filled."""
+        frames = {s.numbers[p] for s in self.sequences for places in s.missing.values() for p in places}
+        return [job.id for job in self.layout.jobs if not frames.isdisjoint(job.frames)]
+
+    def leave_out(self, jobs: Collection[int]) -> None:
+        """Nothing is to be computed any more for the sake of some jobs, by id. May be called while others read.
+
+        Only what the frames of other jobs need is still propagated through theirs.
+        """
+        for sequence in self.sequences:
+            idle = {
+                place
+                for place, frame in enumerate(sequence.numbers)
+                if all(job.id in jobs for job in self.layout.jobs_with(frame))
+            }
+            sequence.missing = {digest: places - idle for digest, places in sequence.missing.items()}
 
     def detected(self, label: int, frame: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """The masks that a detector has written of a label on a frame, bool of the size."""

@@ -15,7 +15,8 @@ from plugin.cvat.digest import digest_of
 from plugin.cvat.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
 from plugin.cvat.engine import Engine
 from plugin.cvat.errors import NothingDrawnError
-from plugin.cvat.identity import MaskOf, identify
+from plugin.cvat.identity import Identities, MaskOf, identify
+from plugin.cvat.identity_words import decisions_in_words
 from plugin.cvat.inheritance import inherit_groups
 from plugin.cvat.joint_track import hidden_frames
 from plugin.cvat.journal import Journal
@@ -42,6 +43,8 @@ class TaskPlanner:
         settings: what is asked for.
         engine: that propagates, here for identities that nothing else tells.
         frames_of: opens the frames of a sequence.
+        begin: called before the engine is used to tell drawn shapes apart; what it raises ends the planning.
+        advanced: called with the number of frames that were propagated for that, and of those that there will be.
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class TaskPlanner:
         settings: BulkSettings,
         engine: Engine,
         frames_of: Callable[[Sequence[int]], FrameSource],
+        begin: Callable[[], None] = lambda: None,
+        advanced: Callable[[int, int], None] = lambda done, total: None,
     ):
+        self._begin, self._advanced = begin, advanced
         self._layout, self._journal, self._settings = layout, journal, settings
         self._engine, self._frames_of = engine, frames_of
         self._unusable: set[tuple[int, int]] = set()  # label and frame of what people have drawn
@@ -66,11 +72,12 @@ class TaskPlanner:
         layout, settings = self._layout, self._settings
         wanted = self._wanted_labels()
         kinds = SHAPE_TYPES if settings.rectangles else DRAWN_KINDS
-        found = TaskPlan(layout, [], set(), {}, [], list(layout.left_out))
+        found = TaskPlan(layout, [], set(), {}, list(layout.left_out))
         members, written = self._journal.members(), self._journal.objects_ever()
         proposals = self._proposals(owned, kinds) if settings.proposals else {}
         found.proposals = proposals
         masks: list[MaskOf] = []
+        decided: list[Identities] = []
         identified: list[list[Drawn]] = []
         counts = []
         for numbers in layout.sequences:
@@ -85,23 +92,34 @@ class TaskPlanner:
                 drawn += self._spread(proposals, drawn, frames, mask_of)
             places = {frame: place for place, frame in enumerate(numbers)}
             identities = identify(
-                drawn, members, written, places, mask_of, lambda source=source: (self._engine, StandInFrames(source))
+                drawn,
+                members,
+                written,
+                places,
+                mask_of,
+                lambda source=source: self._network(StandInFrames(source)),
+                self._advanced,
             )
+            decided.append(identities)
             shown = [shapes for shapes in identities.objects if any(not d.shape.outside for d in shapes)]
-            found.associations += identities.associations
             identified += shown
             counts.append((numbers, len(shown)))
             masks.append(mask_of)
         if not identified:
             raise NothingDrawnError(self._nothing_drawn(owned, wanted))
         inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
-        groups = allot_groups(identified, members, written, _groups_in_use(owned), inherited)
+        joint: dict[int, set[Origin]] = {group: set() for group in self._journal.joint_objects()}
+        used = joint | _groups_in_use(owned)
+        groups = allot_groups(identified, members, written, used, inherited)
         objects = [
             TaskObject(group, layout.labels[shapes[0].shape.label], tuple(shapes))
             for group, shapes in zip(groups, identified)
         ]
+        group_of = {d.digest: obj.group for obj in objects for d in obj.drawn}
+        known = {groups[place] for place in inherited}
+        found.joined, found.unmatched = decisions_in_words(decided, group_of, known, layout.labels)
         with self._journal.together():
-            self._journal.set_members({d.digest: obj.group for obj in objects for d in obj.drawn})
+            self._journal.set_members(group_of)
         track_jobs = {obj.group: self._track_jobs(obj, owned) for obj in objects}
         self._note_tracks(objects, track_jobs, owned, found.warnings)
         self._note_others(objects, owned, found.warnings)
@@ -113,6 +131,10 @@ class TaskPlanner:
         if settings.frames and not any(settings.wants(f) for s in found.sequences for f in s.numbers):
             found.warnings.append("none of the frames that were asked for is in the jobs")
         return found
+
+    def _network(self, source: FrameSource) -> tuple[Engine, FrameSource]:
+        self._begin()
+        return self._engine, source
 
     def _wanted_labels(self) -> set[int]:
         names = {label.name: label.id for label in self._layout.labels.values()}

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,12 +17,13 @@ from plugin.cvat.doubtful_masks import DoubtfulMasks
 from plugin.cvat.doubts import Marker, doubtful_frames
 from plugin.cvat.engine import Engine
 from plugin.cvat.errors import ConnectionLostError, CvatError
-from plugin.cvat.identity import Association
 from plugin.cvat.job_writer import JobWriter, Written
 from plugin.cvat.joint_writer import JointWriter
 from plugin.cvat.journal import Journal
+from plugin.cvat.notices import PlanningProgress
 from plugin.cvat.ownership import Ownership, reconcile
 from plugin.cvat.pictures import DoubtfulPicture, picture_doubts
+from plugin.cvat.rights import Rights
 from plugin.cvat.server import Server
 from plugin.cvat.settings import BulkSettings
 from plugin.cvat.side_by_side import side_by_side
@@ -40,6 +41,7 @@ FramesOf = Callable[[Sequence[int]], TaskFrames]
 
 _APART = 5  # frames between two pictures of an object
 _PICTURES = 12  # of a task
+_MOST_TOLD = 20  # lines about new objects
 
 
 @dataclass
@@ -57,10 +59,12 @@ class TaskOutcome:
         written: what was written.
         frames: how many were propagated.
         seconds: by what they were spent on.
-        associations: identities that rest on propagation.
+        joined: drawn shapes that were taken for one object though nobody said so, a sentence each.
+        unmatched: drawn shapes that matched nothing and so begin an object, a sentence each.
         warnings: what a person should know.
         failed: why jobs were left out or given up, by id.
         error: why it ended early; None: it did not.
+        is_told: whether the person has been shown that already.
     """
 
     task: int
@@ -73,10 +77,21 @@ class TaskOutcome:
     written: Written = field(default_factory=Written)
     frames: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
-    associations: list[Association] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     error: str | None = None
+    is_told: bool = False
+
+    def give_up(self, jobs: Mapping[int, str]) -> list[str]:
+        """Notes why jobs are left out or given up, by id; gives a line for each reason that is new."""
+        fresh: dict[str, list[int]] = {}
+        for job, why in jobs.items():
+            if job not in self.failed:
+                fresh.setdefault(why, []).append(job)
+        self.failed |= {job: why for why, ids in fresh.items() for job in ids}
+        return [f"task {self.task}, {_named(ids)}: {why}" for why, ids in fresh.items()]
 
 
 class TaskRun:
@@ -104,6 +119,7 @@ class TaskRun:
     ):
         self._server, self._engine, self._settings, self._cache = server, engine, settings, cache
         self._dry, self._planned, self._advanced = dry, planned, advanced
+        self._rights = Rights(server, dry)
         self._lock = threading.Lock()  # windows may run side by side
 
     def run(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> None:
@@ -132,10 +148,14 @@ class TaskRun:
 
         try:
             with _Clock(outcome.seconds, "planning"):
-                plan = TaskPlanner(layout, journal, self._settings, self._engine, frames_of).plan(owned)
+                plan = self._plan(layout, journal, frames_of, owned, outcome)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
-            outcome.associations, outcome.warnings = plan.associations, [*outcome.warnings, *plan.warnings]
+            outcome.joined, outcome.unmatched = plan.joined, plan.unmatched
+            outcome.warnings = [*outcome.warnings, *plan.warnings]
+            if not self._dry:
+                self._warn(outcome)  # before anything is written
+            self._keep_to_rights(plan, outcome)
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
             marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
             doubtful = DoubtfulMasks()
@@ -143,7 +163,9 @@ class TaskRun:
             if not self._dry:
                 with _Clock(outcome.seconds, "marks"):
                     current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
-                    outcome.marks = marker.mark(current, outcome.names, outcome.failed)
+                    failed = dict(outcome.failed)
+                    outcome.marks = marker.mark(current, outcome.names, failed, doubtful.mask)
+                    self._give_up(outcome, failed)
             with _Clock(outcome.seconds, "pictures"):
                 masks = {kept.doubt: kept for kept in doubtful.all()}
                 outcome.pictures = picture_doubts(
@@ -158,23 +180,69 @@ class TaskRun:
 
     def _read(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> dict[int, Ownership]:
         """The annotations of all jobs that can be read, by owner."""
-        owned = {}
+        owned, unreadable = {}, {}
         for job in layout.jobs:
             try:
                 owned[job.id], notes = JointWriter(self._server, journal, layout, job, self._dry).settle()
             except ConnectionLostError:
                 raise
             except CvatError as error:
-                outcome.failed[job.id] = str(error)
-                if len(outcome.failed) == len(layout.jobs):
+                unreadable[job.id] = str(error)
+                if len(unreadable) == len(layout.jobs):
                     raise
             else:
                 outcome.warnings += notes
                 reconcile(owned[job.id], journal, forget=True)
+        self._give_up(outcome, unreadable)
         for job in layout.neighbours:
             with suppress(CvatError):  # what may not be seen cannot count
                 owned[job.id] = JobWriter(self._server, journal, layout, job).read()
         return owned
+
+    def _plan(
+        self,
+        layout: TaskLayout,
+        journal: Journal,
+        frames_of: FramesOf,
+        owned: Mapping[int, Ownership],
+        outcome: TaskOutcome,
+    ) -> TaskPlan:
+        def begin() -> None:
+            """The network is needed to tell shapes apart: not where nothing could be written in the end."""
+            refused = self._rights.refused(job.id for job in layout.jobs)
+            if refused and len(refused) == len(layout.jobs) and not self._dry:
+                raise CvatError(f"task {layout.id}: {next(iter(refused.values()))}", 403)
+            self._engine.prepare()
+
+        with PlanningProgress(outcome.task) as progress:
+            planner = TaskPlanner(
+                layout, journal, self._settings, self._engine, frames_of, begin=begin, advanced=progress.advanced
+            )
+            return planner.plan(owned)
+
+    def _warn(self, outcome: TaskOutcome) -> None:
+        """Names the drawn shapes that begin objects, though they may be none."""
+        task = f"task {outcome.task}"
+        for text in outcome.unmatched[:_MOST_TOLD]:
+            self._server.tell(f"{task}: {text}")
+        if len(outcome.unmatched) > _MOST_TOLD:
+            self._server.tell(f"{task}: {len(outcome.unmatched) - _MOST_TOLD} more of these are in the report")
+        if outcome.joined:
+            self._server.tell(f"{task}: what was taken for one object without a common group or track is in the report")
+
+    def _give_up(self, outcome: TaskOutcome, jobs: Mapping[int, str]) -> None:
+        for line in outcome.give_up(jobs):
+            self._server.tell(line)
+
+    def _keep_to_rights(self, plan: TaskPlan, outcome: TaskOutcome) -> None:
+        """Leaves out what is for jobs alone that may not be written to."""
+        refused = self._rights.refused(plan.jobs_to_write)
+        if self._dry:
+            notes = [f"job {job} could not be written to: {why}" for job, why in refused.items()]
+            outcome.warnings = [*outcome.warnings, *notes]
+        else:
+            self._give_up(outcome, refused)
+            plan.leave_out(outcome.failed)
 
     def _propagate(
         self,
@@ -187,7 +255,7 @@ class TaskRun:
         if any(sequence.to_do for sequence in plan.sequences):
             with _Clock(outcome.seconds, "loading the network"):
                 self._engine.prepare()
-        writer = TaskWriter(self._server, journal, plan, self._settings, doubtful, self._dry)
+        writer = TaskWriter(self._server, journal, plan, self._settings, doubtful, self._dry, outcome.failed)
         failed: list[PerclipError] = []
 
         def work(sequence: SequencePlan, window: Window) -> None:
@@ -235,9 +303,9 @@ class TaskRun:
             return
         numbers = sequence.numbers[window.first : window.last + 1]
         keyframes, objects = keyframes_in(sequence, window)
+        missing = sequence.missing
         waiting = {
-            place: {s.group: s for s in window.stretches if place in sequence.missing.get(s.digest, ())}
-            for place in wanted
+            place: {s.group: s for s in window.stretches if place in missing.get(s.digest, ())} for place in wanted
         }
         source = frames_of(numbers)
         # Two clips are decoded while the network works on one.
@@ -261,6 +329,12 @@ class TaskRun:
                     outcome.frames += 1
                     outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + waited
                     self._advanced()
+                if sequence.missing is not missing:  # a job was given up: what is for it alone is not computed
+                    missing = sequence.missing
+                    for place, stretches in waiting.items():
+                        waiting[place] = {g: s for g, s in stretches.items() if place in missing.get(s.digest, ())}
+                    if not any(waiting.values()):
+                        break
                 clock = time.perf_counter()
         left_out = sorted(sequence.numbers[place] for place, stretches in waiting.items() if stretches)
         if left_out:
@@ -304,6 +378,10 @@ def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe]
         by_place[place] = label_map, named
     keyframes = [Keyframe(p - window.first, label_map, named) for p, (label_map, named) in sorted(by_place.items())]
     return keyframes, dict(enumerate(known, 1))
+
+
+def _named(jobs: Sequence[int]) -> str:
+    return f"job{'s' if len(jobs) > 1 else ''} {', '.join(map(str, jobs))}"
 
 
 class _Timed(FrameReader):

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -108,6 +108,7 @@ class TaskWriter:
         settings: what is asked for.
         doubtful: is offered all masks.
         dry: write nothing, only count.
+        failed: why nothing can be written to some jobs, by id.
 
     Attributes:
         error: what went wrong; None: nothing.
@@ -125,6 +126,7 @@ class TaskWriter:
         settings: BulkSettings,
         doubtful: DoubtfulMasks,
         dry: bool = False,
+        failed: Mapping[int, str] | None = None,
     ):
         self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
         self._doubtful = doubtful
@@ -135,7 +137,7 @@ class TaskWriter:
         self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]
         self.written = Written()
         self.seconds = {"shapes": 0.0, "writing": 0.0}
-        self.failed: dict[int, str] = {}
+        self.failed = dict(failed or {})
         self.rows: list[tuple[int, int, float, bool]] = []
         self._last_flush, self._flush_seconds = time.monotonic(), 0.0
         self.error: BaseException | None = None
@@ -272,8 +274,8 @@ class TaskWriter:
                     self._fill_tracks(job, joined, blocked)
             except ConnectionLostError:
                 raise
-            except CvatError as error:  # the other jobs go on
-                self.failed[job.id] = str(error)
+            except CvatError as error:
+                self._give_up(job, error)
         with self._journal.together():
             self._journal.finish(
                 Done(filled.stretch.digest, frame, filled.obj.group, filled.confidence[frame])
@@ -282,6 +284,14 @@ class TaskWriter:
                 if (frame, filled.obj.group) not in blocked
                 and not any(job.id in self.failed for job in self._plan.layout.jobs_with(frame))
             )
+
+    def _give_up(self, job: Job, error: CvatError) -> None:
+        """Nothing more is computed for a job; the others go on. Raises where no login is valid any more."""
+        if error.status == 401:
+            raise error
+        self.failed[job.id] = str(error)
+        self._server.tell(f"task {self._plan.layout.id}, job {job.id}: {error}")
+        self._plan.leave_out(self.failed)
 
     def _fill_tracks(self, job: Job, joined: Sequence[_Filled], blocked: set[tuple[int, int]]) -> None:
         """Fills in the drawn tracks of a job."""
@@ -357,7 +367,7 @@ class TaskWriter:
                 except ConnectionLostError:
                     raise
                 except CvatError as error:
-                    self.failed[job.id] = str(error)
+                    self._give_up(job, error)
 
     def _creations(self, filled: _Filled, job: Job, blocked: Collection[tuple[int, int]]) -> list[Creation]:
         shapes = {

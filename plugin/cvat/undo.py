@@ -6,7 +6,7 @@ from plugin.cvat.doubts import ISSUES, read_issues, remove_issue
 from plugin.cvat.job_writer import JobWriter
 from plugin.cvat.joint_writer import JointWriter
 from plugin.cvat.journal import Journal
-from plugin.cvat.ownership import reconcile
+from plugin.cvat.ownership import gone_for_good, reconcile
 from plugin.cvat.server import Server
 from plugin.cvat.task_layout import TaskLayout
 
@@ -48,6 +48,8 @@ def undo_task(server: Server, journal: Journal, layout: TaskLayout, dry: bool = 
         owned = writer.read()
         reconcile(owned, journal, forget=True)
         kept += len(owned.edited)
+        for item in () if dry else gone_for_good(job.id, owned, journal):
+            journal.forget(item.id)  # nothing bears its group number any more
         deleted += writer.delete(lambda item: True)
         restored += JointWriter(server, journal, layout, job, dry).undo()
         if any(item.kind == ISSUES for item in journal.items(job.id)):

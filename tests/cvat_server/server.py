@@ -28,12 +28,14 @@ class FakeCvat:
         state: what it knows.
         log: method and path of all requests so far.
         fault: what goes wrong.
+        read_only: the access token may change nothing.
     """
 
     def __init__(self, state: CvatState):
         self.state = state
         self.log: list[tuple[str, str]] = []
         self.fault: Fault = lambda method, path: None
+        self.read_only = False
         self.anonymous: list[float] = []
         self.sessions: set[str] = set()
         self.chunks: dict[tuple[int, int, int, str], bytes] = {}
@@ -78,6 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
                 content = json.dumps(content, allow_nan=False).encode()  # poisoned points: 500, as the real one
         except RefusedError as refused:
             status, content = refused.status, json.dumps({"detail": str(refused)}).encode()
+            self._retry_after = refused.retry_after
         except (ValueError, OverflowError):
             status, content = 500, b"<html><h1>Server Error (500)</h1></html>"
         if fault == "after":
@@ -90,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         if status == 429:
-            self.send_header("Retry-After", "1")
+            self.send_header("Retry-After", getattr(self, "_retry_after", "1"))
         for name, value in (*(headers or {}).items(), *getattr(self, "_cookies", ())):
             self.send_header(name, value)
         self._cookies = []
@@ -107,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"version": cvat.state.version, "name": "CVAT"}
         if path == "/api/users/self":
             return 200, {"id": 1, "username": USER}
+        if path == "/api/auth/access_tokens/self":
+            return 200, self._token()
         if path == "/api/auth/logout":
             return 200, {"detail": "ok"}
         with cvat.state.lock:
@@ -133,7 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(429, "Request was throttled.")
 
     def _check_login(self) -> None:
-        if self.headers.get("Authorization") == f"Bearer {TOKEN}":
+        if self._is_by_token():
+            if self.cvat.read_only and self.command not in ("GET", "HEAD"):
+                raise RefusedError(403, "You do not have permission to perform this action.")
             return
         session = re.search(r"sessionid=(\w+)", self.headers.get("Cookie") or "")
         if session and session[1] in self.cvat.sessions:
@@ -142,6 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._throttle()
         raise RefusedError(401, "Authentication credentials were not provided.")
+
+    def _is_by_token(self) -> bool:
+        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+
+    def _token(self) -> Any:
+        """What a token says of itself, since 2.48; without one there is nothing."""
+        if tuple(map(int, self.cvat.state.version.split(".")[:2])) < (2, 48) or not self._is_by_token():
+            raise RefusedError(404, "Not found.")
+        return {"id": 1, "name": "t", "read_only": self.cvat.read_only}
 
     def _task(self, number: int) -> FakeTask:
         task = self.cvat.state.tasks.get(number)
@@ -217,6 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not inside or number in task.broken_chunks:
             raise RefusedError(400 if not inside else 500, "chunk")
         quality = query.get("quality", "compressed")
+        if task.slow_chunks.get(number):
+            task.slow_chunks[number] -= 1
+            raise RefusedError(429, "The chunk is being prepared.", retry_after=task.retry_after)
         key = task.id, place, number, quality
         if key not in self.cvat.chunks:
             make = mp4_chunk if task.is_video else zip_chunk
@@ -239,6 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def patch(self, query: dict[str, str], body: Any, number: int) -> Any:
         job = self._job(number)[1]
+        if job.read_only:
+            raise RefusedError(403, "You do not have permission to perform this action.")
         actions = {"create": self.cvat.state.create, "update": self.cvat.state.update, "delete": self.cvat.state.delete}
         return actions[query["action"]](job, body)
 

@@ -10,11 +10,11 @@ import numpy as np
 
 
 class RefusedError(Exception):
-    """A request that is answered with a status of 400 and more."""
+    """A request that is answered with a status of 400 and more; `retry_after` goes with 429."""
 
-    def __init__(self, status: int, detail: str = ""):
+    def __init__(self, status: int, detail: str = "", retry_after: str = "1"):
         super().__init__(detail)
-        self.status = status
+        self.status, self.retry_after = status, retry_after
 
 
 @dataclass
@@ -35,7 +35,7 @@ class FakeLabel:
 
 @dataclass
 class FakeJob:
-    """Annotations are held as the API gives them."""
+    """Annotations are held as the API gives them. `read_only`: they may be seen, but not changed."""
 
     id: int
     start: int
@@ -44,6 +44,7 @@ class FakeJob:
     state: str = "new"
     stage: str = "annotation"
     forbidden: bool = False
+    read_only: bool = False
     shapes: list[dict[str, Any]] = field(default_factory=list)
     tracks: list[dict[str, Any]] = field(default_factory=list)
     tags: list[dict[str, Any]] = field(default_factory=list)
@@ -52,7 +53,11 @@ class FakeJob:
 
 @dataclass
 class FakeTask:
-    """`frames`: uint8 (H, W, 3) each; sizes may differ in image tasks."""
+    """`frames`: uint8 (H, W, 3) each; sizes may differ in image tasks.
+
+    `slow_chunks`: chunk -> how many requests for it come before it is made; they are answered with 429 and
+    `retry_after`.
+    """
 
     id: int
     frames: Sequence[np.ndarray]
@@ -71,6 +76,8 @@ class FakeTask:
     organization: str | None = None
     forbidden: bool = False
     broken_chunks: Sequence[int] = ()
+    slow_chunks: dict[int, int] = field(default_factory=dict)
+    retry_after: str = "10"
 
 
 class CvatState:

@@ -84,11 +84,12 @@ class Program:
         self.fake, self.folder = fake, folder
         self.engine = engine or NearestKeyframe()
         self.pauses: list[float] = []
+        self.told: list[str] = []
         self.server = self.log_in(patience=1e9)
 
     def log_in(self, patience: float) -> Server:
         """A server that never really waits."""
-        return Server(Login(self.fake.url, TOKEN), patience, pause=self.pauses.append)
+        return Server(Login(self.fake.url, TOKEN), patience, self.pauses.append, self.told.append)
 
     def propagate(
         self, task: int = TASK, jobs: tuple[int, ...] | None = None, dry: bool = False, **settings: Any

@@ -6,6 +6,8 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 
@@ -55,7 +57,7 @@ def web_site(status: int, page: bytes) -> Iterator[str]:
 def refused_login(login: Login, *secrets: str, patience: float = 0) -> CvatError:
     """The error of a login that fails: one line that names the server, and no secret in its whole traceback."""
     with pytest.raises(CvatError) as caught:
-        Server(login, patience, pause=lambda seconds: None)
+        Server(login, patience, pause=lambda seconds: None, tell=lambda line: None)
     text = str(caught.value)
     assert "\n" not in text and f"{login.url}" in text
     shown = "".join(traceback.format_exception(caught.value))
@@ -173,7 +175,7 @@ def test_a_throttled_login_waits_as_the_server_says(fake):
 def test_a_login_that_stays_throttled_gives_up(fake):
     fake.anonymous[:] = [time.monotonic()] * 100
     error = refused_login(Login(fake.url, None, USER, PASSWORD), PASSWORD)
-    assert "too many requests" in str(error) and error.status == 429
+    assert "busy" in str(error) and error.status == 429 and "run again later" in str(error)
 
 
 def test_the_organization_decides_which_tasks_are_seen():
@@ -215,6 +217,78 @@ def test_reading_is_tried_again_when_the_server_is_busy(fake, status):
         fake.fault = lambda method, path: status if len(fake.log) <= 2 else None
         assert server.get(f"/api/tasks/{TASK}")["id"] == TASK
         assert len(fake.log) == 3 and len(waits) == 2 and all(0 < wait < 5 for wait in waits)
+
+
+class SlowAnswers:
+    """Stands for clock and sleep: every answer takes as long as a gateway allows, and waiting takes its time."""
+
+    def __init__(self, fake: FakeCvat, monkeypatch: pytest.MonkeyPatch, answer: float = 50.0):
+        self.now, self.waits = 0.0, []
+        self._answer = answer
+        monkeypatch.setattr("plugin.cvat.patience.time.monotonic", lambda: self.now)
+        self._fault, fake.fault = fake.fault, self._take_time
+
+    def _take_time(self, method: str, path: str) -> str | int | None:
+        self.now += self._answer
+        return self._fault(method, path)
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+        self.waits.append(seconds)
+
+
+def test_who_asks_to_be_waited_for_is_waited_for_however_long_the_answers_take(fake, monkeypatch):
+    """A chunk that is being made: 429 after 50 s, several times, each of them a sign of life."""
+    told = []
+    with Server(Login(fake.url, TOKEN), patience=60, tell=told.append) as server:
+        clock = SlowAnswers(fake, monkeypatch)
+        server.pause = clock.pause
+        fake.state.tasks[TASK].slow_chunks = {0: 5}
+        assert server.get_bytes(f"/api/tasks/{TASK}/data", "frames 0 to 3", type="chunk", number=0)
+    assert clock.waits == [10.0] * 5
+    assert len(told) == 1 and "preparing frames 0 to 3" in told[0] and "10 s" in told[0]
+
+
+def test_a_server_that_asks_to_be_waited_for_for_ever_is_given_up(fake):
+    told, waits = [], []
+    with Server(Login(fake.url, TOKEN), 60, waits.append, told.append) as server:
+        fake.state.tasks[TASK].slow_chunks = {0: 10**6}
+        with pytest.raises(CvatError, match=r"busy.*run again later"):
+            server.get_bytes(f"/api/tasks/{TASK}/data", type="chunk", number=0)
+    assert 1000 < sum(waits) <= 1800 and 10 < len(told) < 40  # now and then, as a night is long
+
+
+@pytest.mark.parametrize("fault", ["before", 502])
+def test_patience_lasts_from_the_last_sign_of_life(fake, monkeypatch, fault):
+    """Faults that come again and again, with a server in between that says that it works."""
+    with Server(Login(fake.url, TOKEN), patience=60, tell=lambda line: None) as server:
+        clock = SlowAnswers(fake, monkeypatch)
+        server.pause = clock.pause
+        fake.state.tasks[TASK].slow_chunks = {0: 4}
+        faults = iter([fault, None] * 4)
+        clock._fault = lambda method, path: next(faults, None)
+        assert server.get_bytes(f"/api/tasks/{TASK}/data", type="chunk", number=0)
+
+
+@pytest.mark.parametrize("asked", ["date", "7", ""])
+def test_both_forms_of_retry_after_are_understood(fake, asked):
+    in_five_minutes = datetime.now(UTC) + timedelta(seconds=300)
+    fake.state.tasks[TASK].retry_after = format_datetime(in_five_minutes, usegmt=True) if asked == "date" else asked
+    waits = []
+    with Server(Login(fake.url, TOKEN), 60, waits.append, lambda line: None) as server:
+        fake.state.tasks[TASK].slow_chunks = {0: 1}
+        server.get_bytes(f"/api/tasks/{TASK}/data", type="chunk", number=0)
+    assert len(waits) == 1 and {"date": 290 <= waits[0] <= 300, "7": waits[0] == 7, "": waits[0] == 10}[asked]
+
+
+def test_a_request_that_fails_after_its_patience_has_run_out_is_still_tried_again(fake, monkeypatch):
+    """Patience is for silence: the time that a first answer took does not count."""
+    with Server(Login(fake.url, TOKEN), patience=5) as server:
+        clock = SlowAnswers(fake, monkeypatch)
+        server.pause = clock.pause
+        broken = iter(["before"])
+        clock._fault = lambda method, path: next(broken, None)
+        assert server.get(f"/api/tasks/{TASK}")["id"] == TASK
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])

@@ -1,7 +1,11 @@
 """Taking back, looking again, and the marks that are left on doubtful frames."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
+
+import numpy as np
+import pytest
 
 from plugin.cvat.review import review_task
 from plugin.cvat.task_layout import read_task
@@ -9,6 +13,7 @@ from tests.cvat_server import FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
     JOB,
     TASK,
+    NearestKeyframe,
     blank_task,
     draw,
     edit,
@@ -123,6 +128,81 @@ def test_doubtful_frames_get_issues_once(program_for):
     assert len(state.issues) == 2
     program.undo()
     assert list(state.issues) == [answered["id"]]
+
+
+def is_on(mask, issue):
+    x, y = issue["position"]
+    return bool(mask[int(y), int(x)])
+
+
+@pytest.mark.parametrize("output", ["mask", "polygon", "rectangle", "track"])
+def test_issues_sit_on_the_object_that_is_in_doubt(program_for, output):
+    state = state_of(blank_task(40))
+    ring = square(4, 4, 10) & ~square(6, 6, 6)  # its middle is no part of it
+    draw(state, shapes=[mask_shape(0, ring, 1), mask_shape(39, ring, 1)])
+    program_for(state).propagate(review="issue", output=output)
+    assert len(state.issues) > 1 and all(is_on(ring, issue) for issue in state.issues.values())
+
+
+class Lost(NearestKeyframe):
+    """Loses what it follows, without being sure, from a frame on."""
+
+    def run(self, *args, **options):
+        for result in super().run(*args, **options):
+            if result.index < 5:
+                yield replace(result, confidence=dict.fromkeys(result.confidence, 0.9))
+            else:
+                unsure = dict.fromkeys(result.confidence, 0.1)
+                yield replace(result, label_map=np.zeros_like(result.label_map), confidence=unsure)
+
+
+def test_an_issue_about_an_object_that_was_lost_sits_where_it_was_seen_last(program_for):
+    state = state_of(blank_task(20))
+    draw(state, shapes=[mask_shape(0, square(20, 14), 1), mask_shape(0, square(2, 2), 2)])
+    program_for(state, Lost()).propagate(review="issue", labels=("car",))
+    assert state.issues and all(is_on(square(20, 14), issue) for issue in state.issues.values())
+
+
+def test_issues_that_a_later_run_makes_up_for_sit_on_the_object_too(program_for):
+    """Nothing is computed any more then: the annotations tell where it is."""
+    state = state_of(blank_task(30))
+    draw(state, shapes=[mask_shape(0, square(22, 2), 2)])
+    program = program_for(state)
+    program.propagate()
+    assert not state.issues and program.propagate(review="issue").frames == 0
+    assert len(state.issues) == 3 and all(is_on(square(22, 2), issue) for issue in state.issues.values())
+
+
+def groups_of(state, job=JOB):
+    return sorted({s["group"] for s in state.jobs[job][1].shapes if s["source"] == "auto"})
+
+
+def test_after_an_undo_the_lowest_group_numbers_are_free_again(program_for):
+    state = state_of(blank_task())
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(0, square(20, 12))])
+    program = program_for(state)
+    for _ in range(3):
+        program.propagate()
+        assert groups_of(state) == [1, 2]
+        job = state.jobs[JOB][1]
+        remove(state, next(s for s in job.shapes if s["frame"] == 6))  # deleted by a person: nothing bears it any more
+        program.undo()
+
+
+def test_group_numbers_that_anything_on_the_server_bears_are_not_taken(program_for):
+    state = state_of(blank_task())
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(0, square(20, 12))])
+    draw(
+        state, shapes=[mask_shape(3, square(9, 9), 2, group=1, source="auto"), mask_shape(4, square(9, 9), 2, group=4)]
+    )
+    program = program_for(state)
+    program.propagate(labels=("car",))
+    assert groups_of(state) == [1, 2, 3]  # 1 is the other program's
+    edited = next(s for s in state.jobs[JOB][1].shapes if s["group"] == 2 and s["frame"] == 5)
+    edit(state, edited, points=mask_shape(5, square(9, 3))["points"], label_id=2)
+    program.undo()
+    program.propagate(labels=("car",))
+    assert groups_of(state) == [1, 2, 3, 5]  # and 2 is borne by what a person has kept
 
 
 def test_marks_follow_corrections(program_for):

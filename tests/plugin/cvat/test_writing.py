@@ -51,7 +51,7 @@ def test_large_batches_not_single_requests(program_for):
     draw(state, shapes=[mask_shape(0, square(2, 2))])
     program = program_for(state)
     program.propagate()
-    assert len([m for m, _ in program.fake.log if m == "PATCH"]) == 1
+    assert len([m for m, _ in program.fake.log if m == "PATCH"]) == 2  # may I?, and all shapes
 
 
 def test_attributes_z_order_follow_the_nearest_keyframe(program_for):
@@ -226,7 +226,7 @@ def test_a_detectors_sparse_shapes_become_objects(program_for, squares, lite):
     program = program_for(state, RealNetwork(lite))
     assert "no keyframe" in program.attempt().error
     outcome = program.propagate(proposals=3)
-    assert len(outcome.names) == 2 and len(outcome.associations) == 4
+    assert len(outcome.names) == 2 and len(outcome.joined) == 4
     job = state.jobs[JOB][1]
     theirs, mine = job.shapes[:10], job.shapes[10:]
     assert [{**s, "points": list(map(int, s["points"]))}["points"] for s in theirs] == [d["points"] for d in detected]
