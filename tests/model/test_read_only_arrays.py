@@ -1,4 +1,4 @@
-"""Arrays that may not be written to, as `np.asarray` makes of pictures, are used without a word and stay as they are."""
+"""Arrays that may not be written to, as `np.asarray` makes of pictures, are used without a word."""
 
 import subprocess
 import sys
