@@ -19,6 +19,7 @@ from model.errors import DeviceMemoryError, InputError
 from model.focus import segment_regions
 from model.options import PropagationOptions
 from model.pcvos import PCVOS, STRIDE, FrameFeatures
+from model.primitive_cache import bound_kept_primitives
 from model.quantised_convolution import can_quantise
 from model.refinement import WINDOW
 from model.region import Region
@@ -82,6 +83,7 @@ class InferenceNetwork:
         self.dtype = choose_dtype(options.dtype, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
+            bound_kept_primitives()
             if options.compile:
                 raise InputError("compile=True is for GPUs: on a processor the network is as fast without")
         elif options.device_memory is not None:
