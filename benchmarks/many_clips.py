@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.function_calls import answer, image_text
 from benchmarks.long_video import resident_megabytes
@@ -128,21 +127,21 @@ def _call(function: PerclipFunction, clip: MovingObjects, clip_length: int) -> N
 
 def _summary(rows: Sequence[dict[str, str]]) -> str:
     """A table in Markdown: memory after some clips, and how much of it came late."""
-    last = max(int(row["clip"]) for row in rows)
-    marks = [n for n in (1, 2, 5, _EARLY, 20, 50) if n < last] + [last]
-    growth_of = f"highest after {_EARLY} / after {_EARLY}"
+    marks = (1, 2, 5, _EARLY, 20)
+    early = " | ".join(f"after {n}" for n in marks)
     lines = [
-        f"One process for each format, one after the other; {torch.get_num_threads()} threads. Resident memory in MB.",
+        "One process for each format. Resident memory in MB.",
         "",
-        f"| format | {' | '.join(f'after {n}' for n in marks)} | {growth_of} | CPU seconds |",
-        f"|---|{'---|' * (len(marks) + 2)}",
+        f"| format | {early} | after all | highest later / after {_EARLY} | CPU seconds |",
+        f"|---|{'---|' * (len(marks) + 3)}",
     ]
     for name in dict.fromkeys(row["format"] for row in rows):
         own = [row for row in rows if row["format"] == name]
         memory = {int(row["clip"]): int(row["resident_MB"]) for row in own}
         growth = max(m for n, m in memory.items() if n >= _EARLY) / memory[_EARLY]
         seconds = sum(float(row["cpu_seconds"]) for row in own)
-        lines.append(f"| {name} | {' | '.join(str(memory[n]) for n in marks)} | {growth:.3f} | {seconds:.0f} |")
+        some = " | ".join(str(memory.get(n, "")) for n in marks)
+        lines.append(f"| {name} | {some} | {memory[len(own)]} ({len(own)} clips) | {growth:.3f} | {seconds:.0f} |")
     return "\n".join(lines) + "\n"
 
 
