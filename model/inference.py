@@ -12,13 +12,14 @@ from torch import Tensor
 from model.activated_convolution import fuse_activations
 from model.allocator import keep_freed_memory
 from model.compiled_parts import compile_parts
-from model.cpu_features import has_bfloat16
+from model.cpu_features import can_bfloat16, has_bfloat16
 from model.decoder import DecoderInput
 from model.device_memory import bound_device_memory
 from model.errors import DeviceMemoryError, InputError
 from model.focus import segment_regions
 from model.options import PropagationOptions
 from model.pcvos import PCVOS, STRIDE, FrameFeatures
+from model.primitive_cache import bound_kept_primitives
 from model.quantised_convolution import can_quantise
 from model.refinement import WINDOW
 from model.region import Region
@@ -44,6 +45,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """The floating-point dtype of `PropagationOptions.dtype` on a device; raises InputError for one it cannot do."""
     if name == "float16" and device.type == "cpu":
         raise InputError('dtype "float16" is for GPUs: use "auto", which takes the fastest that this processor has')
+    if name == "bfloat16" and device.type == "cpu" and not can_bfloat16():
+        raise InputError(
+            'dtype "bfloat16" is not for this processor, which has neither AVX-512 nor other instructions for it: use '
+            '"auto", which takes the fastest that it has'
+        )
     if name not in ("auto", "int8"):
         return getattr(torch, name)
     if device.type == "cuda":
@@ -77,6 +83,7 @@ class InferenceNetwork:
         self.dtype = choose_dtype(options.dtype, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
+            bound_kept_primitives()
             if options.compile:
                 raise InputError("compile=True is for GPUs: on a processor the network is as fast without")
         elif options.device_memory is not None:

@@ -196,9 +196,6 @@ class MemoryBank:
 
 
 def _with_room(positions: int) -> int:
-    """A few more positions, up to an eighth, so that reads meet few different sizes.
-
-    oneDNN keeps about a megabyte for each size of a bfloat16 product that it ever met, up to 1,024 of them.
-    """
+    """A few more positions, up to an eighth, so that reads meet few different sizes: oneDNN prepares each anew."""
     step = max(32, 1 << max(0, positions.bit_length() - 4))
     return -(-positions // step) * step

@@ -12,7 +12,7 @@ from model.region import Region
 
 T = TypeVar("T")
 
-_GRAIN = 4  # sizes are multiples of so many cells: oneDNN prepares and keeps something for every size that it meets
+_GRAIN = 4  # sizes are multiples of so many cells: oneDNN prepares something for every size that it meets
 # Frames' worth of cells that are convolved at once. More of them lose to page faults; 12 x 12 cells alone take 9 ms
 # of the trunk, those of four frames 4 ms each.
 _FRAMES = 1.5

@@ -13,7 +13,7 @@ usage='usage: serverless/deploy.sh gpu|cpu [--dry-run] [--network NAME] [--base-
 
 function=pth-perclip
 project=cvat
-oldest_nuctl=1.12.8 # knows Python 3.11
+oldest_nuctl=1.13.0 # the first that knows `numWorkers`; older ones silently start one worker
 packages=(torch numpy pillow opencv-python-headless safetensors)
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 twin='' dry_run='' network=cvat_cvat base_image='' stage=''
@@ -69,18 +69,19 @@ missing() {
     local version
     version="$(nuctl version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1 || true)"
     if [[ -n "$version" && "$(printf '%s\n' "$oldest_nuctl" "$version" | sort -V | head -n 1)" != "$oldest_nuctl" ]]; then
-      echo "nuctl is $version: Python 3.11 needs $oldest_nuctl or newer, in nuctl and in CVAT's Nuclio"
+      echo "nuctl is $version: Perclip needs $oldest_nuctl or newer, in nuctl and in CVAT's Nuclio"
     fi
   fi
 }
 
-# What the function needs and no more: Nuclio copies the whole folder into the image.
+# What the function needs and no more: Nuclio copies the whole folder into the image. It cannot copy links to folders,
+# and a link to a file outside would lead nowhere there: what links lead to is copied.
 stage_into() {
   local target="$1" package
-  cp -R "$root/model" "$root/serverless" "$root/LICENSE" "$target/"
+  cp -RL "$root/model" "$root/serverless" "$root/LICENSE" "$target/"
   mkdir "$target/plugin"
-  cp "$root/plugin/__init__.py" "$target/plugin/"
-  cp -R "$root/plugin/shapes" "$target/plugin/"
+  cp -L "$root/plugin/__init__.py" "$target/plugin/"
+  cp -RL "$root/plugin/shapes" "$target/plugin/"
   rm -rf "$target/model/training"
   rm -f "$target"/serverless/*.{sh,md,yaml}
   find "$target" -name __pycache__ -prune -exec rm -rf {} +

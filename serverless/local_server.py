@@ -33,7 +33,18 @@ class _Logger:
 
     def info_with(self, message: str, **facts: Any) -> None:
         """One line of JSON on standard error."""
-        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "message": message, **facts}
+        self._log("info", message, facts)
+
+    def warn_with(self, message: str, **facts: Any) -> None:
+        """Likewise, of what was refused."""
+        self._log("warning", message, facts)
+
+    def error_with(self, message: str, **facts: Any) -> None:
+        """Likewise, of a fault."""
+        self._log("error", message, facts)
+
+    def _log(self, level: str, message: str, facts: Mapping[str, Any]) -> None:
+        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S"), "level": level, "message": message, **facts}
         print(json.dumps(line), file=sys.stderr, flush=True)
 
 
@@ -60,7 +71,7 @@ class LocalServer(ThreadingHTTPServer):
         super().__init__((host, port), _Requests)
         try:
             self.context = SimpleNamespace(user_data=SimpleNamespace(), logger=_Logger(), Response=_response)
-            main.init_context(self.context)
+            main.start(self.context)  # whoever makes a server says what it raises
         except BaseException:
             self.server_close()
             raise

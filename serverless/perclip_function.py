@@ -18,6 +18,7 @@ import torch
 from model.bounded_cache import BoundedCache
 from model.checkpoint import load_network
 from model.checkpoint_files import SHIPPED
+from model.config import NETWORKS
 from model.errors import InputError
 from model.frame_tracker import FrameTracker
 from model.image_file import encode_jpeg
@@ -57,7 +58,7 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """The settings of an environment; raises InputError for a number that is none."""
+        """The settings of an environment; raises InputError for a number that is none, or weights that are not said."""
 
         def number(name: str, default: float, least: float = 1e-9) -> float:
             text = environment.get(name) or str(default)
@@ -70,8 +71,14 @@ class Settings:
             return value
 
         weights = environment.get("PERCLIP_WEIGHTS")
+        network = environment.get("PERCLIP_NETWORK") or cls.network
+        if network in NETWORKS and network not in SHIPPED and not weights:
+            raise InputError(
+                f"PERCLIP_NETWORK={network} ships without weights: put its public checkpoint into model/weights before "
+                "deploying, and set PERCLIP_WEIGHTS to its path in the image, /opt/nuclio/model/weights/FILE"
+            )
         return cls(
-            environment.get("PERCLIP_NETWORK") or cls.network,
+            network,
             Path(weights) if weights else None,
             environment.get("PERCLIP_DEVICE") or cls.device,
             int(number("PERCLIP_SHORT_SIDE", cls.short_side)),
@@ -85,11 +92,14 @@ class Answer:
     """What goes back.
 
     Attributes:
+        outcome: "answered", "refused" (the call cannot be answered as it is) or "failed" (a fault of ours).
         status: of HTTP.
         body: JSON text.
-        log: facts of the call for the log: never pixels.
+        log: facts of the call for the log: never pixels. `kind` is "status", "track", "clip" or, of what could not be
+            read so far, "malformed".
     """
 
+    outcome: str
     status: int
     body: str
     log: Mapping[str, Any]
@@ -150,10 +160,10 @@ class PerclipFunction:
             body: parsed JSON, or its bytes or text; empty for a question about the status.
         """
         began = time.perf_counter()
-        through_cvat, kind, trace = False, "status", None
+        through_cvat, kind, trace, outcome = False, "malformed", None, "answered"
         try:
             if method in ("GET", "HEAD") or body in (None, b"", ""):
-                reply = self.status()
+                kind, reply = "status", self.status()
             else:
                 fields = an_object(_parsed(body), "the body")
                 clip, through_cvat = _clip_of(fields)
@@ -161,15 +171,18 @@ class PerclipFunction:
                 reply = self._tracks.answer(fields) if clip is None else self._clip(clip, began)
             status, error = 200, None
         except CallError as refused:
+            outcome = "refused"
             reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
         except (MemoryError, torch.OutOfMemoryError):
             refused = CallError(
                 "not enough memory for this call: send fewer objects or a shorter range", "too_large", 413
             )
+            outcome = "refused"
             reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
         except Exception:  # a fault of ours: the worker lives on, and the log tells
             fault = {"code": "internal", "message": "Perclip failed on this call: its log says why; please report it"}
-            reply, status, error, trace = {"error": fault}, 500, "internal", traceback.format_exc(limit=-8)
+            outcome, trace = "failed", traceback.format_exc(limit=-8)
+            reply, status, error = {"error": fault}, 500, "internal"
         if through_cvat:
             # CVAT's server answers 500 without states, and swallows the text of other statuses.
             reply, status = {"states": [], "shapes": []} | reply, 200
@@ -178,7 +191,7 @@ class PerclipFunction:
             facts["trace"] = trace
         if kind == "clip" and error is None:
             facts |= {"frames": len(reply["frames"]), "more": reply["continue"] is not None, "timing": reply["timing"]}
-        return Answer(status, json.dumps(reply, separators=(",", ":"), allow_nan=False), facts)
+        return Answer(outcome, status, json.dumps(reply, separators=(",", ":"), allow_nan=False), facts)
 
     def _clip(self, clip: Any, began: float) -> dict[str, Any]:
         return answer_clip(self._propagator, clip, self._identity, self._settings.max_seconds, began)

@@ -12,6 +12,7 @@ from model.findings import Evidence
 from model.metrics import region_similarity
 from model.prediction import Prediction
 from tests.model.named_weights import named_network
+from tests.model.processor import needs_bfloat16, on_all_processors
 
 
 def by_frame(results) -> dict[int, FrameResult]:
@@ -306,6 +307,8 @@ def test_options_that_only_speed_up_keep_the_results(squares):
     assert np.abs(maps[0] - maps[1]).max() < 1e-4
 
 
+@on_all_processors
+@needs_bfloat16
 def test_bfloat16_masks_agree_with_float32(lite, squares):
     options = PropagationOptions(short_side=None, dtype="bfloat16", device="cpu")
     half = by_frame(Propagator(load_network("perclip-lite"), options).run(squares.frames, [squares.keyframe(0)]))

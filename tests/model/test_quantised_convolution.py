@@ -11,9 +11,10 @@ from model.config import network_config
 from model.inference import InferenceNetwork
 from model.metrics import region_similarity
 from model.pcvos import PCVOS
-from model.quantised_convolution import QuantisedConv2d, can_quantise, quantise
+from model.quantised_convolution import QuantisedConv2d, quantise
+from tests.model.processor import needs_bfloat16, needs_int8, on_all_processors
 
-needs_int8 = pytest.mark.skipif(not can_quantise(), reason="this processor has no instructions for 8-bit integers")
+pytestmark = on_all_processors
 
 
 def _like(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -82,12 +83,20 @@ def test_auto_takes_integers_for_the_compact_network_only():
     torch.manual_seed(0)
     lite, stcn = load_network("perclip-lite"), PCVOS(network_config("stcn"))
     assert InferenceNetwork(lite, PropagationOptions(device="cpu")).number_format == "int8"
-    assert InferenceNetwork(lite, PropagationOptions(device="cpu", dtype="bfloat16")).number_format == "bfloat16"
-    with pytest.raises(InputError, match="for GPUs"):
-        InferenceNetwork(lite, PropagationOptions(device="cpu", dtype="float16"))
     assert InferenceNetwork(stcn, PropagationOptions(device="cpu")).number_format in ("bfloat16", "float32")
     with pytest.raises(InputError, match='use "auto"'):
         InferenceNetwork(stcn, PropagationOptions(device="cpu", dtype="int8"))
+
+
+@needs_bfloat16
+def test_bfloat16_is_taken_where_it_is_asked_for():
+    options = PropagationOptions(device="cpu", dtype="bfloat16")
+    assert InferenceNetwork(load_network("perclip-lite"), options).number_format == "bfloat16"
+
+
+def test_float16_is_for_gpus():
+    with pytest.raises(InputError, match="for GPUs"):
+        InferenceNetwork(load_network("perclip-lite"), PropagationOptions(device="cpu", dtype="float16"))
 
 
 def test_without_the_instructions_auto_goes_on_and_int8_is_refused(monkeypatch):

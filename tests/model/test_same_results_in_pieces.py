@@ -14,9 +14,11 @@ from model.config import network_config
 from model.inference import InferenceNetwork
 from model.pcvos import PCVOS
 from model.refinement import IntraClipRefinement
+from tests.model.processor import needs_bfloat16, on_all_processors
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@on_all_processors
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
 def test_fused_activations_are_the_same_bits(dtype, activation):
     torch.manual_seed(0)

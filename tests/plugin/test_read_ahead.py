@@ -42,11 +42,12 @@ def numbers(frames):
     return [int(frame[0, 0, 0]) for frame in frames]
 
 
-def wait_until_idle(source, quiet=0.1):
-    before = -1
-    while before != len(source.read):
+def wait_until_idle(source, read=0):
+    """Until so many frames are read, however busy the machine is, and none has been for a while."""
+    deadline, before = time.monotonic() + 60, -1
+    while before != len(source.read) or (len(source.read) < read and time.monotonic() < deadline):
         before = len(source.read)
-        time.sleep(quiet)
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,12 @@ def test_the_next_clip_is_decoded_before_it_is_asked_for(clips, expected):
     with ReadAhead(source, 5) as frames:
         for start, stop in clips[:-1]:
             frames[start:stop]
-        wait_until_idle(source)
+            wait_until_idle(source)
         before = len(source.read)
         start, stop = clips[-1]
         assert numbers(frames[start:stop]) == list(range(start, stop))
-        wait_until_idle(source)
+        new = [i for i in range(start, stop) if i not in source.read[:before]]
+        wait_until_idle(source, before + len(new) + len(expected))
         assert [i for i in source.read[before:] if not start <= i < stop] == expected
 
 
@@ -86,7 +88,7 @@ def test_no_more_than_the_depth_is_decoded_ahead():
     source = CountedFrames()
     with ReadAhead(source, 3) as frames:
         frames[20:30]
-        wait_until_idle(source)
+        wait_until_idle(source, 13)
         assert source.read == [*range(20, 30), 30, 31, 32]
 
 
@@ -117,7 +119,7 @@ def test_the_source_is_read_by_one_thread_while_the_caller_works():
     source = CountedFrames()
     with ReadAhead(source, 5) as frames:
         frames[20:25]
-        wait_until_idle(source)
+        wait_until_idle(source, 10)
         assert source.read == list(range(20, 30))
         frames[25:30]
     assert len(source.threads) == 1
@@ -128,11 +130,9 @@ def test_close_is_prompt_ends_the_thread_and_closes_the_source():
     source = CountedFrames(seconds=0.02)
     frames = ReadAhead(source, 40)
     frames[0:2]
-    start = time.perf_counter()
     frames.close()
     frames.close()
-    assert time.perf_counter() - start < 0.5
-    assert source.closed
+    assert source.closed and len(source.read) < 40  # it did not wait for all that was to be read
     assert not any(thread.name == "read-ahead" for thread in threading.enumerate())
     with pytest.raises(ValueError, match="closed"):
         frames[0]

@@ -264,5 +264,6 @@ def test_a_fault_of_ours_is_a_500_with_a_trace_in_the_log_and_the_worker_lives_o
     with monkeypatch.context() as patch:
         patch.setattr("serverless.track_call.shape_to_mask", lambda *_: 1 / 0)
         answer = worker.context.user_data.perclip.answer("POST", body)
+    assert answer.outcome == "failed"
     assert answer.status == 500 and "ZeroDivisionError" in answer.log["trace"] and "ZeroDivision" not in answer.body
     worker.answered(body)

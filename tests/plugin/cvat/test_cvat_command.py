@@ -241,11 +241,11 @@ def test_ctrl_c_is_heard_though_a_function_hangs(tmp_path, parallel):
         def run(self, *args, **options):
             if parallel == 2 and threading.current_thread() is not threading.main_thread() and not hanging.is_set():
                 hanging.set()
-                threading.Event().wait(60)
+                threading.Event().wait(120)
             raise KeyboardInterrupt
 
     with FakeCvat(state) as fake:
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             run(fake, tmp_path, [Target(1, None, 6), Target(2, None, 6)], Hangs(), parallel)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 100
