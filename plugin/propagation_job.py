@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
 from model.checkpoint_files import SHIPPED
+from model.mask_picture import VOID, ColourTable
 from model.metrics import region_similarity
 from plugin.exports import ExportShapes, write_formats
 from plugin.keyframes import label_map_files, read_keyframes, read_label_map
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
-from plugin.keyframes.label_map import ColourTable
 from plugin.run_settings import claim_folder, file_digest, keyframe_digest, names_digest
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
@@ -214,15 +214,16 @@ def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFo
     scores: dict[int, list[float]] = {}
     colours: ColourTable = {}  # a colour is one object in all masks, so that all must be read
     for index, path in truth.items():
-        true_map = read_label_map(path, colours, may_be_empty=True)
+        true_map = read_label_map(path, colours, may_be_empty=True, keep_void=True)
         if index not in results.finished():
             continue
         result = results.read(index)
         check_size(path, true_map.shape, result.label_map.shape)
         if result.is_keyframe:
             continue
+        found = np.where(true_map == VOID, 0, result.label_map)  # void counts for nothing
         for obj in keyframes.object_names:
-            scores.setdefault(obj, []).append(region_similarity(result.label_map == obj, true_map == obj))
+            scores.setdefault(obj, []).append(region_similarity(found == obj, true_map == obj))
     if not scores:
         return "nothing to measure: no result has a true mask"
     means = {obj: float(np.mean(values)) for obj, values in scores.items()}
