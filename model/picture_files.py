@@ -8,8 +8,8 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes, in lower case, of the pictures that are read as frames."""
 
-PICTURE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA", "PCX", "JPEG2000", "AVIF")
-"""Pillow's names of their formats."""
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA", "PCX", "JPEG2000", "AVIF")
+"""Pillow's names of their formats, as far as they are opened by them; a build of Pillow may lack some."""
 
 _REDUCED_IMAGE = 1  # bit of a TIFF directory's NewSubfileType
 _NEW_SUBFILE_TYPE = 254

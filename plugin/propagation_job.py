@@ -68,14 +68,15 @@ def run_job(job: PropagationJob) -> dict[str, str]:
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
     # Two clips are decoded while the network works on one.
-    with ReadAhead(open_source(job.source), 2 * job.options.clip_length) as source:
+    opened = open_source(job.source)
+    with ReadAhead(opened, 2 * job.options.clip_length) as source:
         keyframes = _read_keyframes(job, source)
         truth = None if job.truth is None else label_map_files(job.truth)
         propagator = Propagator(load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
-        results = _open_results(job, source, keyframes, propagator)
+        results = _open_results(job, opened, keyframes, propagator)
         fresh, seconds = _propagate(job, propagator, source, keyframes, results, reached)
         facts = {
             "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
@@ -159,9 +160,7 @@ def _open_results(
 
 def _source_digest(path: Path, source: FrameSource) -> str:
     """Tells another video, or other images, from those of an earlier run."""
-    if path.is_dir():
-        return names_digest(path / source.name(i) for i in range(len(source)))
-    return file_digest(path)
+    return names_digest(source.files) if path.is_dir() else file_digest(path)
 
 
 def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -> range:
