@@ -110,7 +110,7 @@ def read_sequences(
         width, height = _common_size(files, images[order[labelled[0]]], names[labelled[0]])
         total += width * height * (3 * len(order) + len(labelled))
         in_order = [images[stem] for stem in order]
-        decode = partial(files.image, depth=files.gray_depth(in_order))
+        decode = partial(files.image, depth=files.common_depth_of(in_order))
         colours = _colours(files, [names[i] for i in labelled])
         label_maps = _DecodedOnDemand(names, partial(files.label_map, colours=colours))
         sequences.append(AnnotatedSequence(name, _DecodedOnDemand(in_order, decode), label_maps, labelled))

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from model.errors import InputError
 from model.mask_picture import ColourTable, read_mask
 from model.picture_files import picture_count
-from model.pixel_formats import Pixels, common_depth, looked_at
+from model.pixel_formats import Pixels, common_depth, has_wide_pixels, looked_at
 
 # What zipfile raises: for a file that is gone from the archive, a foreign compression, a password, damage.
 _READ_ERRORS = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
@@ -86,20 +86,20 @@ class DatasetFiles:
 
         Args:
             name: of the file.
-            depth: of the images that belong together, see `gray_depth`; None: of this one alone.
+            depth: of the images that belong together, see `common_depth_of`; None: of this one alone.
 
         Raises:
             InputError: the file is damaged, no image, or holds several.
         """
         return self._pixels(name).rgb(depth)
 
-    def gray_depth(self, names: Sequence[str]) -> int | None:
-        """Bits of the grays of images that belong together, where the first has more than 8; otherwise None.
+    def common_depth_of(self, names: Sequence[str]) -> int | None:
+        """Bits of the scale of images that belong together, where the first has more than 8; otherwise None.
 
         Raises:
             InputError: one of those that are looked at is damaged.
         """
-        if not names or not self._open_image(names[0]).mode.startswith("I"):
+        if not names or not has_wide_pixels(self._open_image(names[0])):
             return None
         return common_depth(self._pixels(names[i]).brightest for i in looked_at(len(names)))
 

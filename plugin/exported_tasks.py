@@ -134,7 +134,7 @@ def _sequence(where: Path, files: DatasetFiles, keyframes: KeyframeSet, images: 
         label_maps[place[keyframe.index]] = ids[keyframe.label_map]
     annotated = [place[keyframe.index] for keyframe in drawn]
     in_order = [images[number] for number in numbers]
-    frames = _Frames(files, in_order, size, annotated, files.gray_depth(in_order))
+    frames = _Frames(files, in_order, size, annotated, files.common_depth_of(in_order))
     return AnnotatedSequence(_name(files.path, where), frames, label_maps)
 
 

@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from model.errors import InputError
 from model.picture_files import PICTURE_FORMATS, picture_numbers
-from model.pixel_formats import Pixels, common_depth, looked_at
+from model.pixel_formats import Pixels, common_depth, looked_at, upright
 from plugin.sources.frame_source import FrameReader
 
 _RANDOM_ACCESS = frozenset({"TIFF"})  # formats of which a picture can be had without those before it
@@ -99,7 +99,7 @@ class Animation(FrameReader):
                 self._image.close()
                 self._open()
             self._image.seek(self._numbers[index])
-            return Pixels.of(ImageOps.exif_transpose(self._image))
+            return upright(self._image)
         except Exception as error:  # Pillow's readers raise whatever damaged bytes lead to
             raise InputError(
                 f"{self._path}: frame {index} cannot be read ({_reason(error)}); repair or replace the file"

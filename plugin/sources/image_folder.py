@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from model.errors import InputError
 from model.natural_order import natural_key
 from model.picture_files import PICTURE_SUFFIXES, picture_count
-from model.pixel_formats import Pixels, common_depth, looked_at
+from model.pixel_formats import EXIF_ORIENTATION, common_depth, looked_at, upright
 from plugin.sources.animation import pictures_in
 from plugin.sources.frame_source import FrameReader
 
@@ -19,14 +19,13 @@ _UNREAD_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jpx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"}
     | {".raw", ".exr", ".hdr", ".psd", ".dcm", ".fits", ".fit", ".ras", ".sgi", ".rgb", ".pfm", ".svg", ".dds"}
 )
-_EXIF_ORIENTATION = 0x0112
 
 
 class ImageFolder(FrameReader):
     """The images of one folder in natural order (img2 before img10), all of one size.
 
     Reads JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM and the like, of any 8-bit or 16-bit kind; alpha is dropped, EXIF
-    rotation is applied. 16-bit gray images are scaled to 8 bits by one factor for the whole folder, which images from
+    rotation is applied. 16-bit images are scaled to 8 bits by one factor for the whole folder, which images from
     all over it decide, so that 10-, 12- and 14-bit cameras do not come out black: see `model.pixel_formats`. Hidden
     files and files that are no pictures are ignored.
 
@@ -75,7 +74,7 @@ class ImageFolder(FrameReader):
         file = self._files[index]
         try:
             with Image.open(file) as image:
-                pixels = Pixels.of(ImageOps.exif_transpose(image))
+                pixels = upright(image)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"{file}: frame {index} cannot be read ({error}); repair or replace the image") from None
         frame = pixels.rgb(self._depth if pixels.is_wide else None)
@@ -88,11 +87,11 @@ class ImageFolder(FrameReader):
 
     @cached_property
     def _depth(self) -> int:
-        """Bits of the grays of all images that have more than 8."""
+        """Bits of the scale of all images that have more than 8."""
         brightest = []
         for i in looked_at(len(self._files)):
             with suppress(Exception), Image.open(self._files[i]) as image:  # a broken one is reported when it is read
-                if (pixels := Pixels.of(image)).is_wide:
+                if (pixels := upright(image)).is_wide:
                     brightest.append(pixels.brightest)
         return common_depth(brightest)
 
@@ -101,7 +100,7 @@ class ImageFolder(FrameReader):
         try:
             with Image.open(file) as image:
                 width, height = image.size
-                quarter_turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+                quarter_turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
                 count = picture_count(image)
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
             return None

@@ -1,5 +1,6 @@
 """A folder of images as a source of frames."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,6 +85,17 @@ def test_neither_a_dark_frame_nor_hot_pixels_nor_a_flash_decide_the_scale(tmp_pa
         expected = [250 // 16, 250 // 32] if i == dark else [250, 125]
         assert [int(frames[i][top, 30, 0]) for top in (10, 25)] == expected
     assert frames[6].min() == 255
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour_of_16_bits_has_one_scale_too(tmp_path, suffix, channels):
+    for i, level in enumerate((250, 4000, 2000)):
+        wide = np.zeros((12, 16, channels), np.uint16)
+        wide[..., 2], wide[..., 1], wide[..., 3:] = level, level // 2, 65535
+        wide[3, 3] = 65535
+        cv2.imwrite(str(tmp_path / f"{i}.{suffix}"), wide)  # BGR
+    assert [f[8, 8].tolist() for f in ImageFolder(tmp_path)] == [[15, 7, 0], [250, 125, 0], [125, 62, 0]]
 
 
 def test_the_scale_of_many_images_is_that_of_some_from_all_over(tmp_path):
