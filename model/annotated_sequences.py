@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,18 +13,19 @@ from tqdm import tqdm
 
 from model.dataset_files import DatasetFiles
 from model.errors import InputError
+from model.mask_picture import VOID, ColourTable
 from model.natural_order import natural_key
+from model.picture_files import PICTURE_SUFFIXES
 from model.printable import printable
 
-VOID = 255
-"""Pixel value of label maps that says "unknown": neither object nor background."""
+__all__ = ["PRELOAD_BUDGET", "VOID", "AnnotatedSequence", "read_sequences"]
 
 PRELOAD_BUDGET = 6 * 2**30
 """Bytes of decoded frames and label maps up to which `preload` keeps a data set in memory."""
 
 _LAYOUT = re.compile(
     r"(?P<root>(?:.*/)?)(?P<kind>JPEGImages|Annotations)/(?:(?P<resolution>\d+p|Full-Resolution)/)?"
-    r"(?P<sequence>[^/]+)/(?P<frame>[^/]+)\.(?:jpe?g|png|webp)",
+    r"(?P<sequence>[^/]+)/(?P<frame>[^/]+)(?P<suffix>\.[^./]+)",
     re.IGNORECASE,
 )
 _DECODERS = 4  # threads; decoding releases the interpreter
@@ -80,9 +82,10 @@ def read_sequences(
     """All sequences of a data set that have annotations, by name.
 
     Understood are, in a folder or a zip archive, at any depth:
-    `JPEGImages/[480p|Full-Resolution/]<sequence>/<frame>.(jpg|png|webp)` with
-    `Annotations/[480p|Full-Resolution/]<sequence>/<frame>.png`. Annotations may be sparse (YouTube-VOS). Where there
-    are several resolutions, the one nearest to 480p is taken.
+    `JPEGImages/[480p|Full-Resolution/]<sequence>/<frame>.jpg` (or another picture) with
+    `Annotations/[480p|Full-Resolution/]<sequence>/<frame>.png` (or another lossless picture, see `model.mask_picture`).
+    Annotations may be sparse (YouTube-VOS). Where there are several resolutions, the one nearest to 480p is taken.
+    Links to folders and files are followed.
 
     Args:
         path: folder or zip archive.
@@ -98,7 +101,7 @@ def read_sequences(
     if any(name.rsplit("/", 1)[-1] == "annotations.xml" for name in files.names):
         raise InputError(f"{path} is an export of CVAT: train on it with `perclip train`")
     sequences, total = [], 0
-    for name, (images, annotations) in _find(files.names).items():
+    for name, (images, annotations) in _find(path, files.names).items():
         order = sorted(images, key=natural_key)
         labelled = tuple(i for i, stem in enumerate(order) if stem in annotations)
         if not labelled:
@@ -107,8 +110,11 @@ def read_sequences(
         names = [annotations.get(stem) for stem in order]
         width, height = _common_size(files, images[order[labelled[0]]], names[labelled[0]])
         total += width * height * (3 * len(order) + len(labelled))
-        frames = _DecodedOnDemand([images[stem] for stem in order], files.image)
-        sequences.append(AnnotatedSequence(printable(name), frames, _DecodedOnDemand(names, files.label_map), labelled))
+        in_order = [images[stem] for stem in order]
+        decode = partial(files.image, depth=files.common_depth_of(in_order))
+        colours = _colours(files, [names[i] for i in labelled])
+        label_maps = _DecodedOnDemand(names, partial(files.label_map, colours=colours))
+        sequences.append(AnnotatedSequence(printable(name), _DecodedOnDemand(in_order, decode), label_maps, labelled))
     if not sequences:
         raise InputError(
             f"{path} has no JPEGImages/<sequence>/ with Annotations/<sequence>/: give a data set in the layout of DAVIS"
@@ -118,19 +124,22 @@ def read_sequences(
     return sequences
 
 
-def _find(names: Iterable[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+def _find(path: Path, names: Iterable[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
     """Sequence name -> (frame -> image file, frame -> annotation file), of sequences that have both."""
     found: dict[tuple[str, str], dict[int, tuple[dict[str, str], dict[str, str]]]] = {}
     for name in names:
         match = _LAYOUT.fullmatch(name)
-        if match is None:
+        if match is None or match["suffix"].lower() not in PICTURE_SUFFIXES:
             continue
         lines = match["resolution"] or "480p"
         # Full resolution is 1080 lines and more.
         far = abs((int(lines[:-1]) if lines[0].isdigit() else 1080) - 480)
         resolutions = found.setdefault((match["root"], match["sequence"]), {})
         both = resolutions.setdefault(far, ({}, {}))
-        both[match["kind"].lower() == "annotations"][match["frame"]] = name
+        of_kind = both[match["kind"].lower() == "annotations"]
+        if match["frame"] in of_kind:
+            raise InputError(f"{path / of_kind[match['frame']]} and {name} are for one frame: remove one")
+        of_kind[match["frame"]] = name
     chosen = {}
     for key, resolutions in sorted(found.items()):
         complete = [far for far, both in resolutions.items() if all(both)]
@@ -138,6 +147,18 @@ def _find(names: Iterable[str]) -> dict[str, tuple[dict[str, str], dict[str, str
             chosen[key] = resolutions[min(complete)]
     names_alone = [sequence for _, sequence in chosen]
     return {(s if names_alone.count(s) == 1 else root + s): both for (root, s), both in chosen.items()}
+
+
+def _colours(files: DatasetFiles, annotations: Sequence[str]) -> ColourTable:
+    """The objects of a sequence that is annotated in colours; empty for others.
+
+    All masks are read for it, so that they may be read in any order afterwards, and by several processes.
+    """
+    colours: ColourTable = {}
+    if files.may_count_by_colour(annotations[0]):
+        for name in annotations:
+            files.label_map(name, colours)
+    return colours
 
 
 def _common_size(files: DatasetFiles, image: str, annotation: str) -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """Files of a data set in a folder or a zip archive, read and decoded one by one."""
 
 import os
+import stat
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -11,6 +13,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from model.errors import InputError
+from model.mask_picture import ColourTable, read_mask
+from model.picture_files import picture_count
+from model.pixel_formats import Pixels, common_depth, has_wide_pixels, looked_at
 
 # What zipfile raises: for a file that is gone from the archive, a foreign compression, a password, damage.
 _READ_ERRORS = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
@@ -20,7 +25,7 @@ _CHOICE = "::"
 
 
 class DatasetFiles:
-    """The files below a folder or inside a zip archive, or below some folders in there.
+    """The files below a folder, links to folders included, or inside a zip archive; or below some folders in there.
 
     `data.zip::chen-*,bear` has only the files with a folder of one of these names above them, `data.zip::!caps` all but
     those; both may be mixed. `*` and `?` stand for any letters.
@@ -36,21 +41,21 @@ class DatasetFiles:
         """Lists the files.
 
         Raises:
-            InputError: the path is neither a folder nor a zip archive.
+            InputError: the path is neither a folder nor a zip archive, or holds a link that leads nowhere.
         """
         path, chosen = _choice(path)
         self.path = path
         self._archive: tuple[int, zipfile.ZipFile] | None = None
         if path.is_dir():
             self._zipped = False
-            # os.walk, as rglob would stat each of a hundred thousand files.
-            found = [
-                Path(root, file).relative_to(path).as_posix() for root, _, files in os.walk(path) for file in files
-            ]
+            found = list(_files_below(path, "", ()))
         elif path.is_file() and zipfile.is_zipfile(path):
             self._zipped = True
             with zipfile.ZipFile(path) as archive:
-                found = [name for name in archive.namelist() if not name.endswith("/")]
+                found = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+                link = next((e.filename for e in archive.infolist() if stat.S_ISLNK(e.external_attr >> 16)), None)
+            if link is not None:
+                raise InputError(f"{path / link} is a link, which leads nowhere in an archive: pack what it leads to")
         elif path.exists():
             raise InputError(f"{path} is neither a folder nor a zip archive: give a data set")
         else:
@@ -88,13 +93,17 @@ class DatasetFiles:
         """
         return self._open_image(name).size
 
-    def image(self, name: str) -> np.ndarray:
+    def image(self, name: str, depth: int | None = None) -> np.ndarray:
         """An image as uint8 (H, W, 3) RGB.
 
+        Args:
+            name: of the file.
+            depth: of the images that belong together, see `common_depth_of`; None: of this one alone.
+
         Raises:
-            InputError: the file is damaged or no image.
+            InputError: the file is damaged, no image, or holds several.
         """
-        return self._pixels(name, self._open_image(name), "RGB")
+        return self._pixels(name).rgb(depth)
 
     def cutout(self, name: str) -> np.ndarray:
         """An image with its opacity as uint8 (H, W, 4) RGBA; opaque where the file has none.
@@ -102,29 +111,43 @@ class DatasetFiles:
         Raises:
             InputError: the file is damaged or no image.
         """
-        return self._pixels(name, self._open_image(name), "RGBA")
+        try:
+            return np.array(self._open_image(name).convert("RGBA"))
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
 
-    def label_map(self, name: str) -> np.ndarray:
-        """A palette or grey PNG as uint8 (H, W) of object ids: 0 is background, 255 is void.
-
-        A grey or one-bit image of only black and white is a binary mask: white becomes object 1 (DAVIS 2016).
+    def common_depth_of(self, names: Sequence[str]) -> int | None:
+        """Bits of the scale of images that belong together, where the first has more than 8; otherwise None.
 
         Raises:
-            InputError: the file is damaged, in colour, or has ids above 255.
+            InputError: one of those that are looked at is damaged.
+        """
+        if not names or not has_wide_pixels(self._open_image(names[0])):
+            return None
+        return common_depth(self._pixels(names[i]).brightest for i in looked_at(len(names)))
+
+    def label_map(self, name: str, colours: ColourTable | None = None) -> np.ndarray:
+        """A mask picture as uint8 (H, W) of object ids: 0 is background, 255 is void; see `model.mask_picture`.
+
+        Args:
+            name: of the file.
+            colours: of the masks that belong together, where they are colour pictures.
+
+        Raises:
+            InputError: the file is damaged or no mask that can be understood.
         """
         image = self._open_image(name)
-        if image.mode not in ("P", "L", "1") and not image.mode.startswith("I"):
-            raise InputError(
-                f"{self.path / name} is a colour image ({image.mode}), not object ids: "
-                "save annotations as palette or grey PNG whose pixel value is the object id"
-            )
-        ids = self._pixels(name, image)
-        if ids.max(initial=0) > 255 or ids.min(initial=0) < 0:
-            raise InputError(f"{self.path / name} has object ids above 255: number the objects 1 to 254")
-        ids = ids.astype(np.uint8)
-        if image.mode == "L" and not ((ids > 0) & (ids < 255)).any():
-            return (ids > 0).astype(np.uint8)
-        return ids
+        try:
+            return read_mask(image, self.path / name, colours)
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
+
+    def may_count_by_colour(self, name: str) -> bool:
+        """Whether the objects of a mask may be its colours, by its header alone; raises InputError for no image."""
+        image = self._open_image(name)
+        if image.mode in ("P", "PA"):
+            return "transparency" in image.info or (image.getpalette() or [0])[:3] != [0, 0, 0]
+        return image.mode.startswith("RGB")
 
     def _open_archive(self) -> zipfile.ZipFile:
         # Forked processes share the position in an open file: each process opens its own.
@@ -140,9 +163,12 @@ class DatasetFiles:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
 
-    def _pixels(self, name: str, image: Image.Image, mode: str | None = None) -> np.ndarray:
+    def _pixels(self, name: str) -> Pixels:
+        image = self._open_image(name)
         try:
-            return np.array(image if mode is None else image.convert(mode))
+            if (count := picture_count(image)) > 1:
+                raise InputError(f"{self.path / name} holds {count} pictures: save each frame as a file of its own")
+            return Pixels.of(image)
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
 
@@ -163,6 +189,33 @@ def _is_chosen(name: str, chosen: list[str]) -> bool:
 
     wanted = [pattern for pattern in chosen if not pattern.startswith("!")]
     return (not wanted or any(map(below, wanted))) and not any(below(p[1:]) for p in chosen if p.startswith("!"))
+
+
+def _files_below(folder: Path, name: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Names of all files below a folder, links followed, except back into a folder that they lie in.
+
+    Args:
+        folder: the data set.
+        name: of the folder inside it, with a "/" at its end; "" for itself.
+        above: device and inode of the folders that lead there.
+    """
+    place = os.stat(folder / name)
+    if (place.st_dev, place.st_ino) in above:
+        return
+    above = (*above, (place.st_dev, place.st_ino))
+    try:
+        entries = list(os.scandir(folder / name))
+    except OSError as error:
+        raise InputError(f"{folder / name} cannot be read ({error.strerror}): check its permissions") from None
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_below(folder, f"{name}{entry.name}/", above)
+        elif entry.is_symlink() and not entry.name.startswith(".") and not os.path.exists(entry.path):
+            raise InputError(
+                f"{entry.path} is a link to {os.readlink(entry.path)}, which is not there: mend or remove it"
+            )
+        else:
+            yield f"{name}{entry.name}"
 
 
 def _one_line(error: Exception) -> str:

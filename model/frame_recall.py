@@ -1,6 +1,7 @@
 """Turns remembered frames back into what the network reads, and saves time where it can."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,6 +34,21 @@ class FrameRecall:
             if len(data) <= _LARGEST_IMAGE:
                 break
         return data
+
+    def darkened(self, framing: Framing, frames: Sequence[RememberedFrame], bits: int) -> tuple[RememberedFrame, ...]:
+        """Remembered frames of 16-bit grays at the scale of a brighter picture: each gray divided by two to the `bits`.
+
+        Raises:
+            InputError: a frame's bytes are no image of at most the network's size.
+        """
+
+        def darken(image: bytes) -> bytes:
+            pixels = decode_image(image, max_pixels=framing.net_height * framing.net_width)
+            return encode_jpeg(pixels >> min(bits, 8), _QUALITIES[0])
+
+        return tuple(
+            replace(f, image=self._cache.get(("dark", f.image, bits), lambda f=f: darken(f.image), len)) for f in frames
+        )
 
     def encoded(self, framing: Framing, image: bytes) -> EncodedFrame:
         """A remembered or present frame; what is seen now is encoded as it will be remembered.

@@ -4,14 +4,14 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from model.errors import InputError
-from model.pixel_formats import to_rgb
+from model.pixel_formats import Pixels, upright
 
 MAX_PIXELS = 8192 * 8192
 """Pixels of an image that is decoded by default: 8 times 4K. Decoding takes 7 bytes for each, 17 for WEBP."""
@@ -22,12 +22,19 @@ _PILLOW_SETTINGS = threading.Lock()
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The pixels of an image file.
+    """The pixels of an image file, as uint8 (H, W, 3) RGB; see `decode_pixels` for the rest.
+
+    16 bits are divided by a power of two, so that the brightest pixel of this image, hot ones aside, gets 128..255:
+    10-, 12- and 14-bit cameras do not come out black.
+    """
+    return decode_pixels(data, max_pixels=max_pixels).rgb()
+
+
+def decode_pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The pixels of an image file, those of 16 bits as they are.
 
     Reads JPEG, PNG, WEBP, BMP, TIFF and GIF of every 8-bit and 16-bit kind, the first picture where there are several.
-    Alpha is dropped, not blended. 16-bit gray is divided by a power of two, so that the brightest pixel of this image
-    gets 128..255: 10-, 12- and 14-bit cameras do not come out black, and frames of like brightness get one scale.
-    16-bit colour keeps its upper 8 bits.
+    Alpha is dropped, not blended.
 
     An EXIF rotation is applied. CVAT has applied it at upload and removed the tag; where a tag is left, the browser and
     the sizes in CVAT's data follow it, and so do the annotator's masks.
@@ -43,9 +50,6 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         data: the file.
         max_pixels: 1 or more; a file with a larger picture is refused by its header, before memory is taken for it.
 
-    Returns:
-        uint8 (H, W, 3) RGB.
-
     Raises:
         InputError: the data is no such image, damaged, cut off, too large, or has floating-point pixels.
     """
@@ -55,10 +59,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         try:
             with Image.open(BytesIO(data), formats=_FORMATS) as image:
                 _refuse_large_tiles(image, max_pixels)
-                image.load()
-                with suppress(Exception):  # a damaged tag is none; the pixels are good
-                    ImageOps.exif_transpose(image, in_place=True)
-                return to_rgb(image)
+                return upright(image)
         except Image.DecompressionBombError:
             raise InputError(f"the image has more than {max_pixels} pixels; send a smaller one") from None
         except UnidentifiedImageError:

@@ -4,9 +4,8 @@
 this file as `--function-file`; the arguments of `create` as `-p device=str:cuda`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 from cvat_sdk.auto_annotation import (
     BadFunctionError,
     TrackableShape,
@@ -28,7 +27,7 @@ from model.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
 from model.framing import Framing  # noqa: E402
 from model.inference import InferenceNetwork  # noqa: E402
 from model.options import PropagationOptions  # noqa: E402
-from model.pixel_formats import to_rgb  # noqa: E402
+from model.pixel_formats import Pixels  # noqa: E402
 from model.remembered_frames import RememberedFrame, remember  # noqa: E402
 from plugin.shapes.drawn_shape import SHAPE_TYPES, mask_to_points, points_to_mask  # noqa: E402
 
@@ -38,14 +37,14 @@ class PreparedImage:
     """An image for any number of shapes.
 
     Attributes:
-        pixels: uint8 (H, W, 3) RGB.
+        pixels: of the image.
         framing: geometry of images of this size.
-        small: the image as it is remembered.
+        small: the image as it is remembered, by the bits of its scale, see `TrackingState.depth`.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     framing: Framing
-    small: bytes
+    small: dict[int | None, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +57,8 @@ class TrackingState:
         polygon: points of the last polygon that was seen; None for other kinds.
         images: looked at since the object was drawn.
         memory: remembered frames, the drawn one first.
+        depth: bits of their scale, that of the brightest image so far, where they are grays of more than 8 bits; None:
+            they are not.
     """
 
     size: tuple[int, int]
@@ -65,6 +66,7 @@ class TrackingState:
     polygon: list[float] | None
     images: int
     memory: tuple[RememberedFrame, ...]
+    depth: int | None = None
 
 
 class PerclipTracker:
@@ -94,11 +96,10 @@ class PerclipTracker:
             BadFunctionError: it is of another mode.
         """
         try:
-            pixels = to_rgb(image)
+            pixels = Pixels.of(image)
         except (ValueError, OSError) as error:
             raise BadFunctionError(f"the image cannot be read: {error}") from None
-        framing = self._tracker.framing(*pixels.shape[:2])
-        return PreparedImage(pixels, framing, self._recall.small_image(framing, pixels))
+        return PreparedImage(pixels, self._tracker.framing(*pixels.values.shape[:2]))
 
     def init_tracking_state(
         self, context: TrackingFunctionShapeContext, pp_image: PreparedImage, shape: TrackableShape
@@ -109,18 +110,19 @@ class PerclipTracker:
             BadFunctionError: the points make no shape on this image. It is the SDK's only error whose text reaches the
                 person who drew it.
         """
-        height, width = pp_image.pixels.shape[:2]
+        height, width = pp_image.pixels.values.shape[:2]
         if shape.type not in SHAPE_TYPES:
             raise BadFunctionError(f"a {shape.type} cannot be followed: draw one of {', '.join(SHAPE_TYPES)}")
         try:
-            mask = points_to_mask(shape.type, shape.points, height, width, lambda: pp_image.pixels)
+            mask = points_to_mask(shape.type, shape.points, height, width, pp_image.pixels.rgb)
         except InputError as error:
             raise BadFunctionError(f"the {shape.type} cannot be followed: {error}") from None
         if not mask.any():
             raise BadFunctionError(f"the {shape.type} has no pixel inside the {width}x{height} image: draw it there")
-        seen = RememberedFrame.of(0, pp_image.small, drawn_logits(pp_image.framing, mask))
+        depth = pp_image.pixels.depth
+        seen = RememberedFrame.of(0, self._small(pp_image, depth), drawn_logits(pp_image.framing, mask))
         polygon = list(shape.points) if shape.type == "polygon" else None
-        return TrackingState((height, width), shape.type, polygon, 0, remember((), seen))
+        return TrackingState((height, width), shape.type, polygon, 0, remember((), seen), depth)
 
     def track(
         self, context: TrackingFunctionShapeContext, pp_image: PreparedImage, state: TrackingState
@@ -132,23 +134,34 @@ class PerclipTracker:
         Raises:
             BadFunctionError: the image has another size than the one that the shape was drawn on.
         """
-        size = pp_image.pixels.shape[:2]
+        size = pp_image.pixels.values.shape[:2]
         if size != state.size:
             raise BadFunctionError(
                 f"the shape was drawn on an image of {state.size[1]}x{state.size[0]} pixels and cannot be followed to "
                 f"one of {size[1]}x{size[0]}: draw it anew there"
             )
         framing = pp_image.framing
-        frame = self._recall.encoded(framing, pp_image.small)
+        depth = max((d for d in (pp_image.pixels.depth, state.depth) if d is not None), default=None)
+        if None not in (depth, state.depth) and depth > state.depth:
+            state.memory = self._recall.darkened(framing, state.memory, depth - state.depth)
+        state.depth = depth
+        small = self._small(pp_image, depth)
+        frame = self._recall.encoded(framing, small)
         logits = self._tracker.segment(framing, frame, [self._recall.memory(framing, state.memory)])
         points = mask_to_points(frame_label_map(framing, logits) == 1, state.kind, previous=state.polygon)
         state.images += 1
         if points is None:
             return None
-        state.memory = remember(state.memory, RememberedFrame.of(state.images, pp_image.small, logits[0]))
+        state.memory = remember(state.memory, RememberedFrame.of(state.images, small, logits[0]))
         if state.kind == "polygon":
             state.polygon = points  # TrackableShape has copied them
         return TrackableShape(type=state.kind, points=points)
+
+    def _small(self, image: PreparedImage, depth: int | None) -> bytes:
+        """An image as it is remembered, at a scale."""
+        if depth not in image.small:
+            image.small[depth] = self._recall.small_image(image.framing, image.pixels.rgb(depth))
+        return image.small[depth]
 
 
 def create(

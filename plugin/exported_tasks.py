@@ -25,11 +25,10 @@ from model.annotated_sequences import PRELOAD_BUDGET, AnnotatedSequence
 from model.dataset_files import DatasetFiles
 from model.errors import InputError
 from model.natural_order import natural_key
+from model.picture_files import PICTURE_SUFFIXES
 from plugin.keyframes import KeyframeSet, read_coco_data_set, read_cvat_task
 from plugin.keyframes.cvat_xml import CvatTask
-from plugin.sources.image_folder import IMAGE_SUFFIXES
 
-_MOST_OBJECTS = 254  # of a label map whose 255 is void
 _WARNINGS = 10  # of useless shapes, which are told; more would be like these
 _DECODERS = 4  # threads; decoding releases the interpreter
 
@@ -79,7 +78,7 @@ class _Images:
 
     def __init__(self, files: DatasetFiles):
         self._path = files.path
-        self._names = [n for n in files.names if PurePosixPath(n).suffix.lower() in IMAGE_SUFFIXES]
+        self._names = [n for n in files.names if PurePosixPath(n).suffix.lower() in PICTURE_SUFFIXES]
         self._by_end: dict[str, set[str]] = {}
         for name in self._names:
             parts = name.split("/")
@@ -131,8 +130,6 @@ def _sequence(where: Path, files: DatasetFiles, keyframes: KeyframeSet, images: 
     drawn = [keyframe for keyframe in keyframes.keyframes if keyframe.index in place]
     if len(drawn) < 2:
         raise InputError(f"{where} has {len(drawn)} annotated frames with an image: annotate two frames or more")
-    if len(keyframes.object_names) > _MOST_OBJECTS:
-        raise InputError(f"{where} has {len(keyframes.object_names)} objects: at most {_MOST_OBJECTS} can be used")
     ids = np.zeros(256, np.uint8)
     ids[sorted(keyframes.object_names)] = np.arange(1, len(keyframes.object_names) + 1)
     label_maps: list[np.ndarray | None] = [None] * len(numbers)
@@ -143,7 +140,8 @@ def _sequence(where: Path, files: DatasetFiles, keyframes: KeyframeSet, images: 
         _check_size(files, images[keyframe.index], size)
         label_maps[place[keyframe.index]] = ids[keyframe.label_map]
     annotated = [place[keyframe.index] for keyframe in drawn]
-    frames = _Frames(files, [images[number] for number in numbers], size, annotated)
+    in_order = [images[number] for number in numbers]
+    frames = _Frames(files, in_order, size, annotated, files.common_depth_of(in_order))
     return AnnotatedSequence(_name(files.path, where), frames, label_maps)
 
 
@@ -171,8 +169,15 @@ class _Frames(Sequence):
         bytes: that these take when decoded.
     """
 
-    def __init__(self, files: DatasetFiles, names: Sequence[str], size: tuple[int, int], wanted: Sequence[int]):
-        self._files, self._names, self._size = files, names, size
+    def __init__(
+        self,
+        files: DatasetFiles,
+        names: Sequence[str],
+        size: tuple[int, int],
+        wanted: Sequence[int],
+        depth: int | None,
+    ):
+        self._files, self._names, self._size, self._depth = files, names, size, depth
         self._kept: dict[int, np.ndarray] = {}
         self.wanted, self.bytes = wanted, 3 * size[0] * size[1] * len(wanted)
 
@@ -185,7 +190,7 @@ class _Frames(Sequence):
         index = range(len(self))[index]
         if index in self._kept:
             return self._kept[index]
-        return self._files.image(self._names[index])[: self._size[0], : self._size[1]]
+        return self._files.image(self._names[index], self._depth)[: self._size[0], : self._size[1]]
 
     def keep(self, index: int) -> None:
         """Decodes a frame for good."""

@@ -12,16 +12,16 @@ from model import InputError, Keyframe, PropagationOptions, Propagator, load_net
 from model.checkpoint_files import SHIPPED
 from model.errors import UndecodableFrameError
 from model.folder_lock import FolderLock
+from model.mask_picture import VOID, ColourTable
 from model.metrics import region_similarity
 from model.printable import printable
 from plugin.exports import ExportShapes, write_formats
 from plugin.keyframes import FrameFinder, label_map_files, read_keyframes, read_label_map
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
-from plugin.keyframes.label_map import ColourTable
 from plugin.run_settings import claimed_folder, file_digest, keyframe_digest, names_digest
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
-from plugin.sources import FrameSource, ImageFolder, ReadAhead, StandInFrames, fill_in, open_source
+from plugin.sources import FrameSource, ReadAhead, StandInFrames, fill_in, open_source
 
 _TABLE_ROWS = 20
 _WARNINGS = 10
@@ -234,7 +234,7 @@ def _settings(
 
 def _source_digest(path: Path, source: FrameSource) -> str:
     """Tells another video, or other images, from those of an earlier run."""
-    return names_digest(source.files) if isinstance(source, ImageFolder) else file_digest(path)
+    return names_digest(source.files) if path.is_dir() else file_digest(path)
 
 
 def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -> range:
@@ -302,15 +302,16 @@ def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFo
     scores: dict[int, list[float]] = {}
     colours: ColourTable = {}  # a colour is one object in all masks, so that all must be read
     for index, path in truth.items():
-        true_map = read_label_map(path, colours, may_be_empty=True)
+        true_map = read_label_map(path, colours, may_be_empty=True, keep_void=True)
         if index not in results.finished():
             continue
         result = results.read(index)
         check_size(path, true_map.shape, result.label_map.shape)
         if result.is_keyframe:
             continue
+        found = np.where(true_map == VOID, 0, result.label_map)  # void counts for nothing
         for obj in keyframes.object_names:
-            scores.setdefault(obj, []).append(region_similarity(result.label_map == obj, true_map == obj))
+            scores.setdefault(obj, []).append(region_similarity(found == obj, true_map == obj))
     if not scores:
         return "nothing to measure: no result has a true mask"
     means = {obj: float(np.mean(values)) for obj, values in scores.items()}

@@ -3,10 +3,12 @@
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from model.errors import InputError
+from model.pixel_formats import Pixels, common_depth, looked_at
 from serverless.call_error import CallError
 from serverless.images import decode_base64_image
 
@@ -16,6 +18,8 @@ _MAX_PIXELS = 4096 * 4096
 
 class ClipFrames(Sequence):
     """A sequence of frames whose images are decoded when they are asked for.
+
+    16-bit grays have one scale for all images of a call.
 
     Attributes:
         numbers: CVAT's frame numbers, ascending; the place in the sequence is the engine's frame number.
@@ -46,6 +50,16 @@ class ClipFrames(Sequence):
         return all(i in self._images for i in indices)
 
     def _decode(self, index: int) -> np.ndarray:
+        pixels = self._pixels(index)
+        return pixels.rgb(self._depth if pixels.is_wide else None)
+
+    @cached_property
+    def _depth(self) -> int:
+        """Bits of the grays of all images that have more than 8."""
+        sent = sorted(self._images)
+        return common_depth(self._pixels(sent[i]).brightest for i in looked_at(len(sent)))
+
+    def _pixels(self, index: int) -> Pixels:
         if index not in self._images:
             raise CallError(
                 f"frame {self.numbers[index]} is needed: send its image, as that of every keyframe and all of `needed`",

@@ -3,10 +3,9 @@
 import base64
 import re
 
-import numpy as np
-
 from model.errors import InputError
-from model.image_file import MAX_PIXELS, decode_image
+from model.image_file import MAX_PIXELS, decode_pixels
+from model.pixel_formats import Pixels
 
 MAX_BYTES = 64 * 2**20
 """Bytes of an image file that is decoded from base64 by default: twice the request that CVAT's functions allow."""
@@ -14,19 +13,16 @@ MAX_BYTES = 64 * 2**20
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII | re.IGNORECASE)
 
 
-def decode_base64_image(text: object, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """The pixels of an image file in base64, as CVAT sends it.
+def decode_base64_image(text: object, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Pixels:
+    """The pixels of an image file in base64, as CVAT sends it, grays of 16 bits as they are.
 
     Args:
         text: what came as "image": standard base64 without line breaks; `data:image/...;base64,` may precede it.
-        max_pixels: as in `decode_image`.
+        max_pixels: as in `decode_pixels`.
         max_bytes: a longer file is refused by the length of the text.
 
-    Returns:
-        uint8 (H, W, 3) RGB.
-
     Raises:
-        InputError: it is not a text, not base64, too long, or not an image that `decode_image` reads.
+        InputError: it is not a text, not base64, too long, or not an image that `decode_pixels` reads.
     """
     if not isinstance(text, str):
         raise InputError(f"the image must be a base64 text, got {type(text).__name__}")
@@ -38,4 +34,4 @@ def decode_base64_image(text: object, *, max_pixels: int = MAX_PIXELS, max_bytes
         data = base64.b64decode(text[start:], validate=True)
     except ValueError:
         raise InputError("the image is not base64, or is cut off; send standard base64 without line breaks") from None
-    return decode_image(data, max_pixels=max_pixels)
+    return decode_pixels(data, max_pixels=max_pixels)

@@ -13,6 +13,7 @@ from model.bounded_cache import BoundedCache
 from model.errors import InputError
 from model.frame_recall import FrameRecall, drawn_logits
 from model.frame_tracker import FrameTracker, frame_label_map
+from model.framing import Framing
 from model.remembered_frames import RememberedFrame, remember, without_most_crowded
 from plugin.shapes.polygon_track import DEFAULT_TOLERANCE
 from serverless.call_error import CallError
@@ -43,20 +44,29 @@ class TrackCalls:
                 raise CallError(f"{name} must be a list of at most {_MOST_OBJECTS} items")
         states, shapes = body.get("states") or [], body.get("shapes") or []
         try:
-            image = decode_base64_image(body.get("image"))
+            picture = decode_base64_image(body.get("image"))
         except InputError as error:
             raise CallError(str(error), "bad_image") from None
         states = [*states, *[None] * (len(shapes) - len(states))]
         new = [shape if state is None else None for shape, state in zip(shapes, states, strict=False)]
         new += [None] * (len(states) - len(new))
-        begun, further = self._begin(image, new), self._go_on(image, states)
+        height, width = picture.values.shape[:2]
+        known = {
+            i: TrackState.from_json(value, height, width, self._network)
+            for i, value in enumerate(states)
+            if value is not None
+        }
+        # A call sees one picture: the scale of 16-bit grays is that of the brightest one so far.
+        depth = max((d for d in (picture.depth, *(s.depth for s in known.values())) if d is not None), default=None)
+        image = picture.rgb(depth)
+        begun, further = self._begin(image, new, depth), self._go_on(image, known, len(states), depth)
         return {
             name: [b if f is None else f for b, f in zip(begun[name], further[name], strict=True)]
             for name in ("shapes", "states")
         }
 
-    def _begin(self, image: np.ndarray, shapes: Sequence[Any]) -> dict[str, Any]:
-        """States of shapes that were drawn on the image; null where no shape came."""
+    def _begin(self, image: np.ndarray, shapes: Sequence[Any], depth: int | None) -> dict[str, Any]:
+        """States of shapes that were drawn on the image, of a scale; null where no shape came."""
         height, width = image.shape[:2]
         framing = self._tracker.framing(height, width)
         drawn = [None if shape is None else _drawn(shape) for shape in shapes]
@@ -75,27 +85,22 @@ class TrackCalls:
         for i in masks:
             kind, points = drawn[i]
             bare = isinstance(shapes[i], list)
-            state = TrackState(kind, height, width, 0, kept_points(kind, points), (), self._network, bare)
+            state = TrackState(kind, height, width, 0, kept_points(kind, points), (), self._network, bare, depth)
             others = _together([x for j, x in logits.items() if j != i])
             states[i] = _after(state, RememberedFrame.of(0, small, logits[i], others)).to_json()
         return {"shapes": list(shapes), "states": states}
 
-    def _go_on(self, image: np.ndarray, states: Sequence[Any]) -> dict[str, Any]:
-        """Shapes of the objects in another frame, and their next states."""
-        height, width = image.shape[:2]
-        framing = self._tracker.framing(height, width)
-        known = {
-            i: TrackState.from_json(value, height, width, self._network)
-            for i, value in enumerate(states)
-            if value is not None
-        }
-        shapes: list[Any] = [None] * len(states)
-        following: list[Any] = [None] * len(states)
+    def _go_on(self, image: np.ndarray, known: dict[int, TrackState], count: int, depth: int | None) -> dict[str, Any]:
+        """Shapes of the objects in another frame, of a scale, and their next states."""
+        framing = self._tracker.framing(*image.shape[:2])
+        shapes: list[Any] = [None] * count
+        following: list[Any] = [None] * count
         if not known:
             return {"shapes": shapes, "states": following}
         small = self._recall.small_image(framing, image)
         frame = self._recall.encoded(framing, small)
         try:
+            known = {i: self._at_depth(framing, state, depth) for i, state in known.items()}
             memories = [self._recall.memory(framing, state.memory) for state in known.values()]
         except (InputError, ValueError) as error:
             raise CallError(f"a state is damaged ({error}): start tracking this object anew", "bad_state") from None
@@ -117,6 +122,12 @@ class TrackCalls:
             shapes[i] = shape["points"] if state.bare else shape
             following[i] = state.to_json()
         return {"shapes": shapes, "states": following}
+
+    def _at_depth(self, framing: Framing, state: TrackState, depth: int | None) -> TrackState:
+        """A state whose remembered frames have this scale, which is none of fewer bits."""
+        if depth is None or state.depth is None or state.depth == depth:
+            return replace(state, depth=depth)
+        return replace(state, depth=depth, memory=self._recall.darkened(framing, state.memory, depth - state.depth))
 
 
 def _drawn(shape: Any) -> tuple[str, list[float]]:

@@ -38,6 +38,7 @@ class TrackState:
         memory: remembered frames, the drawn one first.
         network: names the network that the logits come from.
         bare: shapes travel as bare points of rectangles, as servers before 2.40 have it.
+        depth: bits of the scale of the remembered frames, where they are grays of more than 8 bits; None: they are not.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class TrackState:
     memory: tuple[RememberedFrame, ...]
     network: str
     bare: bool = False
+    depth: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, with a checksum."""
@@ -64,6 +66,8 @@ class TrackState:
             "network": self.network,
             "bare": self.bare,
         }
+        if self.depth is not None:
+            fields["depth"] = self.depth
         return fields | {"sum": _checksum(fields)}
 
     @classmethod
@@ -115,7 +119,8 @@ class TrackState:
         bare = fields["bare"] is True
         if bare and kind != "rectangle":
             raise ValueError
-        return cls(kind, height, width, calls, shape, memory, network, bare)
+        depth = _whole(fields["depth"], 8, 32) if "depth" in fields else None
+        return cls(kind, height, width, calls, shape, memory, network, bare, depth)
 
 
 def kept_points(kind: str, points: list[float]) -> list[float]:

@@ -5,6 +5,8 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
@@ -14,12 +16,12 @@ from PIL import Image
 
 from model.errors import InputError
 from model.natural_order import natural_key
-from model.pixel_formats import to_rgb
+from model.picture_files import PICTURE_SUFFIXES
+from model.pixel_formats import Pixels, common_depth, looked_at
 from plugin.cvat.chunk_store import ChunkStore
 from plugin.cvat.errors import CvatError, DamagedFrameError
 from plugin.cvat.task_layout import Media, TaskLayout
 from plugin.sources.frame_source import FrameReader
-from plugin.sources.image_folder import IMAGE_SUFFIXES
 from plugin.sources.video_file import VideoFile
 
 _OPEN_CHUNKS = 3
@@ -41,6 +43,9 @@ _VIDEO_CACHE = 96 << 20  # bytes of decoded frames of a chunk; 36 frames of 1080
 
 class TaskFrames(FrameReader):
     """Some frames of a task, all of one size, in original quality.
+
+    16-bit gray images have one scale for all frames of the task, see `model.pixel_formats`: where there are such, some
+    from all over the task are looked at first, whichever frames are wanted.
 
     Args:
         layout: of the task.
@@ -87,11 +92,12 @@ class TaskFrames(FrameReader):
         media = next(m for m in self._media if frame in m.frames)
         number = media.chunk_of(frame)
         try:
-            picture = self._from_chunk(media, number, frame)
+            pixels = self._from_chunk(media, number, frame)
         except _DamagedError as error:
             raise DamagedFrameError(
                 f"task {self._task}, frame {frame}: the server's image cannot be read ({error}); open the frame in CVAT"
             ) from None
+        picture = pixels.rgb(self._depth if pixels.is_wide else None)
         height, width = picture.shape[:2]
         # Video of odd sizes is served a pixel larger; smaller or much larger is another quality than asked for.
         if not (self.height <= height <= self.height + 1 and self.width <= width <= self.width + 1):
@@ -101,7 +107,18 @@ class TaskFrames(FrameReader):
             )
         return np.ascontiguousarray(picture[: self.height, : self.width])
 
-    def _from_chunk(self, media: Media, number: int, frame: int) -> np.ndarray:
+    @cached_property
+    def _depth(self) -> int:
+        """Bits of the grays of all images that have more than 8."""
+        frames = [(media, frame) for media in self._media for frame in media.frames]
+        brightest = []
+        for i in looked_at(len(frames)):
+            media, frame = frames[i]
+            with suppress(_DamagedError, CvatError):  # reported when it is read
+                brightest.append(self._from_chunk(media, media.chunk_of(frame), frame).brightest)
+        return common_depth(brightest)
+
+    def _from_chunk(self, media: Media, number: int, frame: int) -> Pixels:
         key = media.path, number
         if key in self._damaged:
             raise _DamagedError(self._damaged[key])
@@ -120,7 +137,7 @@ class TaskFrames(FrameReader):
                 self._damaged[key] = str(error)
             raise
 
-    def _read_chunk(self, media: Media, number: int, frame: int) -> np.ndarray:
+    def _read_chunk(self, media: Media, number: int, frame: int) -> Pixels:
         key = media.path, number
         if key not in self._open:
             self._open[key] = _open_chunk(self._stores[media.path].path(number), media, number)
@@ -141,9 +158,9 @@ class _DamagedError(Exception):
 
 
 class _Chunk(Protocol):
-    """The frames of one chunk, by their place in it: uint8 (H, W, 3)."""
+    """The frames of one chunk, by their place in it."""
 
-    def read(self, place: int) -> np.ndarray: ...
+    def read(self, place: int) -> Pixels: ...
 
     def close(self) -> None: ...
 
@@ -154,16 +171,16 @@ class _ZippedImages:
             self._file = zipfile.ZipFile(path)
         except _BROKEN as error:
             raise _DamagedError(str(error) or type(error).__name__) from None
-        names = [name for name in self._file.namelist() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        names = [name for name in self._file.namelist() if Path(name).suffix.lower() in PICTURE_SUFFIXES]
         self._names = sorted(names, key=natural_key)
         if len(self._names) < count:
             self.close()
             raise _DamagedError(f"{len(names)} of {count} images came")
 
-    def read(self, place: int) -> np.ndarray:
+    def read(self, place: int) -> Pixels:
         try:
             with Image.open(BytesIO(self._file.read(self._names[place]))) as image:
-                return to_rgb(image)
+                return Pixels.of(image)
         except _BROKEN as error:
             raise _DamagedError(str(error) or type(error).__name__) from None
 
@@ -182,11 +199,11 @@ class _Video:
             self.close()
             raise _DamagedError(f"{len(self._video)} of {count} frames came")
 
-    def read(self, place: int) -> np.ndarray:
+    def read(self, place: int) -> Pixels:
         if place >= len(self._video):
             raise _DamagedError(f"{len(self._video)} of {self._count} frames came")
         try:
-            return self._video[place]
+            return Pixels(self._video[place])
         except InputError as error:
             raise _DamagedError(str(error).removeprefix(f"{self._path}: ")) from None
 

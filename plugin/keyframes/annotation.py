@@ -6,7 +6,7 @@ Which shapes are one object:
 * shapes without identity are one object per label as long as no frame has two of them;
 * when all of them are on one frame, each is an object of its own.
 
-Identities that are whole numbers in 1..255, different for all objects, become the object ids; otherwise objects are
+Identities that are whole numbers in 1..254, different for all objects, become the object ids; otherwise objects are
 numbered from 1 in the order of the file.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.mask_picture import MOST_OBJECTS
 from plugin.keyframes.keyframe_set import KeyframeSet
 
 
@@ -64,7 +65,7 @@ def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> Keyfram
         how_to_link: ends the error for shapes whose object cannot be told, as "give each annotation a track_id".
 
     Raises:
-        InputError: a shape is broken, shapes cannot be told apart, there are more than 255 objects, or none.
+        InputError: a shape is broken, shapes cannot be told apart, there are more than 254 objects, or none.
     """
     warnings = tuple(f"{a.where}: {flaw}" for a in annotations for flaw in a.flaws)
     annotations = [annotation for annotation in annotations if not annotation.is_useless]
@@ -109,10 +110,10 @@ def _object_keys(annotations: Sequence[Annotation], how_to_link: str) -> list[tu
 def _object_ids(keys: Sequence[tuple[str, Hashable]]) -> dict[tuple[str, Hashable], int]:
     """Number the objects."""
     objects = list(dict.fromkeys(keys))
-    if len(objects) > 255:
-        raise InputError(f"{len(objects)} objects are too many: at most 255 can be carried in one run")
+    if len(objects) > MOST_OBJECTS:
+        raise InputError(f"{len(objects)} objects are too many: at most {MOST_OBJECTS} can be carried in one run")
     identities = [identity for _, identity in objects]
-    usable = all(isinstance(identity, int) and 1 <= identity <= 255 for identity in identities)
+    usable = all(isinstance(identity, int) and 1 <= identity <= MOST_OBJECTS for identity in identities)
     if not usable or len(set(identities)) < len(identities):
         identities = range(1, len(objects) + 1)
     return dict(zip(objects, identities))

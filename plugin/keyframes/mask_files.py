@@ -4,26 +4,12 @@ from pathlib import Path
 
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.mask_picture import ColourTable
+from model.picture_files import PICTURE_SUFFIXES
 from plugin.keyframes.frame_finder import FrameFinder, Mention
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
-from plugin.keyframes.label_map import ColourTable, read_label_map
+from plugin.keyframes.label_map import read_label_map
 from plugin.keyframes.mask_origin import read_origin
-
-_PICTURE_SUFFIXES = {
-    ".png",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".tga",
-    ".pcx",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-}
 
 
 def read_label_map_folder(
@@ -68,7 +54,7 @@ def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:
     """The mask pictures of a folder by frame, ascending; arguments and errors as in `read_label_map_folder`."""
     path = Path(path)
     try:
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in _PICTURE_SUFFIXES and f.name[0] != ".")
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES and f.name[0] != ".")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a folder of mask pictures") from None
     if not files:

@@ -1,15 +1,17 @@
-"""Where frames come from: folders of images and video files, read on demand."""
+"""Where frames come from: folders of images, video files and animations, read on demand."""
 
 from pathlib import Path
 
 from model.errors import InputError
+from plugin.sources.animation import Animation, pictures_in
 from plugin.sources.frame_source import FrameReader, FrameSource
-from plugin.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
+from plugin.sources.image_folder import ImageFolder, image_files
 from plugin.sources.read_ahead import ReadAhead
 from plugin.sources.stand_in_frames import StandInFrames, fill_in
 from plugin.sources.video_file import VideoFile
 
 __all__ = [
+    "Animation",
     "FrameReader",
     "FrameSource",
     "ImageFolder",
@@ -22,14 +24,18 @@ __all__ = [
 
 
 def open_source(path: Path | str) -> FrameSource:
-    """Open a folder of images or a video file.
+    """Open a folder of images, a video file, or an animation, by itself or alone in a folder.
 
     Raises:
-        InputError: nothing is there, or it is neither; the text names the path and says what to do.
+        InputError: nothing is there, or it is none of these; the text names the path and says what to do.
     """
     path = Path(path)
     if path.is_dir():
+        files = image_files(path)
+        if len(files) == 1 and (pictures_in(files[0]) or 1) > 1:
+            return Animation(files[0])
         return ImageFolder(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    count = pictures_in(path)
+    if count == 1:
         raise InputError(f"{path}: one image is no video; give the folder that holds all its frames")
-    return VideoFile(path)
+    return VideoFile(path) if count is None else Animation(path)

@@ -126,6 +126,20 @@ def test_16_bit_colour_keeps_its_upper_8_bits(suffix):
     assert np.array_equal(decode_image(file.tobytes()), (wide >> 8).astype(np.uint8))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_16_bit_colour_is_turned_like_any_other(orientation):
+    image = blocks(40, 31)
+    image[:8, :8] = 255  # the scale is that of 16 bits
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = file_of(image, exif=exif)
+    wide = cv2.imencode(".png", image[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes()
+    start, end = data.index(b"eXIf") - 4, data.index(b"eXIf")
+    end += 8 + struct.unpack(">I", data[start:end])[0]
+    place = wide.index(b"IDAT") - 4
+    assert np.array_equal(decode_image(wide[:place] + data[start:end] + wide[place:]), decode_image(data))
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}])
 @pytest.mark.parametrize("size", SIZES)
 def test_jpeg_comes_back_nearly(options, size):

@@ -20,7 +20,7 @@ from model.metrics import region_similarity
 from model.remembered_frames import MOST_REMEMBERED
 from plugin import aa_function
 from tests.serverless.calls import SMALL, Worker, image_text
-from tests.serverless.test_track_call import as_mask, box_of, drawn, go_on, init
+from tests.serverless.test_track_call import as_mask, box_of, drawn, go_on, init, wide
 
 KINDS = ("mask", "polygon", "rectangle")
 PARAMETERS = ("-p", "device=str:cpu", "-p", f"short_side=int:{SMALL.short_side}")
@@ -234,3 +234,17 @@ def test_an_image_of_another_size_or_of_no_known_kind_is_refused_with_a_reason(a
             function.track(None, function.preprocess_image(None, agent.images[1].resize(size)), state)
     with pytest.raises(BadFunctionError, match="cannot be read"):
         function.preprocess_image(None, Image.new("F", (128, 96)))
+
+
+@pytest.mark.parametrize("dark", [0, 3])
+def test_16_bit_images_have_the_scale_of_the_brightest_so_far(squares, dark):
+    agent = Agent("--function-module", "plugin.aa_function", *PARAMETERS)
+    agent.images = [
+        Image.fromarray(wide(frame, 1.4 if i == dark else 16)) for i, frame in enumerate(squares.frames[:6])
+    ]
+    states = agent.init(0, [drawn(squares, "mask")])
+    for i in range(1, 6):
+        (shape,) = agent.track(i, states)
+        if i != dark:  # which hardly shows anything
+            assert region_similarity(as_mask(shape), squares.labels[i] == 1) > 0.6, i
+    assert agent.state(states[0]).depth == 12

@@ -354,6 +354,18 @@ def test_true_masks_may_be_empty(folder, tmp_path, capsys):
     assert re.search(r"measured J\s+0.000 .* over 1 frames", capsys.readouterr().out)
 
 
+def test_void_of_true_masks_is_not_measured(folder, tmp_path, capsys):
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    label_map = np.full((120, 160), 255, np.uint8)
+    label_map[np.array(Image.open(folder / "masks" / "00003.png")) == 1] = 1
+    label_map[0, 0] = 2  # all else is void
+    Image.fromarray(label_map).save(truth / "00003.png")
+    assert main(command(folder, tmp_path / "r", "--stop", "5", "--format", "none", "--truth", str(truth))) == 0
+    # Nothing can be painted where it does not belong.
+    assert float(re.search(r"object 1 ([\d.]+)", capsys.readouterr().out)[1]) > 0.93
+
+
 def test_a_reader_that_goes_away_is_no_error():
     pipe = f"{sys.executable} -m plugin.cli models | true"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {pipe}"], capture_output=True, text=True, timeout=60)

@@ -230,7 +230,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(folder):
     many = [single_mask("dog", _HERE, f, group_id=g) for g in range(1, 256) for f in (0, 1)]
     _images(folder, _video_names([0, 1]))
     cvat(folder, *many, meta=_meta())
-    _refused(folder, "255 objects: at most 254")
+    _refused(folder, "255 objects are too many: at most 254")
     (folder / "annotations.xml").write_text("<annotations>")
     _refused(folder, r"annotations\.xml is not valid XML")
     (folder / "annotations.xml").unlink()

@@ -1,5 +1,6 @@
 """A folder of images as a source of frames."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,6 +67,88 @@ def test_16_bit_images_use_one_scale_for_the_whole_folder(tmp_path, brightest, e
         Image.fromarray(np.full((8, 8), level, np.uint16)).save(tmp_path / f"{i}.png")
     frames = ImageFolder(tmp_path)
     assert [int(frames[i][0, 0, 0]) for i in (1, 0)][::-1] == expected
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("dark", [0, 3, 5])
+def test_neither_a_dark_frame_nor_hot_pixels_nor_a_flash_decide_the_scale(tmp_path, kind, dark):
+    for i in range(7):
+        wide = np.full((40, 60), 4000 if i != dark else 250, np.uint16)
+        wide[20:30] //= 2
+        wide[3 + i, 4:6] = wide[35, 50] = 65535  # hot
+        wide[:, 7] = 60000  # a hot column
+        if i == 6:
+            wide[:] = 65535  # a flash
+        Image.fromarray(wide).save(tmp_path / f"{i}.{kind}")
+    frames = ImageFolder(tmp_path)
+    for i in (5, 1, 0, 3):
+        expected = [250 // 16, 250 // 32] if i == dark else [250, 125]
+        assert [int(frames[i][top, 30, 0]) for top in (10, 25)] == expected
+    assert frames[6].min() == 255
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour_of_16_bits_has_one_scale_too(tmp_path, suffix, channels):
+    for i, level in enumerate((250, 4000, 2000)):
+        wide = np.zeros((12, 16, channels), np.uint16)
+        wide[..., 2], wide[..., 1], wide[..., 3:] = level, level // 2, 65535
+        wide[3, 3] = 65535
+        cv2.imwrite(str(tmp_path / f"{i}.{suffix}"), wide)  # BGR
+    assert [f[8, 8].tolist() for f in ImageFolder(tmp_path)] == [[15, 7, 0], [250, 125, 0], [125, 62, 0]]
+
+
+def test_the_scale_of_many_images_is_that_of_some_from_all_over(tmp_path):
+    for i in range(40):
+        Image.fromarray(np.full((8, 8), 300 if i < 30 else 4000, np.uint16)).save(tmp_path / f"{i}.png")
+    frames = ImageFolder(tmp_path)
+    assert [int(frames[i][0, 0, 0]) for i in (0, 39)] == [300 // 16, 250]
+
+
+@pytest.mark.parametrize("suffixes", [["jpg", "png", "gif", "ppm", "webp", "bmp", "tif", "tga", "jp2"]])
+def test_every_picture_is_a_frame_whatever_its_suffix(tmp_path, suffixes):
+    for i, suffix in enumerate(suffixes):
+        Image.new("RGB", (16, 12), (20 * i,) * 3).save(tmp_path / f"{i}.{suffix}")
+    frames = open_source(tmp_path)
+    assert [round(int(frame[3, 3, 0]) / 20) for frame in frames] == list(range(len(suffixes)))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("1.heic", "kind that cannot be read"),
+        ("1.psd", "kind"),
+        ("1", "not by its name"),
+        ("1.jpg_", "not by its name"),
+    ],
+)
+def test_a_picture_that_would_be_left_out_is_named(tmp_path, name, words):
+    write_gray_levels(tmp_path, ["0.jpg", "2.jpg"])
+    (tmp_path / name).write_bytes((tmp_path / "0.jpg").read_bytes())
+    with pytest.raises(InputError, match=words) as caught:
+        open_source(tmp_path)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_links_count_and_a_link_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    write_gray_levels(tmp_path / "a", ["0.png", "1.png"])
+    for name in ("0.png", "1.png"):
+        (tmp_path / "b" / name).symlink_to(tmp_path / "a" / name)
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    assert len(open_source(tmp_path / "c")) == 2
+    (tmp_path / "a" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"1\.png is a link to .*which is not there"):
+        open_source(tmp_path / "c")
+
+
+def test_an_animation_among_images_is_named(tmp_path):
+    write_gray_levels(tmp_path, ["0.png", "2.png"])
+    still = Image.new("RGB", (16, 12))
+    still.save(tmp_path / "1.gif", save_all=True, append_images=[Image.new("RGB", (16, 12), (9, 9, 200))])
+    with pytest.raises(InputError, match=r"1\.gif holds 2 pictures: give this file alone"):
+        open_source(tmp_path)
 
 
 def test_exif_rotation_is_applied(tmp_path):

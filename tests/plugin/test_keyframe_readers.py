@@ -34,7 +34,7 @@ from tests.plugin.keyframe_files import (
 
 @pytest.mark.parametrize("kind", ["palette", "grey", "16 bit", "tiff", "grey RGB", "bmp"])
 def test_pixel_values_are_object_ids(tmp_path, kind):
-    ids = label_map(o1=square(0, 0), o7=square(10, 10), o255=square(3, 20))
+    ids = label_map(o1=square(0, 0), o7=square(10, 10), o254=square(3, 20))
     path = tmp_path / "mask.png"
     if kind == "palette":
         picture = Image.frombytes("P", SIZE[::-1], ids.tobytes())
@@ -83,6 +83,19 @@ def test_transparent_pixels_are_background(tmp_path):
     np.testing.assert_array_equal(read_label_map(save(tmp_path / "m.png", pixels)), square(0, 0))
 
 
+def test_void_is_no_object_of_a_keyframe(tmp_path):
+    path = save(tmp_path / "m.png", label_map(o255=square(0, 0, 8), o3=square(1, 1)))
+    assert read_keyframes([f"4={path}"], SIZE).object_names == {3: "object 3"}
+    np.testing.assert_array_equal(read_label_map(path), label_map(o3=square(1, 1)))
+    np.testing.assert_array_equal(
+        read_label_map(path, keep_void=True), label_map(o255=square(0, 0, 8), o3=square(1, 1))
+    )
+    picture = Image.frombytes("P", SIZE[::-1], label_map(o255=square(0, 0)).tobytes())
+    picture.putpalette([0, 0, 0] + [7, 7, 7] * 255)
+    picture.save(path)
+    fails(read_label_map, path, match="only void")
+
+
 def test_what_is_no_label_map_is_refused(tmp_path):
     ids = label_map(o1=square(0, 0))
     fails(read_label_map, save(tmp_path / "a.jpg", ids), match=r"a\.jpg is a JPEG picture.*PNG")
@@ -90,10 +103,10 @@ def test_what_is_no_label_map_is_refused(tmp_path):
     fails(read_label_map, save(tmp_path / "j.tif", ids, compression="jpeg"), match=r"TIFF")
     fails(read_label_map, save(tmp_path / "e.png", ids * 0), match=r"e\.png is empty")
     many = np.arange(301, dtype=np.uint16)[None].repeat(3, axis=0)
-    fails(read_label_map, save(tmp_path / "n.png", many), match=r"n\.png has 300 object ids; at most 255")
+    fails(read_label_map, save(tmp_path / "n.png", many), match=r"n\.png has 300 object ids; at most 254")
     fails(read_label_map, save(tmp_path / "h.png", ids.astype(np.uint16) * 300), match=r"object id 300")
     smooth = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-    fails(read_label_map, save(tmp_path / "s.png", smooth), match=r"s\.png has \d+ colours; at most 255")
+    fails(read_label_map, save(tmp_path / "s.png", smooth), match=r"s\.png has \d+ colours; at most 254")
     fails(read_label_map, tmp_path / "missing.png", match=r"missing\.png does not exist")
     (tmp_path / "broken.png").write_bytes((tmp_path / "e.png").read_bytes()[:50])
     fails(read_label_map, tmp_path / "broken.png", match=r"broken\.png cannot be read")

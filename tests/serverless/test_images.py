@@ -17,7 +17,7 @@ from tests.model.test_image_file import blocks, file_of
 )
 def test_base64_comes_with_or_without_a_prefix(prefix):
     image = blocks()
-    assert np.array_equal(decode_base64_image(prefix + base64.b64encode(file_of(image)).decode()), image)
+    assert np.array_equal(decode_base64_image(prefix + base64.b64encode(file_of(image)).decode()).rgb(), image)
 
 
 GOOD = base64.b64encode(file_of(blocks())).decode()
@@ -39,7 +39,7 @@ def test_hostile_base64_is_refused(text):
 
 def test_a_long_text_is_refused_before_it_is_decoded(monkeypatch):
     size = len(base64.b64decode(GOOD))
-    assert decode_base64_image(GOOD, max_bytes=size).shape == (40, 31, 3)
+    assert decode_base64_image(GOOD, max_bytes=size).rgb().shape == (40, 31, 3)
     monkeypatch.setattr(base64, "b64decode", None)
     with pytest.raises(InputError, match="more than"):
         decode_base64_image(GOOD, max_bytes=size - 3)

@@ -94,6 +94,38 @@ def test_any_worker_gives_the_same_answer_with_and_without_a_cache(worker, squar
     assert go_on(worker, images[8], moved) == warm  # CVAT's server may write the keys in another order
 
 
+def wide(frame, brightness=16):
+    """The red of a frame as a camera of 12 bits stores it, with hot pixels."""
+    grays = (frame[..., 0].astype(float) * brightness).astype(np.uint16)
+    grays[3::48, 5::48] = 65535
+    return grays
+
+
+@pytest.mark.parametrize("dark", [0, 4])
+def test_16_bit_images_are_followed_over_a_dark_one_and_hot_pixels(worker, squares, dark):
+    """Each call sees one image: the scale travels with the state."""
+    texts = [image_text(wide(frame, 1.4 if i == dark else 16)) for i, frame in enumerate(squares.frames[:9])]
+    states = init(worker, texts[0], [drawn(squares, "mask")])
+    for i in range(1, 9):
+        (shape,), states = go_on(worker, texts[i], states)
+        if i != dark:  # which hardly shows anything
+            assert region_similarity(as_mask(shape), squares.labels[i] == 1) > 0.6, i
+        assert states[0]["depth"] == 12 and len(json.dumps(states[0])) <= LARGEST
+    kept = copy.deepcopy(states)
+    assert go_on(Worker(), texts[1], states) == go_on(worker, texts[1], kept)
+
+
+def test_states_of_8_bit_images_say_nothing_of_a_scale(worker, squares, images):
+    assert "depth" not in init(worker, images[0], [drawn(squares, "mask")])[0]
+
+
+@pytest.mark.parametrize("depth", [7, 33, "12", None])
+def test_a_state_with_an_impossible_scale_is_refused(worker, squares, images, depth):
+    (state,) = init(worker, image_text(wide(squares.frames[0])), [drawn(squares, "mask")])
+    status, answer = worker.call({"image": images[1], "shapes": [None], "states": [sealed(state | {"depth": depth})]})
+    assert "error" in answer or status != 200
+
+
 def test_an_object_that_is_gone_is_null_and_comes_back(worker, squares, images):
     ground = squares.frames[0].copy()
     ground[:] = squares.frames[0][:, 40:41]

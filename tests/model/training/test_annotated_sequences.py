@@ -169,12 +169,61 @@ def test_a_damaged_file_of_an_archive_is_named(tmp_path):
     assert "JPEGImages/bear/00001.png" in _error(archive)
 
 
-def test_colour_annotation_says_what_to_do(tmp_path):
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_a_colour_is_one_object_of_a_sequence_in_whatever_order_it_is_read(tmp_path, order):
     _davis(tmp_path)
-    Image.new("RGB", (32, 20)).save(tmp_path / "Annotations/bear/00001.png")
+    colours = np.array([(0, 0, 0), (9, 200, 9), (200, 9, 9), (9, 9, 200)], np.uint8)
+    drawn = [labels(1), labels(2, 1), labels(3, 2)]
+    for t, ids in enumerate(drawn):
+        Image.fromarray(colours[ids]).save(tmp_path / f"Annotations/bear/{t:05}.png")
+    (sequence,) = read_sequences(tmp_path)
+    for t in order:
+        assert np.array_equal(sequence.label_maps[t], drawn[t])
+
+
+@pytest.mark.parametrize("linked", ["JPEGImages/bear", "Annotations/bear", "JPEGImages", "JPEGImages/bear/00001.png"])
+def test_links_to_folders_and_files_are_followed(tmp_path, linked):
+    _davis(tmp_path / "set")
+    (tmp_path / "set" / linked).rename(tmp_path / "elsewhere")
+    (tmp_path / "set" / linked).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
+    (sequence,) = read_sequences(tmp_path / "set")
+    assert [int(f[0, 0, 0]) for f in sequence.frames] == [10, 11, 12] and sequence.annotated == (0, 1, 2)
+
+
+@pytest.mark.parametrize("broken", ["JPEGImages/cat", "Annotations/bear/00001.png"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path, broken):
+    path = _davis(tmp_path) / broken
+    path.unlink(missing_ok=True)
+    path.symlink_to(tmp_path / "gone")
+    assert broken in _error(tmp_path) and "gone" in _error(tmp_path)
+
+
+def test_frames_of_other_formats_are_frames(tmp_path):
+    _davis(tmp_path, frames=4)
+    for t, suffix in ((1, "bmp"), (2, "tif")):
+        path = tmp_path / f"JPEGImages/bear/{t:05}.png"
+        Image.open(path).save(path.with_suffix(f".{suffix}"))
+        path.unlink()
+    (sequence,) = read_sequences(tmp_path)
+    assert [int(f[0, 0, 0]) for f in sequence.frames] == [10, 11, 12, 13]
+
+
+def test_a_frame_that_is_there_twice_is_refused(tmp_path):
+    path = _davis(tmp_path) / "JPEGImages/bear/00001.png"
+    Image.open(path).save(path.with_suffix(".bmp"))
     message = _error(tmp_path)
-    assert "Annotations/bear/00001.png" in message
-    assert "palette" in message
+    assert "00001.png" in message and "00001.bmp" in message
+
+
+def test_16_bit_frames_have_one_scale_that_neither_a_dark_frame_nor_a_hot_pixel_decides(tmp_path):
+    _davis(tmp_path)
+    for t, level in enumerate((250, 4000, 2000)):
+        wide = np.full((20, 32), level, np.uint16)
+        wide[3, 4] = 65535
+        Image.fromarray(wide).save(tmp_path / f"JPEGImages/bear/{t:05}.png")
+    (sequence,) = read_sequences(tmp_path)
+    assert [int(f[10, 10, 0]) for f in sequence.frames] == [15, 250, 125]
 
 
 def test_an_export_of_cvat_is_sent_to_its_command(tmp_path):

@@ -75,6 +75,19 @@ def test_images_come_bit_for_bit_and_each_chunk_is_downloaded_once(program_for, 
         assert len(asked) == len(set(asked)) == 4 and all("quality=original" in path for path in asked)
 
 
+def test_16_bit_images_of_a_task_have_one_scale_whichever_are_read(program_for):
+    wide = np.full((14, 24, 32), 4000, np.uint16)
+    wide[:3] = 250  # dark
+    wide[:, 5, 5] = 65535  # hot
+    program = program_for(state_of(task_of(list(wide))))
+    layout = read_task(program.server, TASK)
+    for numbers in (range(14), [0, 1, 2], [13]):
+        with opened(program, layout, numbers) as frames:
+            assert [int(f[12, 12, 0]) for f in frames] == [250 // 16 if n < 3 else 250 for n in numbers]
+    asked = downloads(program.fake)
+    assert len(asked) == len(set(asked)) == 4
+
+
 def test_frames_of_a_part_of_the_task_need_only_its_chunks(program_for):
     images = noise(30)
     program = program_for(state_of(task_of(images)))

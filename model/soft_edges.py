@@ -1,0 +1,116 @@
+"""Soft edges of mask pictures: pixels whose value is a mixture of their neighbours', not an id."""
+
+import cv2
+import numpy as np
+
+_DARK, _BRIGHT = 38, 217  # of 255: what is nearer to black or white than to half
+_NEARLY_WHITE = 240
+_MOST_FLAT = 0.02  # part of the pixels between that may lie in areas of one value
+_BETWEEN = 0.8  # part of the soft pixels that must have lower and higher neighbours
+_LEAST_VALUES = 4  # of rims between several objects
+_NOISE = 24  # values without an area of their own that no picture of objects has
+_STREWN = 0.4  # part of their pixels without a neighbour of their value
+_LEAST_RIM = 0.3  # part of an outline that a rim of a single value must cover
+
+_BLOCK = np.ones((3, 3), np.uint8)
+
+
+def is_flat(values: np.ndarray) -> np.ndarray:
+    """Where all of a pixel's neighbours have its value, bool (H, W). Takes uint8 or float32 (H, W)."""
+    return _lowest(values) == _highest(values)
+
+
+def hard_edge(values: np.ndarray) -> np.ndarray | None:
+    """The object of a plain mask with soft edges or with the noise of a lossy picture.
+
+    Soft are pixels between black and white that have no area of their own and lie between darker and brighter ones.
+
+    Args:
+        values: integers (H, W), 0 or more.
+
+    Returns:
+        bool (H, W), true from half of white on; None where the picture is no such mask.
+    """
+    white = int(values.max(initial=0))
+    if white < _BRIGHT or values.min(initial=0) < 0:
+        return None
+    if white > 255 and np.unique(values[is_flat(values.astype(np.float32))]).size > 2:
+        return None  # ids of 16 bits
+    level = (values if white <= 255 else values * 255 // white).astype(np.uint8)
+    counts = np.bincount(level.ravel(), minlength=256)
+    between = int(counts[_DARK + 1 : _BRIGHT].sum())
+    dark, bright = np.flatnonzero(counts[1 : _DARK + 1]), np.flatnonzero(counts[_BRIGHT:])
+    if between == 0 and dark.size < 2 and bright.size < 2:
+        return None
+    flat = is_flat(level)
+    hard = level >= 128
+    if not (flat & (level >= _BRIGHT)).any():
+        return None
+    if _is_noisy(level, flat):
+        return hard if 2 * between < counts[_BRIGHT:].sum() else None
+    middle = (level > _DARK) & (level < _BRIGHT)
+    if between == 0:
+        # Noise about black and white, of a lossy picture. Beside ids 255 would be void, and they have areas.
+        if level.max() < 255 or bright[0] + _BRIGHT < _NEARLY_WHITE:
+            return None
+        areas = (flat & (level > 0) & (level < 255)).any()
+        return hard if bright.size > 1 or (dark.size >= _LEAST_VALUES and not areas) else None
+    if (flat & middle).sum() > _MOST_FLAT * between:
+        return None
+    if (_lies_between(level) & middle).sum() < _BETWEEN * between:
+        return None
+    if np.flatnonzero(counts[_DARK + 1 : _BRIGHT]).size < 2:
+        bright_part = (level >= _BRIGHT).astype(np.uint8)
+        outline = (cv2.dilate(bright_part, _BLOCK) > 0) & (bright_part == 0)
+        if (outline & middle).sum() < _LEAST_RIM * outline.sum():
+            return None
+    if (flat & (level > 0) & (level <= _DARK)).sum() > between and bright.size == 1 and dark.size < _LEAST_VALUES:
+        return None  # areas of small ids
+    return hard
+
+
+def has_soft_edges(ids: np.ndarray) -> bool:
+    """Whether a picture of several objects has rims of mixed values between them. Takes uint8 (H, W)."""
+    counts = np.bincount(ids.ravel(), minlength=256)
+    if np.count_nonzero(counts) <= _LEAST_VALUES:
+        return False
+    flat = is_flat(ids)
+    if _is_noisy(ids, flat):
+        return True
+    areas = np.bincount(ids[flat], minlength=256) > 0
+    rims = (counts > 0) & ~areas
+    rims[0] = False
+    if rims.sum() < _LEAST_VALUES or not areas.any():
+        return False
+    rim = rims[ids]
+    # A mixture has pure pixels of two kinds at hand; a small object lies on one.
+    pure = np.where(rim, 0, ids.astype(np.int16) + 1)
+    highest = cv2.dilate(pure, np.ones((5, 5), np.uint8))
+    lowest = cv2.erode(np.where(rim, 300, pure).astype(np.int16), np.ones((5, 5), np.uint8))
+    return bool((rim & (highest > lowest) & (lowest < 300)).sum() >= _BETWEEN * rim.sum())
+
+
+def _is_noisy(values: np.ndarray, flat: np.ndarray) -> bool:
+    """Whether there are many values without a flat pixel, most of them strewn: pixels of objects lie together."""
+    there, areas = (np.bincount(v.ravel(), minlength=256) > 0 for v in (values, values[flat]))
+    strewn = there & ~areas
+    if strewn.sum() < _NOISE:
+        return False
+    padded = np.pad(values, 1, mode="reflect")
+    middle = padded[1:-1, 1:-1]
+    across = (middle == padded[1:-1, :-2]) | (middle == padded[1:-1, 2:])
+    down = (middle == padded[:-2, 1:-1]) | (middle == padded[2:, 1:-1])
+    pixels = strewn[values]
+    return bool((pixels & ~across & ~down).sum() > _STREWN * pixels.sum())
+
+
+def _lies_between(level: np.ndarray) -> np.ndarray:
+    return (_lowest(level) < level) & (level < _highest(level))
+
+
+def _lowest(values: np.ndarray) -> np.ndarray:
+    return cv2.erode(values, _BLOCK, borderType=cv2.BORDER_REPLICATE)
+
+
+def _highest(values: np.ndarray) -> np.ndarray:
+    return cv2.dilate(values, _BLOCK, borderType=cv2.BORDER_REPLICATE)
