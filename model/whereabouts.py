@@ -13,6 +13,7 @@ from model.framing import Framing
 _CELL = 4  # network pixels that a logit is wide and high
 _SPECK = 16  # network pixels: what is smaller is no mask, unless the object was drawn that small
 _NOTHING = 0.05  # of an object: less that looks like it is chance
+_FADES = 0.85  # what is left of the doubt about what came back, frame by frame
 _PARTS = 1024  # of an object are counted: such shares survive 1 - (1 - x), and so the way through a record
 
 Picture = Callable[[], np.ndarray]
@@ -49,8 +50,8 @@ class Whereabouts:
 
     An empty mask proves nothing: a network that lost a small object leaves one too. An object is out of sight where
     nothing in the frame has its colours, as much of them in one place as the object had; else it is missed. When it
-    comes back after it was missed, its mask may be on another thing that looks alike: that doubt lasts as long as
-    something of its colours is outside of the mask.
+    comes back after it was missed, its mask may be on another thing that looks alike: that doubt lasts, and
+    fades, as long as something of its colours is outside of the mask.
 
     Nothing is searched for as long as there is a mask, so that it costs next to nothing. That a mask jumps, or shrinks,
     while something like the object is elsewhere was tried as a reason for doubt: it finds half of the exchanged twins
@@ -99,7 +100,7 @@ class Whereabouts:
                 of.missed = float(gone)
             else:
                 elsewhere = search.seen(picture(), None if gone else self._at_network_size(mask))
-                of.missed = elsewhere if gone else min(before, elsewhere)
+                of.missed = elsewhere if gone else min(_FADES * before, elsewhere)
         of.missed = round(of.missed * _PARTS) / _PARTS if of.missed >= _NOTHING else 0.0
         return of.missed
 
