@@ -34,6 +34,7 @@ from benchmarks.measured import Weights, add_measured_arguments, options_of, seq
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.checkpoint import write_calibration
 from model.command_line import Parser, run_program
+from model.findings import Evidence
 from model.pcvos import PCVOS
 from model.propagator import Propagator
 
@@ -101,7 +102,8 @@ def _samples(
     """From the cache, or else propagated and kept there."""
     options = options_of(arguments)
     frames = sum(len(s.frames) for s in sequences)
-    name = f"{digest(network)}-{title}-{len(sequences)}x{frames}-{options.short_side}-{options.dtype}.csv"
+    of = f"{title}-{len(sequences)}x{frames}-{options.short_side}-{options.dtype}"
+    name = f"{digest(network)}-{len(Evidence._fields)}-{of}.csv"
     kept = arguments.cache / name
     if kept.exists() and not arguments.fresh:
         return read_samples(kept)

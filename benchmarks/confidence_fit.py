@@ -12,7 +12,7 @@ from model.calibration import Calibration, Tolerance
 
 _GOOD = ("normal", "two keyframes")  # kinds of runs whose evidence is called usual
 _USUAL = 0.02  # share of good samples that are allowed to fall short
-_EVIDENCE = ("recovered", "contained", "continuity")
+_EVIDENCE = ("recovered", "contained", "continuity", "accounted")
 _MOST = 0.999  # as `Calibration.quality` limits the expected overlap
 
 
@@ -43,7 +43,7 @@ def _shortfalls(sample: Sample, least: dict[str, float]) -> list[float]:
 
 
 def _search(logit: Tensor, shortfall: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """Offset, logarithm of the slope, logarithms of the four weights."""
+    """Offset, logarithm of the slope, logarithms of the five weights."""
     j = torch.tensor([s.j for s in samples], dtype=torch.float64)
     count = Counter((s.kind, len(s.findings.passes)) for s in samples)
     share = torch.tensor([count[s.kind, len(s.findings.passes)] ** -0.5 for s in samples], dtype=torch.float64)

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.failing_runs import KINDS, Clip, Run, failing_runs, lookalikes, normal_run, two_keyframes
+from benchmarks.rendered_scenes import rendered_runs
 from model.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
 from model.evaluation import Task, score_frame
@@ -18,6 +19,7 @@ from model.propagator import Propagator
 
 _TRAINING_FRAMES, _TRAINING_STEPS = 20, (2, 3, 4)  # every second, third or fourth frame: harder, and less alike
 _FAILING_FRAMES, _FAILING_STEP = 24, 3
+_RENDERED, _RENDERED_SEED = 8, 1000  # of each kind; other seeds than those that are judged
 _HEADER = ("kind", "run", "object", "frame", "J", "overlap", "agreed", "evidence")
 
 
@@ -48,7 +50,10 @@ class Sample:
 
 
 def training_runs(sequences: Sequence[AnnotatedSequence]) -> Iterator[Run]:
-    """Normal, failing and crowded runs of every second sequence that can be used, made when they are asked for."""
+    """Normal, failing and crowded runs of every second sequence that can be used, and rendered ones.
+
+    Real sequences have next to no empty masks: what these are worth is learned from the rendered ones.
+    """
     sequences = usable(sequences)[::2]
     for number, sequence in enumerate(sequences):
         clip = Clip.of(sequence, _TRAINING_STEPS[number % 3], _TRAINING_FRAMES)
@@ -56,6 +61,7 @@ def training_runs(sequences: Sequence[AnnotatedSequence]) -> Iterator[Run]:
         yield normal_run(Task(clip.sequence))
         yield two_keyframes(clip) if number % 2 else lookalikes(clip, other, number)
         yield from failing_runs(clip, other, number)
+    yield from rendered_runs(_RENDERED, _RENDERED_SEED)
 
 
 def validation_runs(sequences: Sequence[AnnotatedSequence]) -> Iterator[Run]:

@@ -48,6 +48,7 @@ class Calibration:
         recovered: tolerance of `Evidence.recovered`; of two passes the mean penalty counts.
         contained: of `Evidence.contained`, likewise.
         continuity: of `Evidence.continuity`, likewise.
+        accounted: of `Evidence.accounted`, likewise.
         agreement: of the agreement of two passes.
     """
 
@@ -56,6 +57,7 @@ class Calibration:
     recovered: Tolerance = Tolerance(0.44, 0.45)
     contained: Tolerance = Tolerance(0.91, 6.0)
     continuity: Tolerance = Tolerance(0.0, 0.0)
+    accounted: Tolerance = Tolerance(1.0, 3.0)
     agreement: Tolerance = Tolerance(0.77, 3.6)
 
     def confidence(self, findings: Findings) -> float:
@@ -73,6 +75,7 @@ class Calibration:
             self.recovered.penalty(evidence.recovered)
             + self.contained.penalty(evidence.contained)
             + self.continuity.penalty(evidence.continuity)
+            + self.accounted.penalty(evidence.accounted)
             for evidence in findings.passes
         )
         return math.exp(-lost / max(1, len(findings.passes)) - self.agreement.penalty(findings.agreed))

@@ -26,7 +26,14 @@ class ClipImages:
     def __call__(self, t: int) -> Tensor:
         """The image of the clip's t-th frame, float32 (3, H, W); raises InputError if the frame is none."""
         index = self._indices[t]
-        image = self._framing.image(self._frames[index - self._first], index)
+        image = self._framing.image(self._frame(index), index)
         if t == len(self._indices) - 1:
             self.last = image
         return image
+
+    def picture(self, t: int) -> np.ndarray:
+        """The clip's t-th frame, uint8 (h, w, 3), at the network's size."""
+        return self._framing.at_network_size(np.asarray(self._frame(self._indices[t])))
+
+    def _frame(self, index: int) -> np.ndarray:
+        return self._frames[index - self._first]

@@ -11,11 +11,14 @@ class Evidence(NamedTuple):
         contained: how little of what is around the object in its keyframe is in this frame's mask, 0..1.
         continuity: likeness of successive frames at the sharpest break since the keyframe: mean negative squared
             distance of keys to the nearest of the frame before, <= 0. Its scale is that of the network's keys.
+        accounted: how little of the object might be in this frame outside of its mask, if that is empty or did not
+            simply go on from the frame before, 0..1. Does not depend on the network's keys.
     """
 
     recovered: float = 1.0
     contained: float = 1.0
     continuity: float = 0.0
+    accounted: float = 1.0
 
 
 class Findings(NamedTuple):

@@ -1,14 +1,18 @@
 """What a pass finds out, frame by frame, about whether its masks can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model.cycle_consistency import MaskProbe, coverage
 from model.findings import Evidence
+from model.framing import Framing
 from model.pcvos import aggregate
+from model.whereabouts import Whereabouts
 
 _SAMPLES = 128  # positions of a frame that are compared with the frame before
 
@@ -20,18 +24,27 @@ class Witness:
     of the time of one object at 480p (perclip-lite, CPU, clips of 5).
     """
 
-    def __init__(self, grid: tuple[int, int], top_k: int):
-        self._grid, self._top_k = grid, top_k
+    def __init__(self, framing: Framing, top_k: int):
+        self._grid, self._top_k = framing.grid, top_k
+        self._whereabouts = Whereabouts(framing)
         self._probes: dict[int, MaskProbe] = {}
         self._continuity: dict[int, float] = {}
         self._before = torch.empty(0)  # key of the frame before
         self._own: Tensor | None = None  # at which positions that is its own; None: everywhere
 
-    def enter(self, key: Tensor, masks: Tensor, objects: Sequence[int]) -> None:
-        """Objects start at a keyframe: its key (tokens, key_dim), their masks (K, H, W) and their ids."""
+    def enter(self, key: Tensor, picture: np.ndarray, masks: Tensor, objects: Sequence[int]) -> None:
+        """Objects start at a keyframe.
+
+        Args:
+            key: (tokens, key_dim).
+            picture: the frame, uint8 (h, w, 3), at the network's size.
+            masks: (K, H, W).
+            objects: their K ids.
+        """
         for obj, covered in zip(objects, coverage(masks, self._grid)):
             self._probes[obj] = MaskProbe(key, covered, self._grid)
             self._continuity[obj] = 0.0
+        self._whereabouts.enter(picture, masks, objects)
         self.pass_by(key)
 
     def pass_by(self, key: Tensor) -> None:
@@ -42,8 +55,16 @@ class Witness:
         """The pass has come, in an earlier run, to a frame with this evidence of its objects."""
         for obj, found in evidence.items():
             self._continuity[obj] = found.continuity
+        self._whereabouts.resume({obj: 1 - found.accounted for obj, found in evidence.items()})
 
-    def observe(self, keys: Tensor, own: Tensor, logits: Tensor, objects: Sequence[int]) -> list[list[Evidence]]:
+    def observe(
+        self,
+        keys: Tensor,
+        own: Tensor | None,
+        logits: Tensor,
+        objects: Sequence[int],
+        picture: Callable[[int], np.ndarray],
+    ) -> list[list[Evidence]]:
         """Evidence about the segmented frames of a clip, in the order of the pass.
 
         Args:
@@ -52,14 +73,16 @@ class Witness:
                 of how frames follow each other.
             logits: float32 (T, K, 4h, 4w).
             objects: their K ids.
+            picture: makes the t-th frame, uint8 (h, w, 3), at the network's size.
 
         Returns:
             One list per frame with the evidence of each object.
         """
-        read_back, similarities = [], []
+        read_back, similarities, masks = [], [], []
         for key, known, frame in zip(keys, repeat(None) if own is None else own, logits):
             probabilities = aggregate(torch.sigmoid(frame))[1:]
-            empty = probabilities.amax((1, 2)) <= 0.5
+            masks.append(probabilities > 0.5)
+            empty = ~masks[-1].any(2).any(1)
             for obj, covered, unseen in zip(objects, coverage(probabilities, self._grid), empty):
                 answer = torch.stack(self._probes[obj].ask(key, covered, self._top_k))
                 # An object that is not seen cannot be read back, and claims nothing.
@@ -67,13 +90,15 @@ class Witness:
             compared = known if self._own is None else self._own if known is None else known & self._own
             similarities.append(likeness(key if compared is None else key[compared], self._before))
             self._before, self._own = key, known
-        # One transfer from the device for the whole clip.
+        # Two transfers from the device for the whole clip.
         answers = torch.stack(read_back).view(len(keys), len(objects), 2).tolist()
+        seen = torch.stack(masks).cpu().numpy()
         evidence = []
-        for similarity, answer in zip(torch.stack(similarities).tolist(), answers):
+        for t, (similarity, answer) in enumerate(zip(torch.stack(similarities).tolist(), answers)):
+            missed = self._whereabouts.observe(partial(picture, t), seen[t], objects)
             for obj in objects:
                 self._continuity[obj] = min(self._continuity[obj], similarity)
-            evidence.append([Evidence(*a, self._continuity[obj]) for obj, a in zip(objects, answer)])
+            evidence.append([Evidence(*a, self._continuity[obj], 1 - m) for obj, a, m in zip(objects, answer, missed)])
         return evidence
 
 

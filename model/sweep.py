@@ -120,7 +120,7 @@ class Sweep:
         self._room: list[DecoderInput] = []
         # Where each object is in the frame before, bool (h, w), if values carry masks.
         self._seen: dict[int, Tensor] = {}
-        self._witness = Witness(framing.grid, options.top_k)
+        self._witness = Witness(framing, options.top_k)
 
     @property
     def _active(self) -> tuple[int, ...]:
@@ -151,8 +151,10 @@ class Sweep:
             else:
                 if not self._admit(indices):
                     raise Paused(indices)
-                clip = self._segment(indices)
-                evidence = self._witness.observe(clip.keys, clip.own, clip.logits, self._active)
+                images = ClipImages(self._framing, self._frames, indices)
+                clip = self._segment(images, len(indices))
+                evidence = self._witness.observe(clip.keys, clip.own, clip.logits, self._active, images.picture)
+                del images  # its frames are not needed while the next clip is worked on
                 predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]
                 clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
                 yield list(zip(indices, clip_predictions))
@@ -193,9 +195,8 @@ class Sweep:
     def _image(self, index: int) -> Tensor:
         return self._framing.image(self._frames[index], index)
 
-    def _segment(self, indices: range) -> _Segmented:
-        """Encode, read, refine, decode."""
-        length, images = len(indices), ClipImages(self._framing, self._frames, indices)
+    def _segment(self, images: ClipImages, length: int) -> _Segmented:
+        """Encode, read, refine, decode a clip of so many frames."""
         together = (self._options.progressive_interval or length) if self._network.in_pieces else length
         # In whole clips nothing is saved by keeping room for the next.
         room = self._room if self._network.in_pieces else None
@@ -344,7 +345,8 @@ class Sweep:
             self._banks.append(bank)
         if keyframe.present:
             masks = self._framing.masks(keyframe.label_map, keyframe.present)
-            self._witness.enter(key, masks, keyframe.present)
+            picture = self._framing.at_network_size(np.asarray(self._frames[keyframe.index]))
+            self._witness.enter(key, picture, masks, keyframe.present)
 
     def _next_keyframe(self, obj: int, index: int) -> int | None:
         """The next keyframe of the sweep, behind a frame, that speaks for an object."""

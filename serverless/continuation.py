@@ -13,7 +13,7 @@ from model.prediction import PackedPrediction, PackedPredictions
 from model.run_record import PassRecord, RunRecord
 from serverless.call_error import CallError
 
-VERSION = 2
+VERSION = 3
 _LONGEST = 48 * 2**20  # characters
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 

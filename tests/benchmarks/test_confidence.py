@@ -130,7 +130,8 @@ def archive(tmp_path, squares):
     return tmp_path / "data"
 
 
-def test_the_program_fits_writes_the_checkpoint_and_judges(tmp_path, archive, capsys):
+def test_the_program_fits_writes_the_checkpoint_and_judges(tmp_path, archive, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.confidence_samples._RENDERED", 0)  # they take a minute
     weights, out = tmp_path / "lite.safetensors", tmp_path / "out"
     save_network(load_network("perclip-lite"), weights)
     before = load_network("perclip-lite", weights)

@@ -155,3 +155,19 @@ def test_what_is_no_box_in_the_image_is_refused(box):
     with pytest.raises(InputError) as caught:
         mask_in_box(scene()[0], box)
     assert "\n" not in str(caught.value)
+
+
+def test_a_person_keeps_head_and_feet_that_have_the_colours_of_the_surroundings():
+    """A red trunk on blue ground; head and feet are almost as blue as the ground."""
+    random = np.random.default_rng(2)
+    image = np.full((200, 200, 3), (60, 80, 160), np.float64)
+    person = np.zeros((200, 200), bool)
+    for rows, colour in (
+        (slice(30, 60), (75, 90, 150)),
+        (slice(60, 120), (190, 40, 40)),
+        (slice(120, 170), (75, 90, 150)),
+    ):
+        image[rows, 80:120], person[rows, 80:120] = colour, True
+    image = np.clip(image + random.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+    found = mask_in_box(image, [80, 30, 120, 170])
+    assert found[32:60, 95:105].mean() > 0.5 and found[120:160, 95:105].mean() > 0.5
