@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.annotated_sequences import AnnotatedSequence, read_sequences
 from model.checkpoint import load_network
-from model.checkpoint_files import SHIPPED
+from model.checkpoint_files import shipped_path
 from model.errors import InputError
 from model.evaluate import chosen_sequences, named_network
 from model.options import DTYPES, PropagationOptions
@@ -36,7 +36,7 @@ class Weights:
     def find(cls, path: Path | None) -> "Weights":
         """Those of a file, or the shipped ones; raises InputError for a file that cannot be read."""
         network = named_network(path)
-        path = Path(SHIPPED[network]) if path is None else path
+        path = shipped_path(network) if path is None else path
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         except OSError as error:

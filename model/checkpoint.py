@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.calibration import Calibration
-from model.checkpoint_files import SHIPPED, named_in_utf8
+from model.checkpoint_files import named_in_utf8, shipped_path
 from model.config import NetworkConfig, network_config
 from model.errors import CheckpointError
 from model.pcvos import PCVOS
@@ -30,27 +30,23 @@ def load_network(name: str, weights: str | Path | None = None) -> PCVOS:
     """A network with its weights, in eval mode, float32 on the CPU.
 
     Args:
-        name: "pcvos", "stcn" or "perclip-lite".
-        weights: a public `.pth` checkpoint or one of Perclip's `.safetensors`; None: the shipped checkpoint, which only
-            "perclip-lite" has.
+        name: one of `model.config.NETWORKS`.
+        weights: a public `.pth` checkpoint or one of Perclip's `.safetensors`; None: the one that ships with
+            Perclip under this name.
 
     Raises:
         InputError: unknown name.
         CheckpointError: the file is missing, unreadable or made for another network; names the first mismatch.
     """
     config = network_config(name)
-    if weights is None:
-        if name not in SHIPPED:
-            raise CheckpointError(f"no weights of {name!r} ship with Perclip: give the path of its public checkpoint")
-        weights = SHIPPED[name]
-    path = Path(weights)
+    path = shipped_path(name) if weights is None else Path(weights)
     tensors, stored, calibration = _read(path)
-    if stored is not None and stored.name == name:
+    if stored is not None and stored.name == config.name:
         config = stored  # sizes of this very checkpoint
     network = PCVOS(config)
     if calibration is not None:
         network.calibration = calibration
-    _check(path, name, tensors, network.state_dict())
+    _check(path, config.name, tensors, network.state_dict())
     network.load_state_dict(tensors, strict=True)
     return network.eval()
 

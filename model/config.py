@@ -56,7 +56,13 @@ PERCLIP_LITE_CONFIG = NetworkConfig(
     "perclip-lite", "efficientnet_lite2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12
 )
 
-NETWORKS = {config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)}
+NETWORKS = {
+    **{config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)},
+    "perclip-lite-open": PERCLIP_LITE_CONFIG,
+}
+"""By name; two names of one config are two checkpoints that ship."""
+
+DEFAULT_NETWORK = "perclip-lite"
 
 
 def network_config(name: str) -> NetworkConfig:

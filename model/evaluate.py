@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from model.checkpoint_files import named_in_utf8
 from model.command_line import Parser, run_program
-from model.config import NETWORKS, NetworkConfig
+from model.config import DEFAULT_NETWORK, NETWORKS, NetworkConfig
 from model.errors import InputError
 from model.options import DTYPES, MEMORY_POLICIES, PropagationOptions
 from model.printable import printable
@@ -39,7 +39,6 @@ exit codes: 0 done, 2 bad input, 130 interrupted
 """
 
 _DEFAULT = PropagationOptions()
-_DEFAULT_NETWORK = "perclip-lite"
 _HEADINGS = ("J", "F", "J&F", "recall", "decay", "objects", "frames", "fps")
 
 
@@ -70,7 +69,7 @@ def _parser() -> Parser:
     network.add_argument(
         "--network",
         choices=sorted(NETWORKS),
-        help=f"default: the one that the weights name, else {_DEFAULT_NETWORK}",
+        help=f"default: the one that the weights name, else {DEFAULT_NETWORK}",
     )
     network.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
     network.add_argument("--no-refinement", action="store_true", help="leave the intra-clip refinement out")
@@ -147,12 +146,12 @@ def named_network(weights: Path | None) -> str:
     import safetensors
 
     if weights is None:
-        return _DEFAULT_NETWORK
+        return DEFAULT_NETWORK
     try:
         with named_in_utf8(weights) as path, safetensors.safe_open(path, "pt") as file:
             return NetworkConfig.from_json(file.metadata()["config"]).name
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError):
-        return _DEFAULT_NETWORK
+        return DEFAULT_NETWORK
 
 
 def chosen_sequences(sequences: "list[AnnotatedSequence]", names: str) -> "list[AnnotatedSequence]":

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
-from model.checkpoint_files import SHIPPED
+from model.checkpoint_files import shipped_path, weights_in_words
 from model.errors import UndecodableFrameError
 from model.folder_lock import FolderLock
 from model.mask_picture import VOID, ColourTable
@@ -112,6 +112,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
                 "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
                 "network": f"{job.network}, {propagator.number_format} on {propagator.device}, "
                 f"clip length {job.options.clip_length}, memory {job.options.memory}",
+                "weights": weights_in_words(job.network, job.weights),
                 "keyframes": ", ".join(str(k.index) for k in keyframes.keyframes),
                 "frames": f"{len(results.finished())} with masks"
                 + (f", {fresh} of them new in {seconds:.1f} s ({fresh / seconds:.1f} fps)" if fresh else ", none new"),
@@ -225,7 +226,7 @@ def _settings(
         "size": [source.width, source.height],
         "keyframes": keyframe_digest(keyframes.keyframes),
         "network": job.network,
-        "weights": file_digest(job.weights or SHIPPED[job.network]),
+        "weights": file_digest(job.weights or shipped_path(job.network)),
         "direction": job.direction,
         **job.options.deciding,
         "dtype": f"torch.{propagator.number_format}",  # as folders of earlier versions have it

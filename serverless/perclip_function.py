@@ -17,8 +17,8 @@ import torch
 
 from model.bounded_cache import BoundedCache
 from model.checkpoint import load_network
-from model.checkpoint_files import SHIPPED
-from model.config import NETWORKS
+from model.checkpoint_files import SHIPPED, shipped_path, weights_in_words
+from model.config import DEFAULT_NETWORK, NETWORKS
 from model.errors import InputError
 from model.frame_tracker import FrameTracker
 from model.image_file import encode_jpeg
@@ -49,7 +49,7 @@ class Settings:
         cache_megabytes: PERCLIP_CACHE_MB, what a worker may keep between tracker calls.
     """
 
-    network: str = "perclip-lite"
+    network: str = DEFAULT_NETWORK
     weights: Path | None = None
     device: str = "auto"
     short_side: int = 480
@@ -117,7 +117,7 @@ class PerclipFunction:
         self._settings = settings
         options = PropagationOptions(device=settings.device, short_side=settings.short_side)
         network = load_network(settings.network, settings.weights)
-        weights = settings.weights or Path(SHIPPED[settings.network])
+        weights = settings.weights or shipped_path(settings.network)
         self._digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
         # What a state or a continued chain must come from.
         self._identity = f"{self._digest} {settings.network} {settings.short_side}"
@@ -146,6 +146,7 @@ class PerclipFunction:
             "clip_version": VERSION,
             "network": self._settings.network,
             "weights": self._digest,
+            "weights_terms": weights_in_words(self._settings.network, self._settings.weights),
             "device": str(self._propagator.device),
             "dtype": self._propagator.number_format,
             "max_seconds": self._settings.max_seconds,

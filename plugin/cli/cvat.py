@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.config import NETWORKS
+from model.config import DEFAULT_NETWORK, NETWORKS
 from model.errors import InputError, PerclipError
 from model.options import DIRECTIONS, DTYPES, PropagationOptions
 from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
@@ -124,7 +124,7 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
         choices=("every", "spread"),
         help="spread: constant memory and time per frame, for long videos (default every)",
     )
-    how.add_argument("--model", choices=sorted(NETWORKS), help="default perclip-lite")
+    how.add_argument("--model", choices=sorted(NETWORKS), help=f"default {DEFAULT_NETWORK}")
     how.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
     how.add_argument("--device", help="auto, cpu, cuda, cuda:1 (default auto)")
     how.add_argument("--dtype", choices=DTYPES, help="number format of the network (default auto)")
@@ -208,6 +208,7 @@ def _propagate(arguments: argparse.Namespace) -> None:
             raise
         facts = {
             "server": server.url,
+            "weights": engine.weights,
             "tasks": str(len(outcomes)),
             "frames": str(sum(o.frames for o in outcomes)),
             "seconds": f"{time.perf_counter() - began:.1f}",
@@ -313,7 +314,7 @@ def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engi
         return FunctionEngine(arguments.function_url, options.clip_length)
     from plugin.cvat.engine import LocalEngine
 
-    return LocalEngine(arguments.model or "perclip-lite", arguments.weights, options)
+    return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options)
 
 
 def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:

@@ -3,13 +3,14 @@
 import argparse
 
 from model.checkpoint_files import SHIPPED
-from model.config import NETWORKS
+from model.config import DEFAULT_NETWORK, NETWORKS
 
 HELP = "list the networks"
 EXAMPLES = ""
 
 _ABOUT = {
-    "perclip-lite": "compact network for CPUs and quick work; its weights ship with Perclip",
+    "perclip-lite": "compact network for CPUs and quick work",
+    "perclip-lite-open": "the same, trained from data that may be used commercially",
     "pcvos": "the published per-clip network; give its public checkpoint with --weights",
     "stcn": "PCVOS without intra-clip refinement; give its public checkpoint with --weights",
 }
@@ -23,5 +24,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Print a line per network."""
     for name in sorted(NETWORKS):
         shipped = SHIPPED.get(name)
-        state = "ready" if shipped is not None and shipped.is_file() else "needs --weights"
-        print(f"{name:14}{state:18}{_ABOUT[name]}")
+        state = "ready" if shipped is not None and shipped.path.is_file() else "needs --weights"
+        default = " (default)" if name == DEFAULT_NETWORK else ""
+        print(f"{name + default:28}{state:18}{_ABOUT[name]}{'' if shipped is None else f'; {shipped.terms}'}")

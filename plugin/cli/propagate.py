@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from model.config import NETWORKS
+from model.config import DEFAULT_NETWORK, NETWORKS
 from model.errors import InputError
 from model.options import DIRECTIONS, DTYPES, MEMORY_POLICIES, PropagationOptions
 from plugin.formats import FORMATS
@@ -103,7 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--no-progressive", action="store_true", help="no progressive matching inside long clips")
 
     network = parser.add_argument_group("network")
-    network.add_argument("--model", choices=sorted(NETWORKS), default="perclip-lite", help="default perclip-lite")
+    network.add_argument(
+        "--model", choices=sorted(NETWORKS), default=DEFAULT_NETWORK, help=f"default {DEFAULT_NETWORK}"
+    )
     network.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     network.add_argument("--dtype", choices=DTYPES, default="auto", help="number format of the network (default auto)")

@@ -11,9 +11,8 @@ It starts from the shipped weights unless --weights or --trunk says otherwise. A
 
 import argparse
 
-from model.checkpoint_files import SHIPPED
+from model.checkpoint_files import shipped_path
 from model.config import network_config
-from model.errors import InputError
 from model.training.arguments import add_arguments as add_training_arguments
 from model.training.arguments import run_and_recipe
 
@@ -41,9 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train and say how to use the result."""
     if arguments.weights is None and arguments.trunk is None and not arguments.resume:
         network_config(arguments.network)
-        if arguments.network not in SHIPPED:
-            raise InputError(f"no weights of {arguments.network} ship with Perclip: give --weights")
-        arguments.weights = SHIPPED[arguments.network]
+        arguments.weights = shipped_path(arguments.network)
 
     # Torch and OpenCV load only when there is something to do.
     from plugin.training_data import read_training_data, read_validation_data

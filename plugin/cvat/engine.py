@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from model.checkpoint_files import SHIPPED
-from model.errors import InputError
+from model.checkpoint_files import shipped_path, weights_in_words
 from model.keyframe import Keyframe
 from model.options import PropagationOptions
 from model.result import FrameResult
@@ -23,11 +22,13 @@ class Engine(Protocol):
 
     Attributes:
         identity: of all that decides its results besides frames and keyframes.
+        weights: which ones it runs, and under which terms, for people.
         clip_length: frames that it reads at once.
         parallel: how many runs it serves at a time.
     """
 
     identity: str
+    weights: str
     clip_length: int
     parallel: int
 
@@ -62,10 +63,9 @@ class LocalEngine:
     parallel = 1
 
     def __init__(self, network: str, weights: Path | None, options: PropagationOptions):
-        file = weights or SHIPPED.get(network)
-        if file is None:
-            raise InputError(f"{network} ships without weights: give --weights FILE")
+        file = weights or shipped_path(network)
         self.identity = f"{network} {file_digest(file)[:16]} {options.deciding}"
+        self.weights = weights_in_words(network, weights)
         self.clip_length = options.clip_length
         self._network, self._weights, self._options = network, weights, options
 

@@ -70,6 +70,7 @@ class FunctionEngine:
             status = self._status(url)
             self._short_side = status.get("short_side", _SHORT_SIDE)
             identities.add(f"{status.get('network')} {status.get('weights')} {self._short_side}")
+            self.weights = str(status.get("weights_terms", "those of the deployed function"))
             self._free.put(url)
         if len(identities) > 1:
             raise InputError(f"the functions have different networks ({', '.join(sorted(identities))}): deploy one")

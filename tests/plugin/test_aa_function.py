@@ -150,7 +150,7 @@ def test_an_object_that_is_gone_is_none_teaches_nothing_and_comes_back(agent, sq
 def test_states_of_one_prepared_image_are_their_own(agent, squares):
     function = agent_driver_tracking.worker_current_function()
     images = [function.preprocess_image(None, image) for image in agent.images[:3]]
-    before = images[1].pixels.copy(), images[1].small
+    before = images[1].pixels.values.copy(), images[1].small
 
     def shape(obj):
         return agent_driver_tracking.cvataa.TrackableShape(**drawn(squares, "polygon", obj=obj))
@@ -163,7 +163,7 @@ def test_states_of_one_prepared_image_are_their_own(agent, squares):
         assert shapes[0].points == shapes[2].points == points != shapes[1].points
         for one in shapes:
             one.points[:] = [0.0] * len(one.points)  # theirs now
-    assert np.array_equal(images[1].pixels, before[0]) and images[1].small == before[1]
+    assert np.array_equal(images[1].pixels.values, before[0]) and images[1].small == before[1]
 
 
 def test_without_a_cache_the_answer_is_the_same(agent, squares):

@@ -20,6 +20,7 @@ from plugin.shapes.rle import object_runs
 from plugin.sinks.coco_json import write_coco_json
 from plugin.sinks.cvat_xml import write_cvat_images_xml, write_cvat_video_xml
 from plugin.sinks.html_page import facts_table, write_page
+from tests.plugin.keyframe_files import BY_NUMBER
 from tests.plugin.test_annotation_exports import COUNT, NAMES, SIZE, frame_name, import_into_cvat, result, results
 
 # A name of bytes that are no UTF-8, controls, a lone surrogate, markup, letters of all kinds.
@@ -94,7 +95,7 @@ def test_any_name_gives_whole_files_that_read_back(tmp_path, name):
             (f"{label} too", 5),
         }
     assert [i["file_name"] for i in COCO(tmp_path / "a.json").loadImgs(range(1, COUNT + 1))] == shown
-    for found in (read_coco(tmp_path / "a.json", SIZE), read_cvat_xml(tmp_path / "v.xml", SIZE)):
+    for found in (read_coco(tmp_path / "a.json", BY_NUMBER, SIZE), read_cvat_xml(tmp_path / "v.xml", BY_NUMBER, SIZE)):
         assert found.object_names == {1: label, 2: label, 5: f"{label} too"} and len(found.keyframes) == COUNT
     write_page(tmp_path / "a.html", name, [facts_table({name: name})])
     assert (tmp_path / "a.html").read_bytes().decode("utf-8").endswith("</html>\n")

@@ -85,7 +85,7 @@ def test_transparent_pixels_are_background(tmp_path):
 
 def test_void_is_no_object_of_a_keyframe(tmp_path):
     path = save(tmp_path / "m.png", label_map(o255=square(0, 0, 8), o3=square(1, 1)))
-    assert read_keyframes([f"4={path}"], SIZE).object_names == {3: "object 3"}
+    assert read_keyframes([f"4={path}"], BY_NUMBER, SIZE).object_names == {3: "object 3"}
     np.testing.assert_array_equal(read_label_map(path), label_map(o3=square(1, 1)))
     np.testing.assert_array_equal(
         read_label_map(path, keep_void=True), label_map(o255=square(0, 0, 8), o3=square(1, 1))

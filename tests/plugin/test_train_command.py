@@ -96,7 +96,7 @@ def test_bad_input_is_refused_in_one_line(export, tmp_path, capsys):
     cases = {
         "does not exist": _command([tmp_path / "none.zip"], tmp_path / "r"),
         "give a data set": _command([tmp_path / "empty"], tmp_path / "r"),
-        "no weights of pcvos ship with Perclip": _command([export], tmp_path / "r", "--network", "pcvos"),
+        "no weights of 'pcvos' ship with Perclip": _command([export], tmp_path / "r", "--network", "pcvos"),
         "unknown network 'unet'": _command([export], tmp_path / "r", "--network", "unet"),
         "nothing to resume": _command([export], tmp_path / "r", "--resume"),
         "crop 100": _command([export], tmp_path / "r", "--crop", "100"),

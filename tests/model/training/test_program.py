@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
 from model.annotated_sequences import AnnotatedSequence
-from model.checkpoint_files import SHIPPED
+from model.checkpoint_files import shipped_path
 from model.compact_trunk import TRUNKS, CompactTrunk
 from model.config import PERCLIP_LITE_CONFIG
 from model.training.__main__ import main
@@ -44,14 +44,14 @@ def _command(data: Path, out: Path, *more: str, iterations: int = 6, weights: bo
     return [
         *("--data", str(data), "--out", str(out), "--device", "cpu", "--threads", "1", "--iterations", str(iterations)),
         *("--crop", "64", "--batch", "1", "--objects", "2"),
-        *(("--weights", str(SHIPPED["perclip-lite"])) if weights else ()),
+        *(("--weights", str(shipped_path("perclip-lite"))) if weights else ()),
         *more,
     ]
 
 
 def _run(out: Path, **changes) -> Run:
     """A run on a sequence in memory."""
-    run = Run([], out, weights=SHIPPED["perclip-lite"], device="cpu", read=lambda _paths: ([_SEQUENCE], None))
+    run = Run([], out, weights=shipped_path("perclip-lite"), device="cpu", read=lambda _paths: ([_SEQUENCE], None))
     return replace(run, **changes)
 
 
@@ -94,7 +94,7 @@ def test_what_a_training_leaves(tmp_path):
     assert Image.open(tmp_path / "r" / "curves.png").size == (1200, 480)
     assert Recipe(**json.loads((tmp_path / "r" / "recipe.json").read_text())) == _RECIPE
     assert not list((tmp_path / "r").glob("*.new"))
-    before, after = (load_file(path) for path in (SHIPPED["perclip-lite"], checkpoint))
+    before, after = (load_file(path) for path in (shipped_path("perclip-lite"), checkpoint))
     assert not torch.equal(before["decoder.pred.weight"], after["decoder.pred.weight"])
     options = PropagationOptions(short_side=None, dtype="float32", device="cpu")
     propagator = Propagator(load_network("perclip-lite", checkpoint), options)

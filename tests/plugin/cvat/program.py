@@ -36,6 +36,7 @@ class NearestKeyframe:
     """
 
     identity = "nearest"
+    weights = "none: the nearest keyframe"
     clip_length = 5
     parallel = 1
 
