@@ -245,6 +245,14 @@ def test_annotations_that_no_frame_fits(tmp_path):
     assert "Annotations/a/frame0.png" in _error(tmp_path)
 
 
+def test_a_mask_without_a_frame_beside_others_is_refused(tmp_path):
+    _davis(tmp_path)
+    write_labels(tmp_path / "Annotations" / "bear" / "00003.png", labels(1))  # masks from 1, frames from 0
+    (tmp_path / "Annotations" / "bear" / "00000.png").unlink()
+    message = _error(tmp_path)
+    assert "bear/00003.png has no frame of its name" in message and "00002.png" in message
+
+
 @pytest.mark.parametrize("kind", ["missing", "text", "empty"])
 def test_what_is_no_data_set(tmp_path, kind):
     path = tmp_path / "data"
