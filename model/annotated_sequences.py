@@ -94,8 +94,9 @@ def read_sequences(
         progress: show a bar while preloading.
 
     Raises:
-        InputError: nothing of that layout is there, a file is damaged, an annotation has no frame of its name, or frames
-            and annotations differ in size. With frames decoded on demand, damage shows when the frame is asked for.
+        InputError: nothing of that layout is there, a file is damaged, an annotation has no frame of its name, or
+            frames and annotations differ in size. With frames decoded on demand, damage shows when the frame is asked
+            for.
     """
     files = DatasetFiles(path)
     if any(name.rsplit("/", 1)[-1] == "annotations.xml" for name in files.names):
