@@ -94,8 +94,9 @@ def read_sequences(
         progress: show a bar while preloading.
 
     Raises:
-        InputError: nothing of that layout is there, a file is damaged, or frames and annotations differ in size. With
-            frames decoded on demand, damage shows when the frame is asked for.
+        InputError: nothing of that layout is there, a file is damaged, an annotation has no frame of its name, or
+            frames and annotations differ in size. With frames decoded on demand, damage shows when the frame is asked
+            for.
     """
     files = DatasetFiles(path)
     if any(name.rsplit("/", 1)[-1] == "annotations.xml" for name in files.names):
@@ -104,9 +105,12 @@ def read_sequences(
     for name, (images, annotations) in _find(path, files.names).items():
         order = sorted(images, key=natural_key)
         labelled = tuple(i for i, stem in enumerate(order) if stem in annotations)
-        if not labelled:
-            first = min(annotations.values())
-            raise InputError(f"{path / first} and the others of its folder have no frame of their name in {name}")
+        if lost := sorted(annotations.keys() - images.keys(), key=natural_key):
+            raise InputError(
+                f"{path / annotations[lost[0]]} has no frame of its name in {name} ({images[order[0]]} ... "
+                f"{images[order[-1]]}), so that masks and frames may be counted differently: give it the name of its "
+                "frame, or take it out"
+            )
         names = [annotations.get(stem) for stem in order]
         width, height = _common_size(files, images[order[labelled[0]]], names[labelled[0]])
         total += width * height * (3 * len(order) + len(labelled))

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from model.errors import InputError
 from model.mask_picture import ColourTable, read_mask
 from model.picture_files import picture_count
-from model.pixel_formats import Pixels, common_depth, has_wide_pixels, looked_at
+from model.pixel_formats import Pixels, common_depth, has_wide_pixels, looked_at, upright, upright_size
 
 # What zipfile raises: for a file that is gone from the archive, a foreign compression, a password, damage.
 _READ_ERRORS = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError)
@@ -86,15 +86,15 @@ class DatasetFiles:
             raise InputError(f"{self.path / name} cannot be read: {_one_line(error)}") from error
 
     def size(self, name: str) -> tuple[int, int]:
-        """Width and height of an image, from its header alone.
+        """Width and height of an image as `image` gives it, EXIF rotation applied, from its header alone.
 
         Raises:
             InputError: it is no image.
         """
-        return self._open_image(name).size
+        return upright_size(self._open_image(name))
 
     def image(self, name: str, depth: int | None = None) -> np.ndarray:
-        """An image as uint8 (H, W, 3) RGB.
+        """An image as uint8 (H, W, 3) RGB, turned as its EXIF says, as in videos and tasks.
 
         Args:
             name: of the file.
@@ -168,7 +168,7 @@ class DatasetFiles:
         try:
             if (count := picture_count(image)) > 1:
                 raise InputError(f"{self.path / name} holds {count} pictures: save each frame as a file of its own")
-            return Pixels.of(image)
+            return upright(image)
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise InputError(f"{self.path / name} is damaged: {_one_line(error)}") from error
 

@@ -278,12 +278,19 @@ def _background(where: str | Path, found: np.ndarray, place: np.ndarray) -> int:
         place: uint8 (H, W), the place of each pixel's colour there.
 
     Raises:
-        InputError: another colour goes around, and nothing is black.
+        InputError: another colour goes around, and nothing is black; or white goes around beside black.
     """
-    if 0 in found or found.size == 1:
+    if found.size == 1:
         return 0
     shares = [_border_share(place == i) for i in range(found.size)]
     around = int(np.argmax(shares))
+    if 0 in found:
+        if found[around] == _WHITE and shares[around] > _DOMINANT:
+            raise InputError(
+                f"{where} has black inside and white all around, so that the background cannot be told: paint the "
+                "background black and no object"
+            )
+        return 0
     if found[around] == _WHITE and shares[around] > 0.5:
         return _WHITE
     if shares[around] > _DOMINANT:

@@ -11,9 +11,7 @@ from PIL import Image, ImageOps
 
 _WIDE_INTEGER_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _STRIP = 1 << 17  # pixels that are copied at a time
-EXIF_ORIENTATION = 0x0112
-"""Tag of an image's rotation."""
-
+_EXIF_ORIENTATION = 0x0112
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -127,10 +125,18 @@ def upright(image: Image.Image) -> Pixels:
     image.load()
     with suppress(Exception):
         if colour is not None:
-            turn = _TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+            turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
             return Pixels(colour if turn is None else np.ascontiguousarray(turn(colour)))
         ImageOps.exif_transpose(image, in_place=True)
     return Pixels.of(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of what `upright` gives, from the header alone; a damaged tag is none."""
+    with suppress(Exception):
+        if image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8):
+            return image.size[::-1]
+    return image.size
 
 
 def has_wide_pixels(image: Image.Image) -> bool:

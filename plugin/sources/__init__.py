@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from model.errors import InputError
+from model.picture_files import PICTURE_SUFFIXES
 from plugin.sources.animation import Animation, pictures_in
 from plugin.sources.frame_source import FrameReader, FrameSource
 from plugin.sources.image_folder import ImageFolder, image_files
@@ -38,4 +39,7 @@ def open_source(path: Path | str) -> FrameSource:
     count = pictures_in(path)
     if count == 1:
         raise InputError(f"{path}: one image is no video; give the folder that holds all its frames")
+    if count is None and path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+        # FFmpeg would read what it understands of it as a video, and leave the other pictures out.
+        raise InputError(f"{path}: the file is damaged or no picture; copy it again, or save its pictures as PNG files")
     return VideoFile(path) if count is None else Animation(path)

@@ -10,7 +10,7 @@ from PIL import Image
 from model.errors import InputError, UndecodableFrameError
 from model.natural_order import natural_key
 from model.picture_files import PICTURE_SUFFIXES, picture_count
-from model.pixel_formats import EXIF_ORIENTATION, common_depth, looked_at, upright
+from model.pixel_formats import common_depth, looked_at, upright, upright_size
 from model.printable import printable
 from plugin.sources.animation import pictures_in
 from plugin.sources.frame_source import FrameReader
@@ -142,8 +142,7 @@ def _size_in_header(file: Path) -> tuple[int, int] | None:
     """
     try:
         with Image.open(file) as image:
-            width, height = image.size
-            quarter_turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            size = upright_size(image)
             count = picture_count(image)
     except Exception:  # Pillow's readers raise whatever damaged bytes lead to
         return None
@@ -151,7 +150,7 @@ def _size_in_header(file: Path) -> tuple[int, int] | None:
         raise InputError(
             f"{file} holds {count} pictures: give this file alone as the video, or save each as a file of its own"
         )
-    return (height, width) if quarter_turned else (width, height)
+    return size
 
 
 def _is_image(file: Path) -> bool:

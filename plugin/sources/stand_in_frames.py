@@ -58,14 +58,17 @@ class StandInFrames(FrameReader):
     def warnings(self, reached: Collection[int]) -> list[str]:
         """A sentence for each frame that had another in its place, the first ten of them, of those in `reached`."""
         found = [i for i in sorted(self._stand_ins) if i in reached and (self.lost_from is None or i < self.lost_from)]
-        said = [
-            f"{self._errors[i]}. It has the masks of {self.name(self._stand_ins[i])}, with confidence 0"
-            for i in found[:_WARNINGS]
-        ]
+        said = [f"{self._errors[i]}. {self._consequence(i)}" for i in found[:_WARNINGS]]
         if len(found) > _WARNINGS:
             rest = ", ".join(map(self.name, found[_WARNINGS:]))
             said.append(f"more that cannot be decoded and have the masks of their neighbours: {rest}")
         return said
+
+    def _consequence(self, index: int) -> str:
+        name = self.name(self._stand_ins[index])
+        if index in self.needed:
+            return f"What is drawn on it is followed from the picture of {name}: draw it on {name} for better masks"
+        return f"It has the masks of {name}, with confidence 0"
 
     def _read(self, index: int) -> np.ndarray:
         if index not in self._stand_ins:

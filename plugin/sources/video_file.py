@@ -159,12 +159,13 @@ class VideoFile(FrameReader):
             came: gets the numbers of all frames that come.
         """
         for number, frame in self._decoding:
-            self._cache.put(number, frame)
             self._next = max(self._next, number + 1)
-            if came is not None:
-                came.add(number)
-            if number == index:
-                return frame
+            if not frame.is_corrupt:  # else the decoder has made up what is damaged from other frames
+                self._cache.put(number, frame)
+                if came is not None:
+                    came.add(number)
+                if number == index:
+                    return frame
             if number > index + _MAX_REORDER:
                 break
         return None
@@ -272,7 +273,12 @@ def _why_it_does_not_open(path: Path, error: Exception) -> str:
 
 def _orientation(frame: VideoFrame) -> tuple[bool, tuple[slice, slice]]:
     """How a frame is turned upright: whether rows and columns are exchanged, then how both are run through."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know every kind that FFmpeg gives, as the EXIF of MJPEG
+        turn = frame.rotation % 360
+        down, across = (-1 if turn in (90, 180) else 1), (-1 if turn in (180, 270) else 1)
+        return turn in (90, 270), (slice(None, None, down), slice(None, None, across))
     if matrix is None:
         return False, (slice(None), slice(None))
     x_from_x, y_from_x, _, x_from_y, y_from_y = np.frombuffer(bytes(matrix), np.int32)[:5]

@@ -228,6 +228,7 @@ REFUSED = {
     ),
     "entry 0 is inside": lambda: _palette(~ONE, RED, (90, 90, 90)),
     "goes all around": lambda: _opened(_painted(RED, GREEN, (77, 77, 77))),
+    "black inside and white all around": lambda: _opened(_painted(RED, BLACK, WHITE)),
     "object id 26002": lambda: _opened(_ids(26001, 26002, 0, np.uint16)),
     "255 beside 127": lambda: _opened(_ids(127, 255)),
     "fractions": lambda: _opened(ONE.astype(np.float32) / 2, "TIFF"),

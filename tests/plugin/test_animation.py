@@ -95,3 +95,13 @@ def test_one_picture_is_no_video_and_a_video_is_no_picture(tmp_path):
     with pytest.raises(InputError, match=r"b\.gif"):
         open_source(tmp_path / "b.gif")
     assert VideoFile not in type(open_source(write(tmp_path / "c.webp", pictures()))).mro()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_damaged_stack_of_pages_is_not_read_as_a_video_of_its_first_page(tmp_path):
+    pages = [Image.fromarray(np.full((40, 60, 3), 30 * i, np.uint8)) for i in range(6)]
+    path = tmp_path / "a.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(InputError, match="the file is damaged"):
+        open_source(path)

@@ -125,7 +125,9 @@ def test_the_first_picture_may_be_damaged(tmp_path, mask):
 def test_a_drawn_frame_keeps_its_mask_and_is_named(tmp_path, mask, capsys):
     assert run(folder_with(tmp_path, {0: "cut"}), mask, tmp_path / "r") == 0
     np.testing.assert_array_equal(masks(tmp_path / "r")[0], np.array(Image.open(mask)))
-    assert confidences(tmp_path / "r")[0] == 1 and "000.png" in capsys.readouterr().err
+    assert confidences(tmp_path / "r")[0] == 1
+    said = capsys.readouterr().err
+    assert "000.png" in said and "followed from the picture of 001.png" in said and "confidence 0" not in said
 
 
 @pytest.mark.parametrize("last", [(11,), (9, 10, 11)])
@@ -169,6 +171,17 @@ def test_spoiled_frames_of_a_video_have_the_masks_of_their_neighbours(tmp_path, 
     nearest = {i: min(set(range(COUNT)) - set(spoiled), key=lambda n, i=i: (abs(n - i), n)) for i in spoiled}
     assert_stands_in(tmp_path / "r", nearest)
     assert capsys.readouterr().err.count("warning: ") == len(spoiled)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_frame_that_the_decoder_makes_up_is_a_damaged_one(tmp_path, mask, capsys, suffix):
+    path = write_video(tmp_path / f"v.{suffix}", COUNT, size=SIZE, options={"g": "1"}, container={}, frame_of=picture)
+    packet = packets(path)[6]
+    rubbish = np.random.default_rng(0).integers(1, 256, len(packet) - 30, np.uint8).tobytes()
+    path.write_bytes(path.read_bytes().replace(packet, packet[:30] + rubbish))
+    assert run(path, mask, tmp_path / "r") == 0
+    assert_stands_in(tmp_path / "r", {6: 5})
+    assert "frame 6 cannot be decoded" in capsys.readouterr().err
 
 
 def test_a_spoiled_end_of_a_video_ends_the_run_there(tmp_path, mask, capsys):

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image, ImageOps
 
 from model.errors import InputError
 from plugin.sources import VideoFile, open_source
@@ -213,6 +214,22 @@ def test_rotation_and_flips_are_applied(tmp_path, degrees, flips):
             for x in (0.25, 0.75):
                 at = int(y * video.height), int(x * video.width)
                 assert abs(int(video[1][at][0]) - int(upright[at][0])) < 8
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_jpegs_with_exif_in_a_video_are_read_and_turned(tmp_path, orientation):
+    quadrants = np.zeros((96, 160, 3), np.uint8)
+    quadrants[:48, :80], quadrants[:48, 80:], quadrants[48:, :80], quadrants[48:, 80:] = 30, 90, 160, 230
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(quadrants).save(tmp_path / "one.jpg", exif=exif, quality=95)
+    path = tmp_path / "camera.mjpeg"
+    path.write_bytes((tmp_path / "one.jpg").read_bytes() * 3)
+    with Image.open(tmp_path / "one.jpg") as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture))
+    with VideoFile(path) as video:
+        assert len(video) == 3 and video[1].shape == upright.shape
+        assert np.abs(video[1].astype(int) - upright).mean() < 8
 
 
 @pytest.mark.parametrize(

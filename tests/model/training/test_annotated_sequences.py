@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model.annotated_sequences import read_sequences
 from model.errors import InputError
@@ -245,6 +245,14 @@ def test_annotations_that_no_frame_fits(tmp_path):
     assert "Annotations/a/frame0.png" in _error(tmp_path)
 
 
+def test_a_mask_without_a_frame_beside_others_is_refused(tmp_path):
+    _davis(tmp_path)
+    write_labels(tmp_path / "Annotations" / "bear" / "00003.png", labels(1))  # masks from 1, frames from 0
+    (tmp_path / "Annotations" / "bear" / "00000.png").unlink()
+    message = _error(tmp_path)
+    assert "bear/00003.png has no frame of its name" in message and "00002.png" in message
+
+
 @pytest.mark.parametrize("kind", ["missing", "text", "empty"])
 def test_what_is_no_data_set(tmp_path, kind):
     path = tmp_path / "data"
@@ -253,3 +261,21 @@ def test_what_is_no_data_set(tmp_path, kind):
     elif kind == "empty":
         path.mkdir()
     assert str(path) in _error(path)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_frames_are_turned_as_their_exif_says(tmp_path, orientation):
+    pixels = np.zeros((8, 12, 3), np.uint8)
+    pixels[:4, :6] = 200
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    _davis(tmp_path)
+    for t in range(3):
+        file = tmp_path / "JPEGImages/bear" / f"{t:05}.png"
+        Image.fromarray(pixels).save(file, exif=exif)
+        with Image.open(file) as picture:
+            upright = np.asarray(ImageOps.exif_transpose(picture))
+        write_labels(tmp_path / "Annotations/bear" / f"{t:05}.png", np.ones(upright.shape[:2], np.uint8))
+    (sequence,) = read_sequences(tmp_path, progress=False)
+    np.testing.assert_array_equal(sequence.frames[1], upright)
+    assert sequence.label_maps[1].shape == upright.shape[:2]
