@@ -604,3 +604,23 @@ def test_no_keyframe_of_a_person_is_ever_changed(data: st.DataObject) -> None:
         assert (
             sorted(([content(s) for s in t["shapes"]] for t in state.read(job)["tracks"]), key=json.dumps) == expected
         )
+
+
+def test_a_group_that_people_give_is_none_that_the_journal_alone_knows(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({6: square(2, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    before = state.read(state.jobs[JOB][1])["tracks"][0]
+    # The page counts from what the server has: nothing bears a number there.
+    theirs = [mask_shape(frame, square(20, 10), label=2, group=1) for frame in (0, 20)]
+    draw(state, shapes=theirs)
+    outcome = program.propagate(output="one-track")
+    assert outcome.drawn == {1: [6], 2: [0, 20]}
+    read = state.read(state.jobs[JOB][1])
+    assert [content(t) for t in read["tracks"]] == [content(before)]
+    assert {s["frame"] for s in read["shapes"] if s["source"] == "auto" and s["group"] == 2} == {*range(LENGTH)} - {
+        0,
+        20,
+    }
+    assert program.undo().restored == 1
