@@ -61,9 +61,15 @@ def _digests(annotation: Shape | Track) -> Iterator[str]:
 
 def visible_frames(track: Track, last: int) -> Iterator[int]:
     """The frames on which CVAT shows a track, up to the last frame of its job."""
+    return (frame for frame, _ in shown_keyframes(track, last))
+
+
+def shown_keyframes(track: Track, last: int) -> Iterator[tuple[int, Shape]]:
+    """As `visible_frames`, each with the keyframe on it or before it."""
     for keyframe, following in zip(track.keyframes, [*track.keyframes[1:], None]):
         if not keyframe.outside:
-            yield from range(keyframe.frame, last + 1 if following is None else following.frame)
+            for frame in range(keyframe.frame, last + 1 if following is None else following.frame):
+                yield frame, keyframe
 
 
 def shapes_in(annotation: Annotation) -> list[Shape]:
