@@ -279,8 +279,9 @@ class TaskPlanner:
         )
         if count:
             warnings.append(
-                f"{count} of the objects are drawn as tracks: CVAT goes on showing these between and behind their "
-                "keyframes, beside what Perclip writes; --output one-track fills in the drawn tracks instead"
+                f"{count} of {len(objects)} objects {'is a drawn track' if count == 1 else 'are drawn tracks'}: "
+                "CVAT goes on showing what is drawn between and behind its keyframes, beside what Perclip writes; "
+                "--output one-track fills in the drawn tracks instead"
             )
         if edited:
             warnings.append(
