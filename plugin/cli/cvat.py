@@ -275,7 +275,8 @@ def _undo(arguments: argparse.Namespace) -> None:
                     _each(sorted(journal.jobs()), undo_job)
                 finally:
                     verb = "would be deleted" if arguments.dry_run else "deleted"
-                    back = f", {total.restored} drawn tracks put back as they were" if total.restored else ""
+                    tracks = "1 drawn track" if total.restored == 1 else f"{total.restored} drawn tracks"
+                    back = f", {tracks} put back as drawn" if total.restored else ""
                     print(
                         f"task {task}: {total.deleted} of Perclip's own {verb}{back}, "
                         f"{total.kept} kept that people have touched"

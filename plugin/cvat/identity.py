@@ -59,7 +59,7 @@ class Unmatched:
 
     Attributes:
         drawn: the shape.
-        nearest: of the earlier shapes the one whose sequence overlaps most; None: none was seen any more.
+        nearest: of the earlier shapes the one whose sequence overlaps most; None: none overlaps.
         iou: of the two sequences, 0..1.
     """
 
@@ -320,5 +320,6 @@ def _unmatched(
         d = drawn[i]
         if d.frame > begins[d.shape.label] and sets.root(i) not in known:
             before, iou = nearest.get(i, (None, 0.0))
-            found.append(Unmatched(d, None if before is None else drawn[before], round(iou, 3)))
+            iou = round(iou, 3)
+            found.append(Unmatched(d, drawn[before] if before is not None and iou > 0 else None, iou))
     return found

@@ -37,12 +37,11 @@ def decisions_in_words(
             if group is None or group in inherited:
                 continue
             what = f"{_name(u.drawn, groups, labels)} is a new object: {u.drawn.where} matched nothing drawn before it"
-            if u.nearest is None:
-                unmatched.append(what)
-            else:
+            if u.nearest is not None:
                 near = f"nearest is {_name(u.nearest, groups, labels)}, {u.nearest.where}"
                 reason = f"overlap {u.iou:.2f} of the {LEAST_IOU} needed" if u.iou < LEAST_IOU else "another one's"
-                unmatched.append(f"{what} ({near}, {reason}); if they are one, give both the same group in CVAT")
+                what += f" ({near}, {reason})"
+            unmatched.append(f"{what}; if it is one of those, give both the same group in CVAT")
     return joined, unmatched
 
 

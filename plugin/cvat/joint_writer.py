@@ -73,6 +73,7 @@ class JointWriter:
     def __init__(self, server: Server, journal: Journal, layout: TaskLayout, job: Job, dry: bool = False):
         self._server, self._journal, self._layout, self._job, self._dry = server, journal, layout, job, dry
         self._reader = JobWriter(server, journal, layout, job, dry)
+        self._counted: set[int] = set()  # objects; a track that is sent again, longer, is the same one
         self._path = f"/api/jobs/{job.id}/annotations/"
 
     def write(self, fillings_for: Callable[[Ownership], Sequence[Filling]]) -> tuple[Written, set[int]]:
@@ -91,7 +92,7 @@ class JointWriter:
         left: set[int] = set()
         owned, notes = self.settle()
         swaps: list[_Swap] = []
-        kept = 0
+        kept: set[int] = set()
         edited = {id(annotation) for annotation in owned.edited}
         for filling in fillings_for(owned):
             drawn = {d.digest for d in filling.obj.drawn if d.track is not None}
@@ -102,12 +103,14 @@ class JointWriter:
             joint = _joint_of(owned, tracks[0])
             track = self._filled(filling, joint, tracks[0], notes)
             if joint_digest(track) == joint_digest(joint.track):
-                kept += 1
+                kept.add(filling.obj.group)
             else:
                 swaps.append(self._joining(joint, track, filling.obj.group))
         left |= self._swap(swaps, owned)
-        created = sum(swap.group not in left for swap in swaps)
-        return Written(created=created, kept=kept, refused=tuple(notes)), left
+        created = {swap.group for swap in swaps} - left - self._counted
+        kept -= self._counted
+        self._counted |= created | kept
+        return Written(created=len(created), kept=len(kept), refused=tuple(notes)), left
 
     def tidy(self, current: Mapping[int, Sequence[range]]) -> Written:
         """Takes keyframes of Perclip that nothing accounts for any more out of drawn tracks.

@@ -238,8 +238,8 @@ class Journal:
             self._run("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", row)
 
     def stretches_ever(self) -> set[str]:
-        """Digests of the stretches that anything was written for."""
-        return {row[0] for row in self._run("SELECT DISTINCT stretch FROM item")}
+        """Digests of the stretches that anything but marks was written for."""
+        return {row[0] for row in self._run("SELECT DISTINCT stretch FROM item WHERE object > 0")}
 
     def done(self) -> dict[str, dict[int, float]]:
         """Stretch -> finished frame -> confidence."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plugin.cvat.annotations import KINDS, Shape
-from plugin.cvat.blocked_frames import shapes_in
+from plugin.cvat.annotations import KINDS, Shape, Track
+from plugin.cvat.blocked_frames import shapes_in, shown_keyframes
 from plugin.cvat.chunk_store import ChunkStore
 from plugin.cvat.doubts import DoubtfulFrame, doubtful_frames
 from plugin.cvat.drawn import Drawn, no_image
@@ -49,15 +49,19 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     alive = set()
     joined: set[int] = set()  # objects with a drawn track that is filled in
     for job in layout.jobs:
-        owned = JobWriter(server, journal, layout, job).read()
+        owned, last = JobWriter(server, journal, layout, job).read(), layout.last_frame(job.id)
         for item, annotation in owned.own:
             labels[item.object] = item.label
             alive.add(item.stretch)
-            own |= {(item.object, shape.frame): shape for shape in shapes_in(annotation)}
+            if isinstance(annotation, Track):  # between its keyframes it shows what the one before says
+                own |= {(item.object, frame): shape for frame, shape in shown_keyframes(annotation, last)}
+            else:
+                own |= {(item.object, shape.frame): shape for shape in shapes_in(annotation)}
         for joint in owned.joint:
             joined.add(joint.object)
             labels[joint.object] = joint.track.label
-            own |= {(joint.object, k.frame): k for k in shapes_in(joint.track) if k.frame in joint.own}
+            shown = shown_keyframes(joint.track, last)
+            own |= {(joint.object, frame): shape for frame, shape in shown if shape.frame in joint.own}
             drawn |= {(joint.object, k.frame) for k in joint.track.keyframes if k.frame not in joint.perclips}
         drawn |= {(shape.group, shape.frame) for annotation in owned.human for shape in shapes_in(annotation)}
         gone = (*owned.missing, *journal.lost(job.id))

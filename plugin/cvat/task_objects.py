@@ -57,7 +57,7 @@ class TaskObject:
 def known_groups(
     shapes: Sequence[Drawn], members: Mapping[str, int], written: Collection[tuple[int, int]]
 ) -> list[int]:
-    """Group numbers that earlier runs gave to some drawn shapes, ascending.
+    """Group numbers that earlier runs gave to some drawn shapes; behind them those that these shapes only bear.
 
     Args:
         shapes: of an object.
@@ -65,7 +65,7 @@ def known_groups(
         written: job and group number of all that Perclip has written.
     """
     known = {members[d.digest] for d in shapes if d.digest in members}
-    return sorted(known | {d.shape.group for d in shapes if (d.job, d.shape.group) in written})
+    return sorted(known) + sorted({d.shape.group for d in shapes if (d.job, d.shape.group) in written} - known)
 
 
 def allot_groups(
@@ -77,30 +77,31 @@ def allot_groups(
 ) -> list[int]:
     """Group numbers for objects: of earlier runs, else that which people gave, else the lowest that are free.
 
-    Free is what nothing on the server bears and the journal does not know; it forgets at undo.
+    Free is what nothing on the server bears and the journal does not know; it forgets at undo. CVAT's page does not see
+    what the journal alone knows, nor other jobs, so that people may give a number that is another object's.
 
     Args:
         objects: each the shapes that show it.
         members: digest -> group number, as earlier runs found.
         written: job and group number of all that Perclip has written.
-        used: group number -> whatever of the task bears it.
+        used: group number -> whatever of the task bears it, on the server or in the journal.
         inherited: place among the objects -> group number that an earlier run gave it.
     """
     borne = {group for _, group in written} | set(used) | set(members.values())
     free = (group for group in count(1) if group not in borne)
-    taken: set[int] = set()
-    groups = []
-    for place, shapes in enumerate(objects):
-        known = known_groups(shapes, members, written)
-        known += [inherited[place]] if place in inherited else []
+    known_of = [known_groups(shapes, members, written) for shapes in objects]
+    for place, group in inherited.items():
+        known_of[place].append(group)
+    spoken_for = {group for known in known_of for group in known}
+    groups = [0] * len(objects)
+    # What an earlier run has seen has its number for certain; other shapes only bear one.
+    for place in sorted(range(len(objects)), key=lambda i: all(d.digest not in members for d in objects[i])):
+        shapes, known = objects[place], known_of[place]
         own = {d.origin for d in shapes}
-        drawn = sorted({d.shape.group for d in shapes} - {0} - set(known))
+        drawn = sorted({d.shape.group for d in shapes} - {0} - spoken_for)
         given = [g for g in drawn if used.get(g, set()) <= own]
-        group = next((g for g in [*known, *given] if g not in taken), None)
-        if group is None:
-            group = next(free)
-        taken.add(group)
-        groups.append(group)
+        group = next((g for g in [*known, *given] if g not in groups), None)
+        groups[place] = next(free) if group is None else group
     return groups
 
 

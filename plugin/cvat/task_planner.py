@@ -108,8 +108,7 @@ class TaskPlanner:
         if not identified:
             raise NothingDrawnError(self._nothing_drawn(owned, wanted))
         inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
-        joint: dict[int, set[Origin]] = {group: set() for group in self._journal.joint_objects()}
-        used = joint | _groups_in_use(owned)
+        used = {group: set[Origin]() for group in self._journal.joint_objects()} | _groups_in_use(owned)
         groups = allot_groups(identified, members, written, used, inherited)
         objects = [
             TaskObject(group, layout.labels[shapes[0].shape.label], tuple(shapes))
@@ -126,7 +125,8 @@ class TaskPlanner:
         for (numbers, count), mask_of in zip(counts, masks):
             here, objects = objects[:count], objects[count:]
             if here:
-                found.sequences.append(self._sequence(numbers, here, mask_of, track_jobs, owned, found.warnings))
+                plan = self._sequence(numbers, here, mask_of, track_jobs, owned, group_of, found.warnings)
+                found.sequences.append(plan)
         self._window(found, owned)
         if settings.frames and not any(settings.wants(f) for s in found.sequences for f in s.numbers):
             found.warnings.append("none of the frames that were asked for is in the jobs")
@@ -279,8 +279,9 @@ class TaskPlanner:
         )
         if count:
             warnings.append(
-                f"{count} of the objects are drawn as tracks: CVAT goes on showing these between and behind their "
-                "keyframes, beside what Perclip writes; --output one-track fills in the drawn tracks instead"
+                f"{count} of {len(objects)} objects {'is a drawn track' if count == 1 else 'are drawn tracks'}: "
+                "CVAT goes on showing what is drawn between and behind its keyframes, beside what Perclip writes; "
+                "--output one-track fills in the drawn tracks instead"
             )
         if edited:
             warnings.append(
@@ -305,6 +306,7 @@ class TaskPlanner:
         mask_of: MaskOf,
         track_jobs: Mapping[int, set[int]],
         owned: Mapping[int, Ownership],
+        group_of: Mapping[str, int],
         warnings: list[str],
     ) -> SequencePlan:
         settings = self._settings
@@ -328,7 +330,7 @@ class TaskPlanner:
                 "min_confidence": settings.min_confidence,
                 "size": size,
             }
-            blocked = blocked_frames(obj, owned, self._layout) | {
+            blocked = blocked_frames(obj, owned, self._layout, group_of) | {
                 f for label, f in self._unusable if label == obj.label.id
             }
             hidden = self._hidden(obj, plan.track_jobs[obj.group], owned) & set(numbers)
@@ -429,10 +431,13 @@ def _tracks_of(obj: TaskObject, job: int, owned: Mapping[int, Ownership]) -> lis
 
 
 def _groups_in_use(owned: Mapping[int, Ownership]) -> dict[int, set[Origin]]:
-    """Group number -> whatever has it, of people and other programs."""
+    """Group number -> whatever has it, of people and other programs; drawn tracks may have it in the journal alone."""
     found: dict[int, set[Origin]] = defaultdict(set)
     for job, o in owned.items():
         for annotation in (*o.human, *o.foreign):
             if not isinstance(annotation, Tag) and annotation.group:
                 found[annotation.group].add((job, isinstance(annotation, Track), annotation.id))
+        for joint in o.joint:
+            if joint.object:
+                found[joint.object].add((job, True, joint.track.id))
     return dict(found)

@@ -135,6 +135,7 @@ class TaskWriter:
         self._filled: dict[str, _Filled] = {}
         self._current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
         self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]
+        self._object_of = {d.digest: obj.group for obj in self._objects for d in obj.drawn}
         self.written = Written()
         self.seconds = {"shapes": 0.0, "writing": 0.0}
         self.failed = dict(failed or {})
@@ -390,7 +391,7 @@ class TaskWriter:
             for d in collect_drawn(job.id, owned.human, set(job.frames), kinds)
             if d.digest not in self._plan.known and d.shape.label == obj.label.id and d.shape.group not in others
         }
-        return fresh | blocked_frames(obj, {job.id: owned}, self._plan.layout)
+        return fresh | blocked_frames(obj, {job.id: owned}, self._plan.layout, self._object_of)
 
 
 def _span(stretch: Stretch, numbers: Sequence[int]) -> range:

@@ -31,6 +31,8 @@ class Whereabouts:
         self._shapes: dict[int, list[Shape]] = defaultdict(list)  # by object
         for item, annotation in owned.own:
             self._shapes[item.object] += shapes_in(annotation)
+        for joint in owned.joint:
+            self._shapes[joint.object] += [k for k in shapes_in(joint.track) if k.frame in joint.own]
         for d in collect_drawn(job.id, owned.human, set(job.frames), SHAPE_TYPES):
             if not d.shape.outside:
                 self._shapes[members.get(d.digest, d.shape.group)].append(d.shape)

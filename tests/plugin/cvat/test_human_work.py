@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -300,3 +301,25 @@ def test_a_changed_default_of_an_attribute_makes_nothing_look_edited(program_for
     program.undo()
     assert (job.shapes[:1], job.tracks[:1]) == (before[0][:1], before[1][:1])
     assert len(job.shapes) == 2 and len(job.tracks) == 1
+
+
+@pytest.mark.parametrize("label", [1, 2])
+def test_objects_in_one_group_of_a_person_do_not_block_each_other(program_for, label: int) -> None:
+    state = state_of(blank_task(8))
+    draw(state, shapes=[mask_shape(0, square(2, 2), group=1), mask_shape(0, square(12, 10), label=2, group=1)])
+    draw(state, shapes=[mask_shape(5, square(14, 10), label=2, group=1)])
+    program = program_for(state)
+    program.propagate(labels=("car",) if label == 1 else ())
+    car = {s["frame"] for s in state.read(state.jobs[JOB][1])["shapes"] if s["label_id"] == 1}
+    assert car == set(range(8))
+
+
+def test_an_object_keeps_its_number_when_a_person_gives_it_to_another(program_for) -> None:
+    state = state_of(blank_task(8, jobs=[FakeJob(JOB, 0, 3), FakeJob(JOB + 1, 4, 7)]))
+    draw(state, JOB + 1, shapes=[mask_shape(5, square(2, 2))])
+    program = program_for(state)
+    assert program.propagate().drawn == {1: [5]}
+    draw(state, shapes=[mask_shape(1, square(20, 10), label=2, group=1)])
+    for _ in range(2):
+        outcome = program.propagate()
+        assert outcome.drawn == {1: [5], 2: [1]} and not outcome.written.deleted

@@ -442,6 +442,16 @@ def test_a_dry_run_changes_nothing_and_counts_the_tracks(program_for) -> None:
     assert program.propagate(output="one-track", dry=True).written.created == 0
 
 
+def test_a_track_that_is_written_in_parts_counts_once(program_for, monkeypatch) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({6: square(2, 2), 20: square(8, 8)})])
+    program = program_for(state)
+    monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
+    assert program.propagate(output="one-track").written.created == 1
+    assert sum("action=update" in path for _, path in program.fake.log) > 1
+
+
 def test_a_job_that_may_not_be_written_to_keeps_its_track(program_for) -> None:
     state = rich_task()
     draw(state, tracks=[rich_track()])
@@ -604,3 +614,23 @@ def test_no_keyframe_of_a_person_is_ever_changed(data: st.DataObject) -> None:
         assert (
             sorted(([content(s) for s in t["shapes"]] for t in state.read(job)["tracks"]), key=json.dumps) == expected
         )
+
+
+def test_a_group_that_people_give_is_none_that_the_journal_alone_knows(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({6: square(2, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    before = state.read(state.jobs[JOB][1])["tracks"][0]
+    # The page counts from what the server has: nothing bears a number there.
+    theirs = [mask_shape(frame, square(20, 10), label=2, group=1) for frame in (0, 20)]
+    draw(state, shapes=theirs)
+    outcome = program.propagate(output="one-track")
+    assert outcome.drawn == {1: [6], 2: [0, 20]}
+    read = state.read(state.jobs[JOB][1])
+    assert [content(t) for t in read["tracks"]] == [content(before)]
+    assert {s["frame"] for s in read["shapes"] if s["source"] == "auto" and s["group"] == 2} == {*range(LENGTH)} - {
+        0,
+        20,
+    }
+    assert program.undo().restored == 1

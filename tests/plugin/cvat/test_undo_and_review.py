@@ -147,9 +147,11 @@ def test_issues_sit_on_the_object_that_is_in_doubt(program_for, output):
 class Lost(NearestKeyframe):
     """Loses what it follows, without being sure, from a frame on."""
 
+    first = 5
+
     def run(self, *args, **options):
         for result in super().run(*args, **options):
-            if result.index < 5:
+            if result.index < self.first:
                 yield replace(result, confidence=dict.fromkeys(result.confidence, 0.9))
             else:
                 unsure = dict.fromkeys(result.confidence, 0.1)
@@ -171,6 +173,38 @@ def test_issues_that_a_later_run_makes_up_for_sit_on_the_object_too(program_for)
     program.propagate()
     assert not state.issues and program.propagate(review="issue").frames == 0
     assert len(state.issues) == 3 and all(is_on(square(22, 2), issue) for issue in state.issues.values())
+
+
+@pytest.mark.parametrize("marks", ["none", "issue"])
+@pytest.mark.parametrize("first", [1, 5, 30])
+@pytest.mark.parametrize("output", ["mask", "track", "one-track"])
+def test_review_finds_what_the_run_found_and_no_mark_changes_what_is_done(program_for, output, first, marks):
+    """Of an object that was never seen there are marks alone; between the keyframes of a track it is seen."""
+    state = state_of(blank_task(20))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    engine = Lost()
+    engine.first = first
+    program = program_for(state, engine)
+    found = program.propagate(output=output, review=marks)
+    assert len(found.rows) == 19 and bool(state.issues) == (marks == "issue" and first < 20)
+    assert review(program).rows == found.rows
+    assert program.propagate(output=output, review=marks).frames == 0
+    assert review(program).rows == found.rows
+
+
+def test_an_issue_about_a_track_that_was_filled_in_before_sits_where_it_was_seen_last(program_for):
+    state = state_of(blank_task(20))
+
+    class Moved(Lost):
+        def run(self, *args, **options):
+            for result in super().run(*args, **options):
+                yield replace(result, label_map=np.roll(result.label_map, 8, axis=1))
+
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    program = program_for(state, Moved())
+    program.propagate(output="one-track")
+    assert program.propagate(output="one-track", review="issue").frames == 0
+    assert state.issues and all(is_on(square(10, 2), issue) for issue in state.issues.values())
 
 
 def groups_of(state, job=JOB):

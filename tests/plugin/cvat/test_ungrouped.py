@@ -42,7 +42,16 @@ def test_every_shape_that_was_joined_and_every_one_that_matched_nothing_is_named
     assert len(outcome.unmatched) == 3
     for text, (x, y) in zip(outcome.unmatched, ((28, 20), (22, 20), (16, 20))):
         assert f"frame 20, at ({x}, {y}) matched nothing" in text and "is a new object" in text
-        assert "nearest is car (group " in text and "0.5 needed" in text and "same group" in text
+        assert "nearest" not in text and "same group" in text  # nothing drawn before overlaps
+
+
+def test_of_what_overlaps_too_little_the_nearest_is_named(program_for):
+    state = state_of(blank_task(30))
+    draw(state, shapes=[mask_shape(0, mask) for mask in CHILDREN])
+    draw(state, shapes=[mask_shape(20, mask) for mask in (CHILDREN[0], square(11, 1, 4), square(26, 18, 4))])
+    unmatched = program_for(state).propagate().unmatched
+    assert ["nearest" in text for text in unmatched] == [True, False]
+    assert "nearest is car (group 2), frame 0, at (10, 2), overlap 0.33 of the 0.5 needed" in unmatched[0]
 
 
 def test_a_person_is_warned_before_anything_is_written_and_once(program_for):
