@@ -1,7 +1,7 @@
 """Judges the confidence, and fits it to a network: `python -m benchmarks.confidence [--fit] [--weights FILE]`.
 
 Judged is it on the validation archive, on the sequences as they are and on runs that fail on purpose. `--fit` first
-fits its calibration on the training archive, with failing runs of its own, and writes it into the checkpoint; nothing
+fits its calibration on the training archives, with failing runs of its own, and writes it into the checkpoint; nothing
 of the validation archive goes into it. Writes confidence.json, confidence.csv and confidence.png.
 
 What the engine finds out about every mask is kept in the cache, by the digest of the weights: a second fit takes
@@ -57,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--training-data",
         type=Path,
-        default=_TRAINING,
+        nargs="+",
+        default=[_TRAINING],
         metavar="ARCHIVE",
-        help="to fit on; default video-train-320.zip",
+        help="to fit on, archives with a choice of their folders (data.zip::chen-*); default video-train-320.zip",
     )
     parser.add_argument(
         "--cache", type=Path, default=Path("/tmp/perclip-confidence"), metavar="DIR", help="default %(default)s"
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     weights = Weights.find(arguments.weights)
     network = weights.load()
     if arguments.fit:
-        sequences = read_sequences(arguments.training_data)
+        sequences = [s for path in arguments.training_data for s in read_sequences(path)]
         network.calibration = fit(_samples(arguments, network, sequences, training_runs, "training"))
         write_calibration(weights.path, network.calibration)
         print(f"{weights.path}: {network.calibration.to_json()}")

@@ -309,6 +309,9 @@ def _single_hard_edge(found: np.ndarray, place: np.ndarray) -> np.ndarray | None
         place: integers (H, W), the place of each pixel's colour there.
     """
     counts = np.bincount(place.ravel(), minlength=found.size)
+    areas = np.bincount(place[is_flat(place.astype(np.float32))], minlength=found.size) > 0
+    if np.array_equal(areas, counts > 0):
+        return None  # nothing but areas: objects of like colours
     channels = np.stack([(found >> shift) & 0xFF for shift in (16, 8, 0)], axis=1).astype(np.float32)
     axis = channels[np.argmax(np.where(found == 0, 0, counts))]
     if axis.max() < _LEAST_LEVEL:

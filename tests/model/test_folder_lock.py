@@ -21,8 +21,12 @@ import os, sys, time
 from pathlib import Path
 from model.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
-if len(sys.argv) > 2 and os.fork() == 0:  # as the workers of a training, which may outlive it for a while
-    time.sleep(60)
+if len(sys.argv) > 2:  # as the workers of a training, which may outlive it for a while
+    ready, told = os.pipe()
+    if os.fork() == 0:
+        os.write(told, b"!")
+        time.sleep(60)
+    os.read(ready, 1)
 print("held", flush=True)
 time.sleep(60)
 """

@@ -205,6 +205,16 @@ def test_many_small_objects_are_no_soft_edge():
     np.testing.assert_array_equal(read_mask(_opened(ids), "m.png"), ids)
 
 
+def test_objects_of_nearly_the_same_colour_stay_apart():
+    """In a palette and in RGB: they have areas, which soft edges and noise have not."""
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for value in (1, 2, 3):
+        ids[4:12, 8 * value : 8 * value + 8] = value
+    picture = _palette(ids, BLACK, (1, 254, 77), (2, 253, 77), (3, 252, 77))
+    np.testing.assert_array_equal(read_mask(picture, "m.png"), ids)
+    np.testing.assert_array_equal(read_mask(_opened(picture.convert("RGB")), "m.png", {}), ids)
+
+
 @given(st.lists(st.tuples(st.integers(1, 254), st.integers(0, 15), st.integers(0, 23)), min_size=1, max_size=40))
 @settings(max_examples=80, deadline=None)
 def test_ids_of_areas_come_back_bit_for_bit(areas):

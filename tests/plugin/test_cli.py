@@ -214,7 +214,7 @@ def test_true_masks_are_found_by_name_too(tmp_path, capsys):
 def test_models_are_listed(capsys):
     assert main(["models"]) == 0
     listing = capsys.readouterr().out
-    assert re.search(r"perclip-lite\s+ready", listing) and re.search(r"pcvos\s+needs --weights", listing)
+    assert re.search(r"perclip-lite \(default\)\s+ready", listing) and re.search(r"pcvos\s+needs --weights", listing)
 
 
 @pytest.mark.parametrize(

@@ -142,11 +142,11 @@ def _recording(queues):
 
         def _flush(self, everything):
             super()._flush(everything)
-            self.handled = len({f for f, *_ in self.rows})
+            self.handled += 1  # once for each frame, with `writes_at_once`
 
         def wait_until_idle(self):
             deadline = time.monotonic() + 20
-            while self.handled < self.put_so_far and self.error is None and time.monotonic() < deadline:
+            while self.handled < self.put_so_far and self.error is None and not self._stopped and time.monotonic() < deadline:
                 time.sleep(0.002)
 
     return Recorded
