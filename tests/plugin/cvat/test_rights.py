@@ -146,7 +146,8 @@ def _recording(queues):
 
         def wait_until_idle(self):
             deadline = time.monotonic() + 20
-            while self.handled < self.put_so_far and self.error is None and not self._stopped and time.monotonic() < deadline:
+            while self.handled < self.put_so_far and self.error is None and not self._stopped:
+                assert time.monotonic() < deadline
                 time.sleep(0.002)
 
     return Recorded
