@@ -21,6 +21,7 @@ calm_threads()  # before torch is loaded
 
 from model.bounded_cache import BoundedCache  # noqa: E402
 from model.checkpoint import load_network  # noqa: E402
+from model.config import DEFAULT_NETWORK  # noqa: E402
 from model.errors import InputError  # noqa: E402
 from model.frame_recall import FrameRecall, drawn_logits  # noqa: E402
 from model.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
@@ -165,7 +166,7 @@ class PerclipTracker:
 
 
 def create(
-    network: str = "perclip-lite",
+    network: str = DEFAULT_NETWORK,
     weights: str | None = None,
     device: str = "auto",
     short_side: int = 480,

@@ -12,7 +12,7 @@ It starts from the shipped weights unless --weights or --trunk says otherwise. A
 import argparse
 
 from model.checkpoint_files import shipped_path
-from model.config import network_config
+from model.config import DEFAULT_NETWORK, network_config
 from model.training.arguments import add_arguments as add_training_arguments
 from model.training.arguments import run_and_recipe
 
@@ -53,6 +53,6 @@ def run(arguments: argparse.Namespace) -> None:
         checkpoint = train(asked, recipe)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command with --resume goes on from the last saved state") from None
-    network = "" if arguments.network == "perclip-lite" else f" --model {arguments.network}"
+    network = "" if arguments.network == DEFAULT_NETWORK else f" --model {arguments.network}"
     print(f"{checkpoint} is ready; to use it:")
     print(f"  perclip propagate VIDEO --keyframe 0=MASK.png{network} --weights {checkpoint} --out DIR")
