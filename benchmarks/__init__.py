@@ -1,5 +1,5 @@
 """Measurements, never asserted in tests."""
 
-from model.command_line import calm_threads
+from model.program.command_line import calm_threads
 
 calm_threads()  # here, as it must come before torch is loaded

@@ -19,13 +19,13 @@ import numpy as np
 from benchmarks.ablation_table import COLUMNS, markdown
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
-from model.annotated_sequences import AnnotatedSequence
-from model.command_line import Parser, run_program
+from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
-from model.evaluation import evaluate
+from model.evaluation.scores import Evaluation
+from model.evaluation.semi_supervised import evaluate
 from model.options import PropagationOptions
-from model.propagator import Propagator
-from model.scores import Evaluation
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 
 # 8 frames of 480 x 854, half of the default budget, which the 80 frames of a DAVIS video hardly fill.
 _HALF_BUDGET = 8 * 30 * 54

@@ -1,7 +1,7 @@
 """A simulated annotator, who corrects one whole frame after the other.
 
-Round 1 is the task of `model.evaluation`: each object's first true mask. In every further round the annotator looks at
-the result, chooses a frame and gives the true masks of all objects on it.
+Round 1 is the task of `model.evaluation.semi_supervised`: each object's first true mask. In every further round the
+annotator looks at the result, chooses a frame and gives the true masks of all objects on it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.annotated_sequences import VOID
+from model.data.annotated_sequences import VOID
 from model.errors import InputError
-from model.evaluation import Task, score_frame
+from model.evaluation.scores import FrameScore, Measures, SequenceScore
+from model.evaluation.semi_supervised import Task, score_frame
 from model.keyframe import Keyframe
-from model.propagator import Propagator
-from model.scores import FrameScore, Measures, SequenceScore
+from model.propagation.propagator import Propagator
 
 POLICIES = ("confidence", "truth", "even")
 """How the annotator chooses the next frame.

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.command_line import Parser, run_program
 from model.keyframe import Keyframe
 from model.options import PropagationOptions
-from plugin.cvat.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.engine import LocalEngine
-from plugin.cvat.login import Login
-from plugin.cvat.server import Server
-from plugin.cvat.settings import BulkSettings
-from plugin.cvat.task_run import TaskOutcome
-from plugin.sample import render_sample
+from model.program.command_line import Parser, run_program
+from plugin.cvat.engine.engine import LocalEngine
+from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
+from plugin.cvat.run.settings import BulkSettings
+from plugin.cvat.run.task_run import TaskOutcome
+from plugin.cvat.server.client import Server
+from plugin.cvat.server.login import Login
+from plugin.local_run.sample import render_sample
 from plugin.shapes import encode_mask
 from plugin.sources import open_source
 from tests.cvat_server import CvatState, FakeCvat, FakeJob, FakeLabel, FakeTask

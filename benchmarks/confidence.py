@@ -31,12 +31,12 @@ from benchmarks.confidence_samples import (
 )
 from benchmarks.failing_runs import Run
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
-from model.annotated_sequences import AnnotatedSequence, read_sequences
-from model.checkpoint import write_calibration
-from model.command_line import Parser, run_program
-from model.findings import Evidence
-from model.pcvos import PCVOS
-from model.propagator import Propagator
+from model.confidence.cues import Evidence
+from model.data.annotated_sequences import AnnotatedSequence, read_sequences
+from model.network.checkpoint import write_calibration
+from model.network.pcvos import PCVOS
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 
 _TRAINING = Path(__file__).resolve().parents[2] / "shared" / "data" / "video-train-320.zip"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.confidence_samples import Sample
-from model.calibration import Calibration, Tolerance
+from model.confidence.calibration import Calibration, Tolerance
 
 _GOOD = ("normal", "two keyframes")  # kinds of runs whose evidence is called usual
 _USUAL = 0.02  # share of good samples that are allowed to fall short

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from benchmarks.failing_runs import KINDS, Clip, Run, failing_runs, lookalikes, normal_run, two_keyframes
 from benchmarks.rendered_scenes import rendered_runs
-from model.annotated_sequences import AnnotatedSequence
+from model.confidence.cues import Evidence, Findings
+from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
-from model.evaluation import Task, score_frame
-from model.findings import Evidence, Findings
-from model.propagator import Propagator
+from model.evaluation.semi_supervised import Task, score_frame
+from model.propagation.propagator import Propagator
 
 _TRAINING_FRAMES, _TRAINING_STEPS = 20, (2, 3, 4)  # every second, third or fourth frame: harder, and less alike
 _FAILING_FRAMES, _FAILING_STEP = 24, 3

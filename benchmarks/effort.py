@@ -22,10 +22,10 @@ from benchmarks.annotator import MODES, POLICIES, CorrectedSequence, Round, anno
 from benchmarks.effort_report import Curve, write_report
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
-from model.command_line import Parser, run_program
 from model.errors import InputError
-from model.evaluation import Task
-from model.propagator import Propagator
+from model.evaluation.semi_supervised import Task
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 
 COLUMNS = (
     "sequence",

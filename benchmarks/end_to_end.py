@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.checkpoint import load_network
-from model.command_line import Parser, run_program
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.network.checkpoint import load_network
 from model.options import PropagationOptions
-from model.propagator import Propagator
-from plugin.sample import SampleClip, render_sample
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
+from plugin.local_run.sample import SampleClip, render_sample
 from plugin.shapes import encode_label_map
 from plugin.sources import open_source
 from plugin.sources.read_ahead import ReadAhead

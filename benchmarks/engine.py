@@ -28,15 +28,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.part_times import part_times
-from model.checkpoint import load_network
-from model.command_line import Parser, run_program
-from model.config import NETWORKS, network_config
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.network.checkpoint import load_network
+from model.network.config import NETWORKS, network_config
+from model.network.pcvos import PCVOS
 from model.options import PropagationOptions
-from model.pcvos import PCVOS
-from model.propagator import Propagator
-from plugin.sample import render_sample
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
+from plugin.local_run.sample import render_sample
 from plugin.sources import open_source
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
@@ -57,7 +57,7 @@ class Configuration:
     """What is measured.
 
     Attributes:
-        network: a name of `model.config.NETWORKS`.
+        network: a name of `model.network.config.NETWORKS`.
         clip_length: frames segmented at once.
         objects: number of objects.
         size: a name of `SIZES`; the network sees frames as they are.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from model.annotated_sequences import VOID, AnnotatedSequence
-from model.evaluation import Task
+from model.data.annotated_sequences import VOID, AnnotatedSequence
+from model.evaluation.semi_supervised import Task
 from model.keyframe import Keyframe
 
 KINDS = ("occluded keyframe", "wrong mask", "jump cut", "object swapped")

@@ -23,13 +23,13 @@ import requests
 from PIL import Image
 
 from benchmarks.function_calls import answer, image_text
-from model.checkpoint import load_network
-from model.command_line import Parser, run_program
 from model.keyframe import Keyframe
+from model.network.checkpoint import load_network
 from model.options import PropagationOptions
-from model.propagator import Propagator
-from model.run_record import RunRecord
-from plugin.sample import render_sample
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
+from model.propagation.run_record import RunRecord
+from plugin.local_run.sample import render_sample
 from plugin.shapes import encode_label_map, encode_mask
 from plugin.sources import open_source
 from serverless.perclip_function import PerclipFunction, Settings

@@ -23,13 +23,13 @@ import torch
 
 from benchmarks.engine import any_network, peak_gigabytes, sample_clip, timed_results
 from benchmarks.forth_and_back import ForthAndBack
-from model.command_line import Parser, run_program
 from model.errors import InputError
-from model.inference import choose_device
+from model.evaluation.metrics import region_similarity
+from model.inference.prepared_network import choose_device
 from model.keyframe import Keyframe
-from model.metrics import region_similarity
 from model.options import PropagationOptions
-from model.propagator import Propagator
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 from plugin.keyframes.label_map import read_label_map
 from plugin.sources import open_source
 

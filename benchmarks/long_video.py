@@ -14,9 +14,9 @@ from PIL import Image
 
 from benchmarks.forth_and_back import ForthAndBack
 from model import Keyframe, PropagationOptions, Propagator, load_network
-from model.metrics import region_similarity
+from model.evaluation.metrics import region_similarity
 from model.options import MEMORY_POLICIES
-from plugin.sample import render_sample
+from plugin.local_run.sample import render_sample
 from plugin.sources import open_source
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from benchmarks.measured import Weights
 from benchmarks.rendered_scenes import rendered_runs
-from model.command_line import Parser, run_program
-from model.evaluation import score_frame
+from model.evaluation.semi_supervised import score_frame
 from model.options import DTYPES, PropagationOptions
-from model.propagator import Propagator
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 
 _LOST, _RIGHT, _SURE = 0.2, 0.5, 0.5
 

@@ -25,13 +25,13 @@ from benchmarks.function_calls import answer, image_text
 from benchmarks.long_video import resident_megabytes
 from benchmarks.moving_objects import MovingObjects, render_moving_objects
 from benchmarks.row_log import RowLog
-from model.checkpoint import load_network
-from model.command_line import Parser, run_program
-from model.cpu_features import has_bfloat16
+from model.device.cpu_features import has_bfloat16
 from model.errors import PerclipError
+from model.network.checkpoint import load_network
+from model.network.quantised_convolution import can_quantise
 from model.options import PropagationOptions
-from model.propagator import Propagator
-from model.quantised_convolution import can_quantise
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 from plugin.shapes import encode_label_map
 from serverless.perclip_function import PerclipFunction, Settings
 

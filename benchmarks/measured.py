@@ -5,13 +5,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.annotated_sequences import AnnotatedSequence, read_sequences
-from model.checkpoint import load_network
-from model.checkpoint_files import shipped_path
+from model.data.annotated_sequences import AnnotatedSequence, read_sequences
 from model.errors import InputError
 from model.evaluate import chosen_sequences, named_network
+from model.network.checkpoint import load_network
+from model.network.checkpoint_files import shipped_path
+from model.network.pcvos import PCVOS
 from model.options import DTYPES, PropagationOptions
-from model.pcvos import PCVOS
 
 # The validation archive of the project, beside the checkout.
 _ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "video-val-480.zip"

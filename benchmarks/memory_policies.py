@@ -15,12 +15,12 @@ import numpy as np
 from benchmarks.forth_and_back import ForthAndBack
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
-from model.annotated_sequences import AnnotatedSequence
-from model.command_line import Parser, run_program
+from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
-from model.evaluation import Task, evaluate_task
-from model.propagator import Propagator
-from model.scores import Evaluation
+from model.evaluation.scores import Evaluation
+from model.evaluation.semi_supervised import Task, evaluate_task
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 
 _POLICIES = ("every", "bounded", "spread")
 _LEAST = 80  # frames of a sequence

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from benchmarks.measured import Weights
 from benchmarks.row_log import RowLog
-from model.annotated_sequences import read_sequences
+from model.data.annotated_sequences import read_sequences
 from model.errors import InputError, PerclipError
-from model.evaluation import evaluate
+from model.evaluation.semi_supervised import evaluate
 from model.options import DTYPES, PropagationOptions
-from model.propagator import Propagator
+from model.propagation.propagator import Propagator
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _ARCHIVES = (_DATA / "video-val-480.zip", _DATA / "video-val2-480.zip")

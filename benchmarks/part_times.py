@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from model import propagator, sweep
-from model.focused_read import FocusedRead
-from model.framing import Framing
-from model.inference import InferenceNetwork
-from model.memory_bank import MemoryBank
-from model.pass_evidence import Witness
-from model.pcvos import PCVOS
+from model.consistency.pass_observer import Witness
+from model.inference.framing import Framing
+from model.inference.prepared_network import InferenceNetwork
+from model.memory.focused_read import FocusedRead
+from model.memory.memory_bank import MemoryBank
+from model.network.pcvos import PCVOS
+from model.propagation import per_clip_pass, propagator
 
 # The outermost of these that is running gets the time.
 _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
@@ -22,7 +22,7 @@ _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "key encoder": ((PCVOS, "encode"), (InferenceNetwork, "encode_regions"), (InferenceNetwork, "repeated")),
     "read": ((FocusedRead, "look"), (FocusedRead, "seen"), (FocusedRead, "readouts"), (MemoryBank, "read")),
     "memory bank": (
-        (sweep, "worth_keeping"),
+        (per_clip_pass, "worth_keeping"),
         (MemoryBank, "add"),
         (MemoryBank, "add_temporary"),
         (MemoryBank, "add_keyframe"),
@@ -31,7 +31,7 @@ _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "decoder": ((PCVOS, "decode"), (PCVOS, "prepare_decoding")),
     "value encoder": ((InferenceNetwork, "encode_value"),),
     "confidence": ((Witness, "observe"),),
-    "soft masks": ((sweep, "soft_masks"),),
+    "soft masks": ((per_clip_pass, "soft_masks"),),
     "post-processing": ((propagator._Run, "_result"),),
 }
 

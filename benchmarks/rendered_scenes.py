@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from benchmarks.failing_runs import Run
-from model.annotated_sequences import AnnotatedSequence
+from model.data.annotated_sequences import AnnotatedSequence
 from model.keyframe import Keyframe
 
 EASILY_LOST = ("tiny", "thin", "low contrast", "alike pair")

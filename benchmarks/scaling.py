@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from benchmarks.forth_and_back import ForthAndBack
-from model.checkpoint import load_network
-from model.command_line import Parser, run_program
 from model.keyframe import Keyframe
-from model.memory_bank import MemoryBank
+from model.memory.memory_bank import MemoryBank
+from model.network.checkpoint import load_network
 from model.options import PropagationOptions
-from model.propagator import Propagator
-from plugin.sample import render_sample
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
+from plugin.local_run.sample import render_sample
 from plugin.sources import open_source
 
 _LINEAR, _SQUARE, _CONSTANT = ((0, 1), (1, 2), (0,))  # powers of x

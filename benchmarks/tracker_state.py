@@ -16,11 +16,11 @@ import numpy as np
 from benchmarks.function_calls import answer, image_text
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
-from model.command_line import Parser, run_program
-from model.evaluation import Task, evaluate_task, score_frame
-from model.propagator import Propagator
+from model.evaluation.scores import Evaluation, SequenceScore
+from model.evaluation.semi_supervised import Task, evaluate_task, score_frame
+from model.program.command_line import Parser, run_program
+from model.propagation.propagator import Propagator
 from model.result import FrameResult
-from model.scores import Evaluation, SequenceScore
 from plugin.shapes import decode_mask, encode_mask
 from serverless.perclip_function import PerclipFunction, Settings
 

@@ -11,11 +11,15 @@ from model.keyframe import Keyframe
 from model.result import FrameResult
 
 if TYPE_CHECKING:
-    from model.checkpoint import load_network
+    from model.network.checkpoint import load_network
     from model.options import PropagationOptions
-    from model.propagator import Propagator
+    from model.propagation.propagator import Propagator
 
-_LAZY = {"load_network": "model.checkpoint", "PropagationOptions": "model.options", "Propagator": "model.propagator"}
+_LAZY = {
+    "load_network": ".network.checkpoint",
+    "PropagationOptions": ".options",
+    "Propagator": ".propagation.propagator",
+}
 
 __all__ = [
     "CheckpointError",
@@ -31,5 +35,5 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(import_module(_LAZY[name], __name__), name)
     raise AttributeError(f"module 'model' has no attribute {name!r}")

@@ -18,16 +18,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from model.checkpoint_files import named_in_utf8
-from model.command_line import Parser, run_program
-from model.config import DEFAULT_NETWORK, NETWORKS, NetworkConfig
 from model.errors import InputError
+from model.network.checkpoint_files import named_in_utf8
+from model.network.config import DEFAULT_NETWORK, NETWORKS, NetworkConfig
 from model.options import DTYPES, MEMORY_POLICIES, PropagationOptions
-from model.printable import printable
+from model.program.command_line import Parser, run_program
+from model.program.printable import printable
 
 if TYPE_CHECKING:
-    from model.annotated_sequences import AnnotatedSequence
-    from model.scores import Evaluation, Measures
+    from model.data.annotated_sequences import AnnotatedSequence
+    from model.evaluation.scores import Evaluation, Measures
 
 EXAMPLES = """\
 examples:
@@ -107,11 +107,11 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
     # Torch and OpenCV load only when there is something to do.
-    from model.annotated_sequences import read_sequences
-    from model.checkpoint import load_network
-    from model.evaluation import evaluate
-    from model.propagator import Propagator
-    from model.worst_frames import WorstFrames
+    from model.data.annotated_sequences import read_sequences
+    from model.evaluation.semi_supervised import evaluate
+    from model.evaluation.worst_frames import WorstFrames
+    from model.network.checkpoint import load_network
+    from model.propagation.propagator import Propagator
 
     name = arguments.network or named_network(arguments.weights)
     network = load_network(name, arguments.weights)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.findings import Findings
+from model.confidence.cues import Findings
 
 
 @dataclass(frozen=True, eq=False)

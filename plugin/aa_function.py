@@ -15,21 +15,21 @@ from cvat_sdk.auto_annotation import (
 )
 from PIL import Image
 
-from model.command_line import calm_threads
+from model.program.command_line import calm_threads
 
 calm_threads()  # before torch is loaded
 
-from model.bounded_cache import BoundedCache  # noqa: E402
-from model.checkpoint import load_network  # noqa: E402
-from model.config import DEFAULT_NETWORK  # noqa: E402
+from model.data.pixel_formats import Pixels  # noqa: E402
 from model.errors import InputError  # noqa: E402
-from model.frame_recall import FrameRecall, drawn_logits  # noqa: E402
-from model.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
-from model.framing import Framing  # noqa: E402
-from model.inference import InferenceNetwork  # noqa: E402
+from model.inference.framing import Framing  # noqa: E402
+from model.inference.prepared_network import InferenceNetwork  # noqa: E402
+from model.network.checkpoint import load_network  # noqa: E402
+from model.network.config import DEFAULT_NETWORK  # noqa: E402
 from model.options import PropagationOptions  # noqa: E402
-from model.pixel_formats import Pixels  # noqa: E402
-from model.remembered_frames import RememberedFrame, remember  # noqa: E402
+from model.tracking.bounded_cache import BoundedCache  # noqa: E402
+from model.tracking.frame_recall import FrameRecall, drawn_logits  # noqa: E402
+from model.tracking.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
+from model.tracking.remembered_frames import RememberedFrame, remember  # noqa: E402
 from plugin.shapes.drawn_shape import SHAPE_TYPES, mask_to_points, points_to_mask  # noqa: E402
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from model.errors import InputError
-from model.propagator import Propagator
+from model.propagation.propagator import Propagator
+from model.propagation.run_record import RunRecord
 from model.result import FrameResult
-from model.run_record import RunRecord
 from serverless.call_error import CallError
 from serverless.clip_request import VERSION, ClipRequest
 from serverless.continuation import read_continuation, write_continuation

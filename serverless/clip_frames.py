@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from model.data.pixel_formats import Pixels, common_depth, looked_at
 from model.errors import InputError
-from model.pixel_formats import Pixels, common_depth, looked_at
 from serverless.call_error import CallError
 from serverless.images import decode_base64_image
 

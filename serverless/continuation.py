@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from model.findings import Evidence
-from model.prediction import PackedPrediction, PackedPredictions
-from model.run_record import PassRecord, RunRecord
+from model.confidence.cues import Evidence
+from model.propagation.prediction import PackedPrediction, PackedPredictions
+from model.propagation.run_record import PassRecord, RunRecord
 from serverless.call_error import CallError
 
 VERSION = 3

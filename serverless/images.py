@@ -3,9 +3,9 @@
 import base64
 import re
 
+from model.data.image_file import MAX_PIXELS, decode_pixels
+from model.data.pixel_formats import Pixels
 from model.errors import InputError
-from model.image_file import MAX_PIXELS, decode_pixels
-from model.pixel_formats import Pixels
 
 MAX_BYTES = 64 * 2**20
 """Bytes of an image file that is decoded from base64 by default: twice the request that CVAT's functions allow."""

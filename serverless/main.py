@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from model.command_line import calm_threads
+from model.program.command_line import calm_threads
 
 calm_threads()  # before torch is loaded
 

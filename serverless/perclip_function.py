@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.bounded_cache import BoundedCache
-from model.checkpoint import load_network
-from model.checkpoint_files import SHIPPED, shipped_path, weights_in_words
-from model.config import DEFAULT_NETWORK, NETWORKS
+from model.data.image_file import encode_jpeg
 from model.errors import InputError
-from model.frame_tracker import FrameTracker
-from model.image_file import encode_jpeg
 from model.keyframe import Keyframe
+from model.network.checkpoint import load_network
+from model.network.checkpoint_files import SHIPPED, shipped_path, weights_in_words
+from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import PropagationOptions
-from model.propagator import Propagator
-from model.run_record import RunRecord
+from model.propagation.propagator import Propagator
+from model.propagation.run_record import RunRecord
+from model.tracking.bounded_cache import BoundedCache
+from model.tracking.frame_tracker import FrameTracker
 from plugin.shapes import encode_mask
 from serverless.call_error import CallError
 from serverless.clip_call import answer_clip

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.bounded_cache import BoundedCache
 from model.errors import InputError
-from model.frame_recall import FrameRecall, drawn_logits
-from model.frame_tracker import FrameTracker, frame_label_map
-from model.framing import Framing
-from model.remembered_frames import RememberedFrame, remember, without_most_crowded
+from model.inference.framing import Framing
+from model.tracking.bounded_cache import BoundedCache
+from model.tracking.frame_recall import FrameRecall, drawn_logits
+from model.tracking.frame_tracker import FrameTracker, frame_label_map
+from model.tracking.remembered_frames import RememberedFrame, remember, without_most_crowded
 from plugin.shapes.polygon_track import DEFAULT_TOLERANCE
 from serverless.call_error import CallError
 from serverless.drawn_shapes import mask_to_shape, shape_points, shape_to_mask, shape_type

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InputError
-from model.remembered_frames import RememberedFrame
+from model.tracking.remembered_frames import RememberedFrame
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from plugin.shapes.polygon import polygons_to_mask
 from plugin.shapes.polygon_track import MOST_VERTICES

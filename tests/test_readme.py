@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from plugin.sample import render_sample
+from plugin.local_run.sample import render_sample
 
 README = Path(__file__).parents[1] / "README.md"
 

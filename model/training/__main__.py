@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from model.command_line import Parser, run_program
+from model.program.command_line import Parser, run_program
 from model.training.arguments import add_arguments, run_and_recipe
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.compact_value_encoder import SUB_PIXEL
+from model.network.compact_value_encoder import SUB_PIXEL
 
 _KINDS = ("missing", "beside", "swapped", "dots", "shifted", "lost")
 _SHARES = (0.58, 0.16, 0.12, 0.05, 0.06, 0.03)

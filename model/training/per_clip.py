@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.memory_read import affinity, key_bias, read_values
-from model.pcvos import PCVOS, FrameFeatures
-from model.resnet import Pyramid
+from model.memory.memory_read import affinity, key_bias, read_values
+from model.network.pcvos import PCVOS, FrameFeatures
+from model.network.resnet import Pyramid
 from model.training.memory_faults import MemoryFaults
 
 _NO_FAULTS = MemoryFaults(0, 0, 0)

@@ -12,21 +12,21 @@ import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from model.annotated_sequences import AnnotatedSequence, read_sequences
-from model.checkpoint import load_network, save_network
-from model.compact_trunk import TRUNKS
-from model.config import network_config
+from model.data.annotated_sequences import AnnotatedSequence, read_sequences
 from model.errors import InputError
-from model.folder_lock import FolderLock
-from model.inference import choose_device
-from model.pcvos import PCVOS
-from model.training.batches import draw_batches
+from model.inference.prepared_network import choose_device
+from model.network.checkpoint import load_network, save_network
+from model.network.compact_trunk import TRUNKS
+from model.network.config import network_config
+from model.network.pcvos import PCVOS
+from model.program.folder_lock import FolderLock
 from model.training.initialise import start_from_trunk, trunk_name
 from model.training.recipe import Recipe
-from model.training.sample_shape import SampleShape
-from model.training.samples import TrainingSamples
-from model.training.sources import read_sources
-from model.training.stills import Stills
+from model.training.samples.batches import draw_batches
+from model.training.samples.sample_shape import SampleShape
+from model.training.samples.sources import read_sources
+from model.training.samples.stills import Stills
+from model.training.samples.training_samples import TrainingSamples
 from model.training.trainer import Trainer, normalise
 from model.training.training_log import TrainingLog
 from model.training.validation import leading_frames, validate

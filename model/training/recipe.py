@@ -4,8 +4,8 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
-from model.config import network_config
 from model.errors import InputError
+from model.network.config import network_config
 
 _LEAST = {"iterations": 1, "batch": 1, "clip_frames": 1, "objects": 1, "frozen_blocks": 0, "seed": 0}
 

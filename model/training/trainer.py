@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.calibration import Calibration
-from model.config import NetworkConfig
-from model.cpu_features import has_bfloat16
+from model.confidence.calibration import Calibration
+from model.device.cpu_features import has_bfloat16
 from model.errors import InputError
-from model.framing import IMAGE_MEAN, IMAGE_STD
-from model.pcvos import PCVOS
+from model.inference.framing import IMAGE_MEAN, IMAGE_STD
+from model.network.config import NetworkConfig
+from model.network.pcvos import PCVOS
 from model.training.losses import bootstrapped_cross_entropy, clip_dice
 from model.training.memory_faults import MemoryFaults
 from model.training.per_clip import segment_clips

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from model.annotated_sequences import AnnotatedSequence
-from model.evaluation import Task, evaluate
+from model.data.annotated_sequences import AnnotatedSequence
+from model.evaluation.scores import Measures
+from model.evaluation.semi_supervised import Task, evaluate
+from model.network.pcvos import PCVOS
 from model.options import PropagationOptions
-from model.pcvos import PCVOS
-from model.propagator import Propagator
-from model.scores import Measures
+from model.propagation.propagator import Propagator
 
 
 def leading_frames(sequences: Sequence[AnnotatedSequence], frames: int | None) -> list[AnnotatedSequence]:

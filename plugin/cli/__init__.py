@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-from model.command_line import Parser, run_program
+from model.program.command_line import Parser, run_program
 
 _COMMANDS = ("propagate", "cvat", "train", "serve", "models", "sample")
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.config import DEFAULT_NETWORK, NETWORKS
 from model.errors import InputError, PerclipError
+from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import DIRECTIONS, DTYPES, PropagationOptions
-from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
+from plugin.cvat.run.settings import OUTPUTS, REVIEWS, BulkSettings
 from plugin.sinks.atomic_write import check_writable
 
 if TYPE_CHECKING:
-    from plugin.cvat.engine import Engine
-    from plugin.cvat.server import Server
-    from plugin.cvat.task_run import TaskOutcome
+    from plugin.cvat.engine.engine import Engine
+    from plugin.cvat.run.task_run import TaskOutcome
+    from plugin.cvat.server.client import Server
 
 HELP = "propagate whole tasks and projects on a CVAT server"
 EXAMPLES = """\
@@ -187,9 +187,9 @@ def _propagate(arguments: argparse.Namespace) -> None:
     report = arguments.report or Path(time.strftime("perclip-report-%Y%m%d-%H%M%S.html"))
 
     check_writable(report)
-    from plugin.cvat.bulk import BulkRun, TargetFilter, find_targets
-    from plugin.cvat.bulk_report import write_bulk_report
-    from plugin.cvat.chunk_store import prune
+    from plugin.cvat.run.bulk import BulkRun, TargetFilter, find_targets
+    from plugin.cvat.run.bulk_report import write_bulk_report
+    from plugin.cvat.task.chunk_store import prune
 
     chosen = TargetFilter(arguments.subset, arguments.name, arguments.state, arguments.stage, arguments.limit)
     began = time.perf_counter()
@@ -230,9 +230,9 @@ def _propagate(arguments: argparse.Namespace) -> None:
 
 
 def _review(arguments: argparse.Namespace) -> None:
-    from plugin.cvat.bulk_report import write_bulk_report
-    from plugin.cvat.review import review_task
-    from plugin.cvat.task_layout import read_task
+    from plugin.cvat.run.bulk_report import write_bulk_report
+    from plugin.cvat.run.review_again import review_task
+    from plugin.cvat.task.layout import read_task
 
     cache, journals = _folders(arguments)
     outcomes: list[TaskOutcome] = []
@@ -257,8 +257,8 @@ def _review(arguments: argparse.Namespace) -> None:
 
 
 def _undo(arguments: argparse.Namespace) -> None:
-    from plugin.cvat.task_layout import read_task
-    from plugin.cvat.undo import Undone, undo_task
+    from plugin.cvat.run.undo import Undone, undo_task
+    from plugin.cvat.task.layout import read_task
 
     _, journals = _folders(arguments)
     with _server(arguments) as server:
@@ -298,8 +298,8 @@ def _each(numbers: Sequence[int], work: "Callable[[int], None]") -> None:
 
 
 def _server(arguments: argparse.Namespace) -> "Server":
-    from plugin.cvat.login import read_login
-    from plugin.cvat.server import Server
+    from plugin.cvat.server.client import Server
+    from plugin.cvat.server.login import read_login
 
     login = read_login(
         arguments.url, arguments.access_token, arguments.user, arguments.organization, not arguments.insecure
@@ -310,23 +310,23 @@ def _server(arguments: argparse.Namespace) -> "Server":
 def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engine":
     """What propagates; the network itself is loaded when there is something to do."""
     if arguments.function_url:
-        from plugin.cvat.function_engine import FunctionEngine
+        from plugin.cvat.engine.function_engine import FunctionEngine
 
         return FunctionEngine(arguments.function_url, options.clip_length)
-    from plugin.cvat.engine import LocalEngine
+    from plugin.cvat.engine.engine import LocalEngine
 
     return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options)
 
 
 def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
-    from plugin.cvat.chunk_store import cache_folder
-    from plugin.cvat.journal import journal_folder
+    from plugin.cvat.journal.journal import journal_folder
+    from plugin.cvat.task.chunk_store import cache_folder
 
     return arguments.cache or cache_folder(), arguments.journal or journal_folder()
 
 
 def _journal(folder: Path, server: "Server", task: int, read_only: bool):
-    from plugin.cvat.journal import Journal, journal_path
+    from plugin.cvat.journal.journal import Journal, journal_path
 
     path = journal_path(folder, server.url, task)
     if not path.exists():

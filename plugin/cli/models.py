@@ -2,8 +2,8 @@
 
 import argparse
 
-from model.checkpoint_files import SHIPPED
-from model.config import DEFAULT_NETWORK, NETWORKS
+from model.network.checkpoint_files import SHIPPED
+from model.network.config import DEFAULT_NETWORK, NETWORKS
 
 HELP = "list the networks"
 EXAMPLES = ""

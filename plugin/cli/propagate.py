@@ -11,10 +11,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from model.config import DEFAULT_NETWORK, NETWORKS
 from model.errors import InputError
+from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import DIRECTIONS, DTYPES, MEMORY_POLICIES, PropagationOptions
-from plugin.formats import FORMATS
+from plugin.local_run.formats import FORMATS
 
 HELP = "carry keyframe masks through a video"
 EXAMPLES = """\
@@ -139,8 +139,8 @@ def run(arguments: argparse.Namespace) -> None:
     absent = [parse_absent(value) for value in arguments.absent]
 
     # Torch and OpenCV load only when there is something to do.
-    from plugin.exports import ExportShapes
-    from plugin.propagation_job import PropagationJob, run_job
+    from plugin.local_run.exports import ExportShapes
+    from plugin.local_run.propagation_job import PropagationJob, run_job
 
     shapes = ExportShapes(arguments.shape, *([] if arguments.tolerance is None else [arguments.tolerance]))
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Render and say where it is."""
     from model.errors import InputError
-    from plugin.sample import render_sample
+    from plugin.local_run.sample import render_sample
 
     if arguments.frames < 1:
         raise InputError(f"--frames must be at least 1, not {arguments.frames}")

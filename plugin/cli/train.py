@@ -11,8 +11,8 @@ It starts from the shipped weights unless --weights or --trunk says otherwise. A
 
 import argparse
 
-from model.checkpoint_files import shipped_path
-from model.config import DEFAULT_NETWORK, network_config
+from model.network.checkpoint_files import shipped_path
+from model.network.config import DEFAULT_NETWORK, network_config
 from model.training.arguments import add_arguments as add_training_arguments
 from model.training.arguments import run_and_recipe
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.weights = shipped_path(arguments.network)
 
     # Torch and OpenCV load only when there is something to do.
-    from plugin.training_data import read_training_data, read_validation_data
+    from plugin.training.training_data import read_training_data, read_validation_data
 
     asked, recipe = run_and_recipe(arguments, read=read_training_data, read_validation=read_validation_data)
 

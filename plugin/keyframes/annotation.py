@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.data.mask_picture import MOST_OBJECTS
 from model.errors import InputError
 from model.keyframe import Keyframe
-from model.mask_picture import MOST_OBJECTS
 from plugin.keyframes.keyframe_set import KeyframeSet
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from model.data.natural_order import natural_key
 from model.errors import InputError
-from model.natural_order import natural_key
 from plugin.keyframes.annotation import Annotation, keyframes_of
 from plugin.keyframes.frame_finder import FrameFinder, Mention
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, with_origins

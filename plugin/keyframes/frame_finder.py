@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from model.errors import InputError
-from model.printable import printable
+from model.program.printable import printable
 from plugin.keyframes.picture_name import comparable, is_count, name_forms, number_in, split_folders
 
 _ADVICE = "give it the name of its picture, or give the mask as INDEX=FILE"

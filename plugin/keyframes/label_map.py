@@ -1,12 +1,12 @@
-"""Mask pictures as keyframes; what their pixels mean says `model.mask_picture`."""
+"""Mask pictures as keyframes; what their pixels mean says `model.data.mask_picture`."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from model.data.mask_picture import VOID, ColourTable, read_mask
 from model.errors import InputError
-from model.mask_picture import VOID, ColourTable, read_mask
 
 
 def read_label_map(
@@ -15,7 +15,7 @@ def read_label_map(
     """Read a mask picture.
 
     Args:
-        path: a lossless picture, see `model.mask_picture`.
+        path: a lossless picture, see `model.data.mask_picture`.
         colours: the colours of the files read before; new ones are added. Give the same table for files that belong
             together.
         may_be_empty: accept a mask without any object.

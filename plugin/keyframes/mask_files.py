@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from model.data.mask_picture import ColourTable
+from model.data.picture_files import PICTURE_SUFFIXES
 from model.errors import InputError
 from model.keyframe import Keyframe
-from model.mask_picture import ColourTable
-from model.picture_files import PICTURE_SUFFIXES
 from plugin.keyframes.frame_finder import FrameFinder, Mention
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
 from plugin.keyframes.label_map import read_label_map

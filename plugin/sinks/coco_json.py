@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 
-from model.printable import printable
+from model.program.printable import printable
 from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.coco_rle import compress_counts, runs_to_counts

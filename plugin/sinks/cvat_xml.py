@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from model.errors import InputError
-from model.printable import printable
+from model.program.printable import printable
 from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.polygon import DEFAULT_TOLERANCE, mask_to_polygons

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
-from model.printable import SHOW_BYTES
+from model.program.printable import SHOW_BYTES
 from plugin.sinks.atomic_write import atomic_write
 
 _STYLE = """

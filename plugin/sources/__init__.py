@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from model.data.picture_files import PICTURE_SUFFIXES
 from model.errors import InputError
-from model.picture_files import PICTURE_SUFFIXES
 from plugin.sources.animation import Animation, pictures_in
 from plugin.sources.frame_source import FrameReader, FrameSource
 from plugin.sources.image_folder import ImageFolder, image_files

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from model.data.picture_files import PICTURE_FORMATS, picture_numbers
+from model.data.pixel_formats import Pixels, common_depth, looked_at, upright
 from model.errors import InputError, UndecodableFrameError
-from model.picture_files import PICTURE_FORMATS, picture_numbers
-from model.pixel_formats import Pixels, common_depth, looked_at, upright
 from plugin.sources.frame_source import FrameReader
 
 _RANDOM_ACCESS = frozenset({"TIFF"})  # formats of which a picture can be had without those before it
@@ -21,7 +21,7 @@ class Animation(FrameReader):
     """The pictures of a GIF, APNG, WebP, AVIF or TIFF with several, in their order and as they are shown: composed.
 
     What does not belong to them is left out: previews inside a TIFF, the still of an APNG for programs that know no
-    animations. Alpha is dropped. 16-bit grays have one scale, see `model.pixel_formats`.
+    animations. Alpha is dropped. 16-bit grays have one scale, see `model.data.pixel_formats`.
 
     Args:
         path: the file.
@@ -112,7 +112,7 @@ class Animation(FrameReader):
 
 
 def pictures_in(path: Path) -> int | None:
-    """How many pictures a file has, see `model.picture_files.picture_numbers`; None where it is no picture."""
+    """How many pictures a file has, see `model.data.picture_files.picture_numbers`; None where it is no picture."""
     Image.init()
     formats = [f for f in PICTURE_FORMATS if f not in _NAMELESS or path.suffix.lower() == f".{f.lower()}"]
     try:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from model.data.natural_order import natural_key
+from model.data.picture_files import PICTURE_SUFFIXES, picture_count
+from model.data.pixel_formats import common_depth, looked_at, upright, upright_size
 from model.errors import InputError, UndecodableFrameError
-from model.natural_order import natural_key
-from model.picture_files import PICTURE_SUFFIXES, picture_count
-from model.pixel_formats import common_depth, looked_at, upright, upright_size
-from model.printable import printable
+from model.program.printable import printable
 from plugin.sources.animation import pictures_in
 from plugin.sources.frame_source import FrameReader
 
@@ -27,8 +27,8 @@ class ImageFolder(FrameReader):
 
     Reads JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM and the like, of any 8-bit or 16-bit kind; alpha is dropped, EXIF
     rotation is applied. 16-bit images are scaled to 8 bits by one factor for the whole folder, which images from
-    all over it decide, so that 10-, 12- and 14-bit cameras do not come out black: see `model.pixel_formats`. Hidden
-    files and files that are no pictures are ignored.
+    all over it decide, so that 10-, 12- and 14-bit cameras do not come out black: see `model.data.pixel_formats`.
+    Hidden files and files that are no pictures are ignored.
 
     Opening reads the headers only; a broken image is a frame that cannot be decoded, reported when it is read.
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from benchmarks import ablation
 from model import load_network
-from model.checkpoint import save_network
-from model.evaluation import evaluate
+from model.evaluation.semi_supervised import evaluate
+from model.network.checkpoint import save_network
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.annotator import MODES, POLICIES, CorrectedSequence, annotate, changed_by
 from model import FrameResult, InputError
-from model.annotated_sequences import AnnotatedSequence
-from model.evaluation import Task, score_frame
+from model.data.annotated_sequences import AnnotatedSequence
+from model.evaluation.semi_supervised import Task, score_frame
 
 LENGTH = 12
 

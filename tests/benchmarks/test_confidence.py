@@ -11,10 +11,10 @@ from benchmarks.confidence_fit import fit
 from benchmarks.confidence_report import calibration_error, found_in_worst, spearman, summary
 from benchmarks.confidence_samples import Sample, read_samples, write_samples
 from benchmarks.failing_runs import KINDS, Clip, failing_runs, lookalikes, two_keyframes
-from model.annotated_sequences import AnnotatedSequence
-from model.calibration import Calibration, Tolerance
-from model.checkpoint import load_network, save_network
-from model.findings import Evidence, Findings
+from model.confidence.calibration import Calibration, Tolerance
+from model.confidence.cues import Evidence, Findings
+from model.data.annotated_sequences import AnnotatedSequence
+from model.network.checkpoint import load_network, save_network
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 import torch
 
-from model.config import network_config
-from model.pcvos import PCVOS
+from model.network.config import network_config
+from model.network.pcvos import PCVOS
 
 # Gain and bias of the last convolution, which keep the logits' deviation at about 2.
 _LAST = {"pcvos": (0.393, -5.795), "stcn": (0.1656, -3.927)}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from model.cpu_features import can_bfloat16
-from model.quantised_convolution import can_quantise
+from model.device.cpu_features import can_bfloat16
+from model.network.quantised_convolution import can_quantise
 
 on_all_processors = pytest.mark.processor
 needs_int8 = pytest.mark.skipif(not can_quantise(), reason="this processor has no instructions for 8-bit integers")

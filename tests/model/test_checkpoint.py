@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from model import CheckpointError, InputError, load_network
-from model.checkpoint import save_network
-from model.config import PCVOS_CONFIG, PERCLIP_LITE_CONFIG, NetworkConfig
-from model.pcvos import PCVOS
+from model.network.checkpoint import save_network
+from model.network.config import PCVOS_CONFIG, PERCLIP_LITE_CONFIG, NetworkConfig
+from model.network.pcvos import PCVOS
 from tests.model.named_weights import named_network
 
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from model import CheckpointError, Keyframe, Propagator, load_network
-from model.calibration import Calibration, Tolerance
-from model.checkpoint import save_network
-from model.confidence import agreement, expected_overlap
-from model.cycle_consistency import MaskProbe, coverage
-from model.findings import Evidence, Findings
-from model.framing import Framing
-from model.fusion import join
-from model.metrics import region_similarity
-from model.pass_evidence import Witness, likeness
-from model.sweep import Prediction
+from model.confidence.calibration import Calibration, Tolerance
+from model.confidence.cues import Evidence, Findings
+from model.confidence.mask_quality import agreement, expected_overlap
+from model.consistency.cycle_consistency import MaskProbe, coverage
+from model.consistency.pass_observer import Witness, likeness
+from model.evaluation.metrics import region_similarity
+from model.inference.framing import Framing
+from model.network.checkpoint import save_network
+from model.propagation.fusion import join
+from model.propagation.per_clip_pass import Prediction
 
 GRID = (12, 16)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from model import InputError, PerclipError, PropagationOptions, Propagator, load_network
-from model.compiled_parts import CompiledPart, compile_parts
-from model.device_memory import bound_device_memory
-from model.inference import InferenceNetwork
-from model.pcvos import PCVOS
+from model.device.device_memory import bound_device_memory
+from model.inference.compiled_parts import CompiledPart, compile_parts
+from model.inference.prepared_network import InferenceNetwork
+from model.network.pcvos import PCVOS
 
 CPU = torch.device("cpu")
 
@@ -61,8 +61,8 @@ def _masks(squares, **options) -> np.ndarray:
 @pytest.mark.parametrize("most", [1, 3])
 def test_when_memory_runs_out_batches_become_smaller(squares, monkeypatch, most):
     expected = _masks(squares)
-    monkeypatch.setattr("model.inference._MICRO_BATCH", {"cpu": 16})
-    monkeypatch.setattr("model.inference.InferenceNetwork.in_pieces", False)
+    monkeypatch.setattr("model.inference.prepared_network._MICRO_BATCH", {"cpu": 16})
+    monkeypatch.setattr("model.inference.prepared_network.InferenceNetwork.in_pieces", False)
     refused, largest = [], []
     for name, count in (("encode", lambda x: len(x)), ("decode", lambda _, r: r.shape[0] * r.shape[1])):
         original = getattr(PCVOS, name)
@@ -83,7 +83,7 @@ def test_when_memory_runs_out_batches_become_smaller(squares, monkeypatch, most)
 @pytest.mark.parametrize("part", ["encode", "decode"])
 @pytest.mark.parametrize("length", [1, 8])
 def test_when_one_image_is_too_much_an_error_says_what_to_do_and_the_next_run_works(squares, monkeypatch, part, length):
-    monkeypatch.setattr("model.inference._MICRO_BATCH", {"cpu": 16})
+    monkeypatch.setattr("model.inference.prepared_network._MICRO_BATCH", {"cpu": 16})
     network = load_network("perclip-lite")
     options = {"short_side": None, "dtype": "float32", "device": "cpu", "focus": False, "clip_length": length}
     propagator = Propagator(network, PropagationOptions(**options))

@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from model import FrameResult, InputError, load_network
-from model.annotated_sequences import AnnotatedSequence
-from model.checkpoint import save_network
+from model.data.annotated_sequences import AnnotatedSequence
 from model.evaluate import main
-from model.evaluation import Task, evaluate, evaluate_task, score_frame
-from model.metrics import contour_accuracy, region_similarity
-from model.scores import Evaluation, FrameScore, Measures, SequenceScore
-from model.worst_frames import WorstFrames, draw
+from model.evaluation.metrics import contour_accuracy, region_similarity
+from model.evaluation.scores import Evaluation, FrameScore, Measures, SequenceScore
+from model.evaluation.semi_supervised import Task, evaluate, evaluate_task, score_frame
+from model.evaluation.worst_frames import WorstFrames, draw
+from model.network.checkpoint import save_network
 
 LENGTH = 8
 
@@ -185,7 +185,7 @@ def test_decoding_is_timed_apart_and_scoring_not_at_all(two_objects, monkeypatch
                 yield result
             now[0] += 100
 
-    monkeypatch.setattr("model.evaluation.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("model.evaluation.semi_supervised.time.perf_counter", lambda: now[0])
 
     def watcher(*_):
         now[0] += 1000

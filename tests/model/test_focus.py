@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Keyframe, PropagationOptions, Propagator, load_network
-from model.focus import NOTHING, in_whole_windows, segment_regions
-from model.metrics import region_similarity
-from model.pcvos import PCVOS
-from model.region import Region
+from model.evaluation.metrics import region_similarity
+from model.inference.focus import NOTHING, in_whole_windows, segment_regions
+from model.inference.region import Region
+from model.network.pcvos import PCVOS
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.data())

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Keyframe, PropagationOptions, Propagator, load_network
-from model.compact_value_encoder import MASK_CHANNELS
-from model.focused_read import FocusedRead
-from model.memory_bank import MemoryBank
-from model.metrics import region_similarity
-from model.region import Region
+from model.evaluation.metrics import region_similarity
+from model.inference.region import Region
+from model.memory.focused_read import FocusedRead
+from model.memory.memory_bank import MemoryBank
+from model.network.compact_value_encoder import MASK_CHANNELS
 
 HEIGHT, WIDTH = 11, 16
 

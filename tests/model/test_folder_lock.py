@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from model import folder_lock
 from model.errors import InputError
-from model.folder_lock import LOCK_FILE, FolderLock
+from model.program import folder_lock
+from model.program.folder_lock import LOCK_FILE, FolderLock
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from model.folder_lock import FolderLock
+from model.program.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 if len(sys.argv) > 2:  # as the workers of a training, which may outlive it for a while
     ready, told = os.pipe()

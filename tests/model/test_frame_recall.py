@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from model.bounded_cache import BoundedCache
-from model.frame_recall import FrameRecall, drawn_logits
-from model.frame_tracker import FrameMemory
-from model.framing import Framing
-from model.remembered_frames import RememberedFrame
+from model.inference.framing import Framing
+from model.tracking.bounded_cache import BoundedCache
+from model.tracking.frame_recall import FrameRecall, drawn_logits
+from model.tracking.frame_tracker import FrameMemory
+from model.tracking.remembered_frames import RememberedFrame
 
 
 class Spy:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from model import Keyframe, PropagationOptions, Propagator
-from model.framing import Framing
-from model.memory_read import affinity, key_bias, read_values
-from model.pcvos import PCVOS, aggregate
+from model.inference.framing import Framing
+from model.memory.memory_read import affinity, key_bias, read_values
+from model.network.pcvos import PCVOS, aggregate
 from tests.model.named_weights import named_network
 
 SHARED = Path(__file__).parents[3] / "shared" / "golden"

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.data.image_file import MAX_PIXELS, decode_image, encode_jpeg
+from model.data.pixel_formats import to_rgb
 from model.errors import InputError
-from model.image_file import MAX_PIXELS, decode_image, encode_jpeg
-from model.pixel_formats import to_rgb
 
 SIZES = [(1, 1), (1, 7), (13, 1), (17, 9), (40, 31)]
 LOSSLESS = [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {})]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from model import Keyframe, PropagationOptions, Propagator, inference, load_network
-from model.decoder import DecoderInput
-from model.inference import InferenceNetwork
-from model.metrics import region_similarity
-from model.pass_evidence import Witness
-from model.pcvos import PCVOS
-from model.region import Region
+from model.consistency.pass_observer import Witness
+from model.evaluation.metrics import region_similarity
+from model.inference.prepared_network import InferenceNetwork
+from model.inference.region import Region
+from model.network.decoder import DecoderInput
+from model.network.pcvos import PCVOS
 
 OPTIONS = PropagationOptions(clip_length=5, short_side=None, device="cpu")
 

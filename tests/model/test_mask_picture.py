@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from model.data.mask_picture import VOID, read_mask
 from model.errors import InputError
-from model.mask_picture import VOID, read_mask
 
 HEIGHT, WIDTH = 64, 96
 RED, GREEN, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (255, 255, 255), (0, 0, 0)

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.findings import Evidence
-from model.framing import Framing
-from model.label_map import most_likely
-from model.metrics import region_similarity
-from model.pcvos import aggregate, object_probabilities
-from model.prediction import Prediction, pack, rounded, unpack
-from model.region import Region
-from model.specks import remove_specks
+from model.confidence.cues import Evidence
+from model.evaluation.metrics import region_similarity
+from model.inference.framing import Framing
+from model.inference.label_map import most_likely
+from model.inference.region import Region
+from model.network.pcvos import aggregate, object_probabilities
+from model.propagation.prediction import Prediction, pack, rounded, unpack
+from model.propagation.specks import remove_specks
 
 CPU = torch.device("cpu")
 

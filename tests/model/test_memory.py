@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import InputError, Keyframe, PropagationOptions, memory_bank
-from model.memory_bank import MemoryBank
-from model.memory_read import affinity, key_bias, read_values
+from model import InputError, Keyframe, PropagationOptions
+from model.memory import memory_bank
+from model.memory.memory_bank import MemoryBank
+from model.memory.memory_read import affinity, key_bias, read_values
 
 TOKENS = 6  # positions of a frame
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from model import Keyframe, PropagationOptions, Propagator, load_network
-from model.config import STCN_CONFIG
-from model.memory_bank import MemoryBank
-from model.memory_thinning import worth_keeping
-from model.metrics import region_similarity
-from model.pcvos import PCVOS
-from model.run_record import RunRecord
+from model.evaluation.metrics import region_similarity
+from model.memory.memory_bank import MemoryBank
+from model.memory.memory_thinning import worth_keeping
+from model.network.config import STCN_CONFIG
+from model.network.pcvos import PCVOS
+from model.propagation.run_record import RunRecord
 
 
 @settings(max_examples=60, deadline=None, database=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.metrics import contour, contour_accuracy, decay, recall, region_similarity
+from model.evaluation.metrics import contour, contour_accuracy, decay, recall, region_similarity
 
 quick = settings(max_examples=40, deadline=None)
 

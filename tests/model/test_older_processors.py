@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from model import InputError, PropagationOptions, Propagator, load_network
-from model.cpu_features import can_bfloat16, has_bfloat16, has_int8, usable
-from model.metrics import region_similarity
-from model.quantised_convolution import can_quantise
+from model.device.cpu_features import can_bfloat16, has_bfloat16, has_int8, usable
+from model.evaluation.metrics import region_similarity
+from model.network.quantised_convolution import can_quantise
 from tests.model.processor import on_all_processors
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import FrameResult, InputError, Keyframe, PropagationOptions, Propagator, load_network
-from model.findings import Evidence
-from model.metrics import region_similarity
-from model.prediction import Prediction
+from model.confidence.cues import Evidence
+from model.evaluation.metrics import region_similarity
+from model.propagation.prediction import Prediction
 from tests.model.named_weights import named_network
 from tests.model.processor import needs_bfloat16, on_all_processors
 
@@ -100,7 +100,7 @@ def test_small_objects_elsewhere_do_not_change_what_a_speck_is(lite, squares, mo
         for i in range(1, 12)[:: sweep._step]:
             yield [(i, {1: Prediction(spot, Evidence()), 2: Prediction(spot - 4, Evidence())})]
 
-    monkeypatch.setattr("model.propagator.Sweep.clips", clips)
+    monkeypatch.setattr("model.propagation.propagator.Sweep.clips", clips)
     dot = np.zeros_like(squares.labels[0])
     dot[40:42, 60:62], dot[10:12, 10:12] = 1, 2
     keyframes = [squares.keyframe(0), squares.keyframe(12), Keyframe(20, dot)]
@@ -115,7 +115,7 @@ def test_the_nearer_keyframe_counts_more(lite, squares, monkeypatch):
         for i in range(24)[:: sweep._step]:
             yield [(i, {} if i in (0, 23) else {1: everywhere})]
 
-    monkeypatch.setattr("model.propagator.Sweep.clips", clips)
+    monkeypatch.setattr("model.propagation.propagator.Sweep.clips", clips)
     results = by_frame(lite.run(squares.frames, [squares.keyframe(0, 1), squares.keyframe(23, 1)]))
     assert [bool((results[i].label_map == 1).all()) for i in range(1, 11)] == [True] * 10
     assert [bool((results[i].label_map == 1).any()) for i in range(13, 23)] == [False] * 10

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from model import InputError, PropagationOptions, Propagator, load_network
-from model.compact_trunk import BlockPlan, InvertedResidual
-from model.config import network_config
-from model.inference import InferenceNetwork
-from model.metrics import region_similarity
-from model.pcvos import PCVOS
-from model.quantised_convolution import QuantisedConv2d, quantise
+from model.evaluation.metrics import region_similarity
+from model.inference.prepared_network import InferenceNetwork
+from model.network.compact_trunk import BlockPlan, InvertedResidual
+from model.network.config import network_config
+from model.network.pcvos import PCVOS
+from model.network.quantised_convolution import QuantisedConv2d, quantise
 from tests.model.processor import needs_bfloat16, needs_int8, on_all_processors
 
 pytestmark = on_all_processors
@@ -100,7 +100,7 @@ def test_float16_is_for_gpus():
 
 
 def test_without_the_instructions_auto_goes_on_and_int8_is_refused(monkeypatch):
-    monkeypatch.setattr("model.quantised_convolution.has_int8", lambda: False)
+    monkeypatch.setattr("model.network.quantised_convolution.has_int8", lambda: False)
     lite = load_network("perclip-lite")
     assert InferenceNetwork(lite, PropagationOptions(device="cpu")).number_format in ("bfloat16", "float32")
     with pytest.raises(InputError, match="VNNI"):

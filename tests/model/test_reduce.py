@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.keyframe import Keyframe
-from model.reduce import reduce
+from model.propose_reduce.reduction import reduce
 
 
 def keyframe(squares, index, **ids):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.region import Region
-from model.region_cover import batches, cover, merged
+from model.inference.region import Region
+from model.inference.region_cover import batches, cover, merged
 
 SCATTERED = arrays(
     bool, st.tuples(st.integers(1, 14), st.integers(1, 30)), elements=st.sampled_from([True] + 30 * [False])

@@ -1,6 +1,6 @@
 """Which frames of an object are remembered."""
 
-from model.remembered_frames import MOST_REMEMBERED, RememberedFrame, remember, without_most_crowded
+from model.tracking.remembered_frames import MOST_REMEMBERED, RememberedFrame, remember, without_most_crowded
 
 
 def frame(number):

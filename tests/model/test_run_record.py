@@ -9,9 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from model import InputError, Keyframe
-from model.memory_bank import MemoryBank
+from model.memory.memory_bank import MemoryBank
 from model.options import PropagationOptions
-from model.run_record import RunRecord
+from model.propagation.run_record import RunRecord
 from tests.model.test_propagator import assert_same, by_frame
 
 _TOKENS = 6 * 8  # memory positions of a frame of the squares

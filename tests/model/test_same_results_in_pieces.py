@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from model import Keyframe, PropagationOptions, Propagator, load_network, refinement
-from model.activated_convolution import ActivatedConv2d, fuse_activations
-from model.clip_segmentation import ClipSegmentation
-from model.config import network_config
-from model.inference import InferenceNetwork
-from model.pcvos import PCVOS
-from model.refinement import IntraClipRefinement
+from model import Keyframe, PropagationOptions, Propagator, load_network
+from model.inference.clip_segmentation import ClipSegmentation
+from model.inference.prepared_network import InferenceNetwork
+from model.network import refinement
+from model.network.activated_convolution import ActivatedConv2d, fuse_activations
+from model.network.config import network_config
+from model.network.pcvos import PCVOS
+from model.network.refinement import IntraClipRefinement
 from tests.model.processor import needs_bfloat16, on_all_processors
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.printable import printable
-from model.standard_streams import _Bytes
+from model.program.printable import printable
+from model.program.standard_streams import _Bytes
 
 MODELS = f"{sys.executable} -m plugin.cli models"
 
@@ -44,7 +44,7 @@ def test_what_a_full_disk_swallows_is_told():
 
 def test_a_file_that_is_opened_later_never_gets_what_is_printed(tmp_path):
     code = (
-        "import sys, os; from model.standard_streams import settle_streams; settle_streams()\n"
+        "import sys, os; from model.program.standard_streams import settle_streams; settle_streams()\n"
         f"file = open({str(tmp_path / 'file')!r}, 'w'); os.write(1, b'noise'); os.write(2, b'noise')\n"
         "print('noise'); print('noise', file=sys.stderr); sys.stdin.read(); file.write('result')"
     )

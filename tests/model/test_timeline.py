@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import Keyframe
-from model.timeline import Timeline
+from model.propagation.timeline import Timeline
 
 
 def keyframe(index: int, *objects: int) -> Keyframe:

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import torch
 
-from model.upload import Upload
+from model.device.upload import Upload
 
 
 def test_on_the_cpu_nothing_is_copied():

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model import Keyframe
-from model.colour_search import ColourSearch
-from model.framing import Framing
-from model.whereabouts import Whereabouts
+from model.consistency.absence import Whereabouts
+from model.consistency.colour_search import ColourSearch
+from model.inference.framing import Framing
 
 RED, BLUE, GREY = (200, 40, 30), (40, 60, 210), (120, 120, 110)
 SHAPE = (96, 160)

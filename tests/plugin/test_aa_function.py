@@ -16,8 +16,8 @@ from cvat_sdk.auto_annotation import BadFunctionError
 from PIL import Image
 
 from model.errors import PerclipError
-from model.metrics import region_similarity
-from model.remembered_frames import MOST_REMEMBERED
+from model.evaluation.metrics import region_similarity
+from model.tracking.remembered_frames import MOST_REMEMBERED
 from plugin import aa_function
 from tests.serverless.calls import SMALL, Worker, image_text
 from tests.serverless.test_track_call import as_mask, box_of, drawn, go_on, init, wide

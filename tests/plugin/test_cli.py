@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from plugin.cli import main
-from plugin.sample import render_sample
+from plugin.local_run.sample import render_sample
 from plugin.sinks.mask_folder import MaskFolder
 
 FRAMES = 24

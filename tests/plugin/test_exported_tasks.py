@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
-from plugin.exported_tasks import read_exported_tasks
 from plugin.shapes import mask_to_polygons
-from plugin.training_data import read_training_data, read_validation_data
+from plugin.training.exported_tasks import read_exported_tasks
+from plugin.training.training_data import read_training_data, read_validation_data
 from tests.model.training.data_sets import moving_squares, write_davis
 from tests.plugin.keyframe_files import (
     SIZE,

@@ -13,8 +13,8 @@ from PIL import Image
 
 from model.evaluate import main as evaluate
 from plugin.cli import main
-from plugin.formats import FORMATS
-from plugin.sample import render_sample
+from plugin.local_run.formats import FORMATS
+from plugin.local_run.sample import render_sample
 
 CAFE = os.fsdecode(b"caf\xe9")  # no UTF-8
 SHOWN = r"caf\xe9"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import plugin.propagation_job as job
-from model.folder_lock import LOCK_FILE, FolderLock
+import plugin.local_run.propagation_job as job
+from model.program.folder_lock import LOCK_FILE, FolderLock
 from plugin.cli import main
 from plugin.sinks.mask_folder import MaskFolder
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plugin.sample import render_sample
+from plugin.local_run.sample import render_sample
 from plugin.sources import ImageFolder, VideoFile
 
 

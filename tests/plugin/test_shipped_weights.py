@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from model import load_network
-from model.checkpoint_files import SHIPPED, shipped_path, weights_in_words
-from model.config import DEFAULT_NETWORK, NETWORKS
 from model.errors import CheckpointError
+from model.network.checkpoint_files import SHIPPED, shipped_path, weights_in_words
+from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import PropagationOptions
 from plugin.cli import main
-from plugin.cvat.engine import LocalEngine
+from plugin.cvat.engine.engine import LocalEngine
 from serverless.perclip_function import PerclipFunction, Settings
 
 _WEIGHTS = Path(__file__).resolve().parents[2] / "model" / "weights"

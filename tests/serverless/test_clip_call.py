@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from model import Keyframe, PropagationOptions, Propagator, load_network
-from model.metrics import region_similarity
-from model.run_record import RunRecord
+from model.evaluation.metrics import region_similarity
+from model.propagation.run_record import RunRecord
 from plugin.shapes import decode_mask, polygons_to_mask
 from tests.serverless.calls import HEIGHT, WIDTH, Worker, mask_shape
 

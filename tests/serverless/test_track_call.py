@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from model.metrics import region_similarity
+from model.evaluation.metrics import region_similarity
 from plugin.shapes import decode_mask, mask_to_polygons, polygons_to_mask
 from serverless.track_state import LARGEST
 from tests.serverless.calls import HEIGHT, WIDTH, Worker, image_text, mask_shape, sealed

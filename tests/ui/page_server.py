@@ -23,7 +23,7 @@ import numpy as np
 import requests
 from PIL import Image
 
-from plugin.sample import render_sample
+from plugin.local_run.sample import render_sample
 from plugin.shapes.rle import encode_label_map
 from plugin.sources import open_source
 

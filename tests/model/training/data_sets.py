@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from model.annotated_sequences import AnnotatedSequence
+from model.data.annotated_sequences import AnnotatedSequence
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 _PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0] + [7] * (253 * 3)

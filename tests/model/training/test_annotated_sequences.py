@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from model.annotated_sequences import read_sequences
+from model.data.annotated_sequences import read_sequences
 from model.errors import InputError
 from tests.model.training.data_sets import labels, write_frame, write_labels, zipped
 

@@ -5,12 +5,12 @@ import sys
 import pytest
 import torch
 
-from model.annotated_sequences import AnnotatedSequence
+from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
-from model.training.batches import draw_batches
 from model.training.recipe import Recipe
-from model.training.sample_shape import SampleShape
-from model.training.samples import TrainingSamples
+from model.training.samples.batches import draw_batches
+from model.training.samples.sample_shape import SampleShape
+from model.training.samples.training_samples import TrainingSamples
 from tests.model.training.data_sets import BLUE, GREEN, RED, moving_squares
 
 _RECIPE = Recipe(crop=64, batch=2, iterations=4)

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from model.training.canvas import Canvas, cut_out
-from model.training.motion import Deformation, Motion
-from model.training.sample_shape import SampleShape
+from model.training.samples.canvas import Canvas, cut_out
+from model.training.samples.motion import Deformation, Motion
+from model.training.samples.sample_shape import SampleShape
 from tests.model.training.data_sets import GREEN, RED, shows, strangers
 
 _SIZE, _TIMES = 96, 4

@@ -5,13 +5,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from model.annotated_sequences import AnnotatedSequence
+from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
-from model.training.appearance import Appearance
-from model.training.clip_sampler import ClipSampler
-from model.training.frame_gaps import draw_times
-from model.training.motion import phases
-from model.training.sample_shape import LEAST_AREA, Sample, SampleShape
+from model.training.samples.appearance import Appearance
+from model.training.samples.frame_gaps import draw_times
+from model.training.samples.motion import phases
+from model.training.samples.sample_shape import LEAST_AREA, Sample, SampleShape
+from model.training.samples.video_samples import ClipSampler
 from tests.model.training.data_sets import BLUE, GREEN, RED, moving_squares, shows, strangers
 
 _SHAPE = SampleShape(crop=96, objects=3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.dataset_files import DatasetFiles
+from model.data.dataset_files import DatasetFiles
 
 _ROOT = Path(__file__).resolve().parents[3]
 _WEIGHTS = _ROOT / "model" / "weights"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import PropagationOptions, Propagator, load_network
-from model.pcvos import PCVOS
+from model.network.pcvos import PCVOS
 from model.training.per_clip import segment_clips
 from model.training.trainer import normalise
 

@@ -14,10 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
-from model.annotated_sequences import AnnotatedSequence
-from model.checkpoint_files import shipped_path
-from model.compact_trunk import TRUNKS, CompactTrunk
-from model.config import PERCLIP_LITE_CONFIG
+from model.data.annotated_sequences import AnnotatedSequence
+from model.network.checkpoint_files import shipped_path
+from model.network.compact_trunk import TRUNKS, CompactTrunk
+from model.network.config import PERCLIP_LITE_CONFIG
 from model.training.__main__ import main
 from model.training.program import Run, train
 from model.training.recipe import Recipe

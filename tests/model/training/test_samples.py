@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
-from model.training.appearance import Appearance, colour_matrix, recolour
-from model.training.sample_shape import SampleShape
-from model.training.samples import TrainingSamples, main
-from model.training.stills import Photo, Stills
+from model.training.samples.appearance import Appearance, colour_matrix, recolour
+from model.training.samples.sample_shape import SampleShape
+from model.training.samples.stills import Photo, Stills
+from model.training.samples.training_samples import TrainingSamples, main
 from tests.model.training.data_sets import GREEN, RED, labels, moving_squares, write_frame, write_labels
 
 _SHAPE = SampleShape(crop=64)

@@ -5,10 +5,10 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from model.training.appearance import Appearance
-from model.training.sample_shape import LEAST_AREA, Sample, SampleShape
-from model.training.still_clips import StillClips
-from model.training.stills import Photo, Stills
+from model.training.samples.appearance import Appearance
+from model.training.samples.sample_shape import LEAST_AREA, Sample, SampleShape
+from model.training.samples.still_samples import StillClips
+from model.training.samples.stills import Photo, Stills
 from tests.model.training.data_sets import BLUE, GREEN, RED, shows, strangers
 
 _SHAPE = SampleShape(crop=96, objects=3)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.dataset_files import DatasetFiles
+from model.data.dataset_files import DatasetFiles
 from model.errors import InputError
-from model.training.sources import read_sources
-from model.training.stills import read_stills
+from model.training.samples.sources import read_sources
+from model.training.samples.stills import read_stills
 from tests.model.training.data_sets import RED, moving_squares, write_davis, write_frame, write_labels, zipped
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from model import load_network
-from model.calibration import Calibration
-from model.config import PCVOS_CONFIG
+from model.confidence.calibration import Calibration
 from model.errors import InputError
-from model.pcvos import PCVOS
+from model.network.config import PCVOS_CONFIG
+from model.network.pcvos import PCVOS
 from model.training.recipe import Recipe
-from model.training.sample_shape import SampleShape
-from model.training.samples import TrainingSamples
+from model.training.samples.sample_shape import SampleShape
+from model.training.samples.training_samples import TrainingSamples
 from model.training.trainer import Trainer
 from tests.model.training.data_sets import GREEN, RED, moving_squares
 

@@ -9,16 +9,16 @@ import numpy as np
 
 from model.keyframe import Keyframe
 from model.result import FrameResult
-from plugin.cvat.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.engine import Engine
-from plugin.cvat.job_writer import JobWriter
-from plugin.cvat.journal import Journal, journal_path
-from plugin.cvat.login import Login
-from plugin.cvat.server import Server
-from plugin.cvat.settings import BulkSettings
-from plugin.cvat.task_layout import read_task
-from plugin.cvat.task_run import TaskOutcome
-from plugin.cvat.undo import Undone, undo_task
+from plugin.cvat.engine.engine import Engine
+from plugin.cvat.journal.journal import Journal, journal_path
+from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
+from plugin.cvat.run.settings import BulkSettings
+from plugin.cvat.run.task_run import TaskOutcome
+from plugin.cvat.run.undo import Undone, undo_task
+from plugin.cvat.server.client import Server
+from plugin.cvat.server.login import Login
+from plugin.cvat.task.layout import read_task
+from plugin.cvat.writing.job_writer import JobWriter
 from plugin.shapes import encode_mask, mask_to_polygons
 from tests.cvat_server import CvatState, FakeCvat, FakeJob, FakeLabel, FakeTask
 from tests.cvat_server.server import TOKEN

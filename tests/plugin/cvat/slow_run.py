@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from model.result import FrameResult
-from plugin.cvat import task_writer
-from plugin.cvat.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.login import Login
-from plugin.cvat.server import Server
-from plugin.cvat.settings import BulkSettings
+from plugin.cvat.run import task_writer
+from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
+from plugin.cvat.run.settings import BulkSettings
+from plugin.cvat.server.client import Server
+from plugin.cvat.server.login import Login
 from tests.cvat_server.server import TOKEN
 from tests.plugin.cvat.program import TASK, NearestKeyframe
 

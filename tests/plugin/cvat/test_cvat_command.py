@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from plugin.cli import main
-from plugin.cvat.bulk import BulkRun, Target, TargetFilter, find_targets
-from plugin.cvat.errors import ConnectionLostError
-from plugin.cvat.login import Login
-from plugin.cvat.server import Server
-from plugin.cvat.settings import BulkSettings
+from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter, find_targets
+from plugin.cvat.run.settings import BulkSettings
+from plugin.cvat.server.client import Server
+from plugin.cvat.server.errors import ConnectionLostError
+from plugin.cvat.server.login import Login
 from tests.cvat_server import CvatState, FakeCvat, FakeJob, FakeLabel, FakeTask
 from tests.cvat_server.server import PASSWORD, TOKEN, USER
 from tests.plugin.cvat.program import HEIGHT, WIDTH, NearestKeyframe, draw, mask_shape, square
@@ -92,7 +92,7 @@ def test_logged_in_by_password_which_nobody_sees(place, squares, capsys, monkeyp
     ],
 )
 def test_errors_take_one_line(place, squares, capsys, monkeypatch, arguments, words):
-    monkeypatch.setattr("plugin.cvat.function_engine._PATIENCE", 0.0)
+    monkeypatch.setattr("plugin.cvat.engine.function_engine._PATIENCE", 0.0)
     with FakeCvat(CvatState([squares_task(squares)])) as fake:
         try:
             code = cvat(fake, *arguments)

@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from model.errors import InputError
-from model.metrics import region_similarity
-from plugin.cvat.errors import FunctionError
-from plugin.cvat.function_engine import FunctionEngine
+from model.evaluation.metrics import region_similarity
+from plugin.cvat.engine.function_engine import FunctionEngine
+from plugin.cvat.server.errors import FunctionError
 
 
 @contextmanager

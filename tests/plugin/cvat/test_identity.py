@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plugin.cvat.annotations import Shape, Track
-from plugin.cvat.drawn import Drawn, collect_drawn
-from plugin.cvat.identity import Identities, identify
+from plugin.cvat.planning.identity import Identities, identify
+from plugin.cvat.task.annotations import Shape, Track
+from plugin.cvat.task.drawn import Drawn, collect_drawn
 from plugin.shapes import encode_mask, mask_to_polygons
 from tests.plugin.cvat.program import HEIGHT, WIDTH, NearestKeyframe, square
 

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from model.errors import InputError
-from plugin.cvat.journal import Done, Item, Journal, journal_path
+from plugin.cvat.journal.journal import Done, Item, Journal, journal_path
 from tests.cvat_server import FakeJob
 from tests.plugin.cvat.program import JOB, TASK, blank_task, draw, mask_shape, square, state_of
 
@@ -116,7 +116,7 @@ def test_a_cache_without_space_says_so(program_for, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("plugin.cvat.chunk_store.os.replace", replace)
+        patch.setattr("plugin.cvat.task.chunk_store.os.replace", replace)
         outcome = program.attempt(TASK)
     assert "no space left" in outcome.error and "\n" not in outcome.error
     assert not list(program.folder.glob("cache/*/*"))

@@ -14,10 +14,10 @@ from io import StringIO
 import pytest
 
 from model.errors import InputError, PerclipError
-from plugin.cvat.errors import ConnectionLostError, CvatError
-from plugin.cvat.login import Login, read_login
-from plugin.cvat.server import Server
-from plugin.cvat.task_layout import read_task
+from plugin.cvat.server.client import Server
+from plugin.cvat.server.errors import ConnectionLostError, CvatError
+from plugin.cvat.server.login import Login, read_login
+from plugin.cvat.task.layout import read_task
 from tests.cvat_server import FakeCvat
 from tests.cvat_server.server import PASSWORD, TOKEN, USER
 from tests.plugin.cvat.program import JOB, TASK, blank_task, state_of
@@ -225,7 +225,7 @@ class SlowAnswers:
     def __init__(self, fake: FakeCvat, monkeypatch: pytest.MonkeyPatch, answer: float = 50.0):
         self.now, self.waits = 0.0, []
         self._answer = answer
-        monkeypatch.setattr("plugin.cvat.patience.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("plugin.cvat.server.patience.time.monotonic", lambda: self.now)
         self._fault, fake.fault = fake.fault, self._take_time
 
     def _take_time(self, method: str, path: str) -> str | int | None:

@@ -446,8 +446,8 @@ def test_a_track_that_is_written_in_parts_counts_once(program_for, monkeypatch) 
     state = state_of(blank_task(LENGTH))
     draw(state, tracks=[polygon_track({6: square(2, 2), 20: square(8, 8)})])
     program = program_for(state)
-    monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._PATIENCE", 0.0)
     assert program.propagate(output="one-track").written.created == 1
     assert sum("action=update" in path for _, path in program.fake.log) > 1
 

@@ -98,7 +98,7 @@ class KilledError(BaseException):
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_each_request_it_goes_on(tmp_path, uninterrupted, moment, output, monkeypatch):
     """Every single request that changes something is the last one of a run: sent or not, answered or not."""
-    from plugin.cvat.server import Server
+    from plugin.cvat.server.client import Server
 
     state = fresh_state()
     real = Server.patch
@@ -117,8 +117,8 @@ def test_killed_at_each_request_it_goes_on(tmp_path, uninterrupted, moment, outp
                 return reply
 
             monkeypatch.setattr(Server, "patch", patch)
-            monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
-            monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
+            monkeypatch.setattr("plugin.cvat.run.task_writer._LEAST_SECONDS", 0.0)
+            monkeypatch.setattr("plugin.cvat.run.task_writer._PATIENCE", 0.0)
             try:
                 Program(fake, tmp_path).propagate(output=output)
                 break
@@ -197,8 +197,8 @@ def test_only_one_run_works_on_a_task(program_for):
 
 def test_a_resumed_run_is_planned_as_the_interrupted_one_was(tmp_path, monkeypatch):
     """Stretches that are finished do not change what the network is given for the others."""
-    monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._PATIENCE", 0.0)
     state = state_of(blank_task(LENGTH))
     cars, people = [mask_shape(f, square(2, 2)) for f in (0, 30)], [mask_shape(f, square(20, 9), 2) for f in (0, 20)]
     draw(state, shapes=[*cars, *people])

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from plugin.cvat.task_writer import TaskWriter
+from plugin.cvat.run.task_writer import TaskWriter
 from tests.cvat_server import FakeJob
 from tests.plugin.cvat.program import JOB, NearestKeyframe, blank_task, draw, mask_shape, square, state_of
 
@@ -105,8 +105,8 @@ class SlowNetwork(NearestKeyframe):
 
 @pytest.fixture
 def writes_at_once(monkeypatch):
-    monkeypatch.setattr("plugin.cvat.task_writer._LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("plugin.cvat.task_writer._PATIENCE", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._PATIENCE", 0.0)
 
 
 def run_with_rights_taken_away(program_for, jobs, monkeypatch):
@@ -114,7 +114,7 @@ def run_with_rights_taken_away(program_for, jobs, monkeypatch):
     state = three_jobs()
     program = program_for(state)
     queues = []
-    monkeypatch.setattr("plugin.cvat.task_run.TaskWriter", _recording(queues))
+    monkeypatch.setattr("plugin.cvat.run.task_run.TaskWriter", _recording(queues))
     program.wait_for_writes = lambda: queues[-1].wait_until_idle()
     program.engine = SlowNetwork(program)
 

@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from plugin.cvat.annotations import Shape
-from plugin.cvat.drawn import Drawn
-from plugin.cvat.stretches import Stretch, stretches_of, windows_of
-from plugin.cvat.task_layout import Job, Label
-from plugin.cvat.task_objects import TaskObject
+from plugin.cvat.planning.stretches import Stretch, stretches_of, windows_of
+from plugin.cvat.planning.task_objects import TaskObject
+from plugin.cvat.task.annotations import Shape
+from plugin.cvat.task.drawn import Drawn
+from plugin.cvat.task.layout import Job, Label
 
 quick = settings(max_examples=50, database=None, deadline=None, phases=[Phase.explicit, Phase.generate])
 LABEL = Label(1, "car", "any", {}, {})

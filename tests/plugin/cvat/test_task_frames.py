@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from model.errors import InputError, UndecodableFrameError
-from plugin.cvat.chunk_store import ChunkStore, prune
-from plugin.cvat.errors import CvatError
-from plugin.cvat.task_frames import TaskFrames
-from plugin.cvat.task_layout import TaskLayout, read_task
+from plugin.cvat.server.errors import CvatError
+from plugin.cvat.task.chunk_store import ChunkStore, prune
+from plugin.cvat.task.frames import TaskFrames
+from plugin.cvat.task.layout import TaskLayout, read_task
 from tests.cvat_server import FakeCvat, FakeJob, FakeLabel, FakeTask
 from tests.plugin.cvat.program import TASK, Program, state_of
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from plugin.cvat.chunk_store import ChunkStore
-from plugin.cvat.errors import CvatError
-from plugin.cvat.task_frames import TaskFrames
-from plugin.cvat.task_layout import TaskLayout, read_task
+from plugin.cvat.server.errors import CvatError
+from plugin.cvat.task.chunk_store import ChunkStore
+from plugin.cvat.task.frames import TaskFrames
+from plugin.cvat.task.layout import TaskLayout, read_task
 from tests.cvat_server import Attribute, FakeJob, FakeLabel, FakeTask
 from tests.plugin.cvat.program import TASK, blank_task, state_of
 

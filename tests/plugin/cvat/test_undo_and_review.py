@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from plugin.cvat.review import review_task
-from plugin.cvat.task_layout import read_task
+from plugin.cvat.run.review_again import review_task
+from plugin.cvat.task.layout import read_task
 from tests.cvat_server import FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
     JOB,

@@ -5,7 +5,7 @@ import pytest
 
 from model.keyframe import Keyframe
 from plugin.cli import main
-from plugin.cvat.comparison import MOST_BETWEEN, compare
+from plugin.cvat.planning.comparison import MOST_BETWEEN, compare
 from tests.cvat_server import FakeCvat, FakeJob
 from tests.cvat_server.server import TOKEN
 from tests.plugin.cvat.program import (

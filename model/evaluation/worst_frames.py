@@ -1,0 +1,88 @@
+"""Pictures of the frames that were segmented worst."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from model.data.annotated_sequences import AnnotatedSequence
+from model.errors import InputError
+from model.evaluation.metrics import contour
+from model.evaluation.scores import FrameScore
+from model.result import FrameResult
+
+_COLOURS = ((0, 130, 255), (255, 120, 0), (0, 200, 90), (220, 40, 200), (240, 220, 0), (120, 90, 255))  # RGB, in turn
+_TRUTH = (255, 255, 255)
+_FILL = 0.4  # opacity
+_APART = 5  # frames; neighbours of a bad frame show the same
+
+
+class WorstFrames:
+    """Writes the worst few frames of each sequence as PNG; a watcher for `model.evaluation.semi_supervised.evaluate`.
+
+    A picture shows each predicted object filled and outlined in a colour, and the true outlines in white. Its name is
+    that of the sequence, with the frame's number and the mean J of its objects: `bus-00042-J0.312.png`. Frames closer
+    than 5 to a worse one are left out.
+
+    Use it in a `with` block, at whose end the last sequence's pictures are written. Of each frame a packed label map is
+    held until its sequence is done.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, count: int = 3):
+        self._folder, self._count = folder, count
+        self._sequence: AnnotatedSequence | None = None
+        self._frames: list[tuple[float, int, np.ndarray]] = []  # mean J, frame number, label map as PNG
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
+
+    def __call__(self, sequence: AnnotatedSequence, result: FrameResult, scores: Sequence[FrameScore]) -> None:
+        """Remember a frame; write those of the sequence before when a new one begins."""
+        if sequence is not self._sequence:
+            self._write()
+            self._sequence = sequence
+        if scores:
+            packed = cv2.imencode(".png", result.label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+            self._frames.append((float(np.mean([s.j for s in scores])), result.index, packed))
+
+    def __enter__(self) -> "WorstFrames":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._write()
+
+    def _write(self) -> None:
+        written: list[int] = []
+        for j, index, packed in sorted(self._frames, key=lambda frame: frame[:2]):
+            if len(written) == self._count:
+                break
+            if all(abs(index - other) >= _APART for other in written):
+                label_map = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)
+                picture = draw(self._sequence.frames[index], label_map, self._sequence.label_maps[index])
+                name = self._sequence.name.replace("/", "-")
+                path = self._folder / f"{name}-{index:05d}-J{j:.3f}.png"
+                try:
+                    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
+                except OSError as error:
+                    raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+                written.append(index)
+        self._frames = []
+
+
+def draw(frame: np.ndarray, label_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The frame, uint8 (H, W, 3), under predicted objects in colour and true outlines in white; label maps (H, W)."""
+    picture = frame.astype(np.float32)
+    for obj in np.unique(label_map[label_map > 0]):
+        mask = label_map == obj
+        colour = np.array(_COLOURS[obj % len(_COLOURS)], np.float32)
+        picture[mask] += _FILL * (colour - picture[mask])
+        picture[contour(mask) > 0] = colour
+    for obj in np.unique(truth[truth > 0]):
+        picture[contour(truth == obj) > 0] = _TRUTH
+    return picture.round().astype(np.uint8)

@@ -1,0 +1,159 @@
+"""The network, to be read beside Fig. 2 of PCVOS (CVPR 2022): encode, read the memory, refine, decode, memorise."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.confidence.calibration import Calibration
+from model.network.batchnorm_folding import fold_batchnorm
+from model.network.compact_decoder import CompactDecoder
+from model.network.compact_trunk import TRUNKS, CompactTrunk
+from model.network.compact_value_encoder import CompactValueEncoder
+from model.network.config import NetworkConfig
+from model.network.decoder import Decoder, DecoderFrame, DecoderInput
+from model.network.position_code import PositionCode
+from model.network.refinement import IntraClipRefinement
+from model.network.resnet import Pyramid, ResNet50
+from model.network.value_encoder import ValueEncoder
+
+STRIDE = 16  # of keys, values and readouts; image sizes are multiples of it
+
+
+class FrameFeatures(NamedTuple):
+    """What the network knows of a batch of images before any object is looked at.
+
+    Attributes:
+        pyramid: image features at strides 16, 8 and 4.
+        key: (N, key_dim, h, w); compared with the memory's keys.
+        thin: (N, thin_dim, h, w); joins the readout in the decoder.
+        local_key: (N, local_key_dim, h, w) for the refinement, None without it.
+    """
+
+    pyramid: Pyramid
+    key: Tensor
+    thin: Tensor
+    local_key: Tensor | None
+
+    @property
+    def decoder_input(self) -> DecoderInput:
+        """Those that decoding needs."""
+        return DecoderInput(self.thin, self.pyramid.f8, self.pyramid.f4)
+
+
+class _KeyProjection(nn.Module):
+    def __init__(self, in_dim: int, out_dim: int, kernel: int):
+        super().__init__()
+        self.key_proj = nn.Conv2d(in_dim, out_dim, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.key_proj(x)
+
+
+class PCVOS(nn.Module):
+    """Per-clip video object segmentation: the published network, STCN (no refinement) and the compact network.
+
+    Reading the memory has no parameters and is the engine's business (`model.memory.memory_read`).
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.calibration = Calibration()  # of the confidence in this network's masks
+        compact = config.trunk in TRUNKS
+        self.key_encoder = CompactTrunk(config.trunk) if compact else ResNet50()
+        dims = self.key_encoder.dims
+        kernel = 1 if compact else 3
+        self.key_proj = _KeyProjection(dims.f16, config.key_dim - config.position_dim, kernel)
+        self.position_code = PositionCode() if config.position_dim else None
+        self.key_comp = nn.Conv2d(dims.f16, config.thin_dim, kernel, padding=kernel // 2)
+        self.value_encoder = (CompactValueEncoder if compact else ValueEncoder)(dims.f16, config.value_dim)
+        self.input_proj = self.refine_transformer = None
+        if config.local_key_dim is not None:
+            self.input_proj = _KeyProjection(dims.f16, config.local_key_dim, kernel)
+            self.refine_transformer = IntraClipRefinement(
+                config.local_key_dim,
+                config.value_dim,
+                config.refinement_mlp_dim,
+                config.refinement_blocks,
+                # The compact decoder relies on the scale of the value's mask channels, which a last norm would undo.
+                final_norm=not compact,
+            )
+        self.decoder = (CompactDecoder if compact else Decoder)(
+            config.value_dim, config.thin_dim, dims, config.decoder_dims
+        )
+
+    def fold_norms(self) -> None:
+        """The same network in eval mode, with less work: norms go into the convolutions beside them, in place."""
+        if isinstance(self.key_encoder, CompactTrunk):
+            readers = [self.key_proj.key_proj, self.key_comp, self.value_encoder.image]
+            if self.input_proj is not None:
+                readers.append(self.input_proj.key_proj)
+            self.key_encoder.fold_statistics(readers)
+        fold_batchnorm(self)
+
+    @property
+    def compact(self) -> bool:
+        """True for the compact network, whose readouts carry a mask and which can be quantised."""
+        return isinstance(self.key_encoder, CompactTrunk)
+
+    @property
+    def refines(self) -> bool:
+        """True for a network with intra-clip refinement."""
+        return self.refine_transformer is not None
+
+    def quantise(self) -> None:
+        """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place."""
+        self.key_encoder.quantise()
+
+    def encode(self, images: Tensor, corner: tuple[int, int] = (0, 0)) -> FrameFeatures:
+        """Normalised images (N, 3, H, W), H and W multiples of 16; or parts of frames from this cell on."""
+        pyramid = self.key_encoder(images)
+        local_key = None if self.input_proj is None else self.input_proj(pyramid.f16)
+        key = self.key_proj(pyramid.f16)
+        if self.position_code is not None:
+            place = self.position_code(*key.shape[2:], corner)
+            key = torch.cat([key, place.to(key.dtype).expand(len(key), -1, -1, -1)], 1)
+        return FrameFeatures(pyramid, key, self.key_comp(pyramid.f16), local_key)
+
+    def refine(self, local_keys: Tensor | None, readouts: Tensor) -> Tensor:
+        """Refines a clip's readouts (B, K, value_dim, T, h, w) by local keys (B, C, T, h, w); STCN changes nothing."""
+        if self.refine_transformer is None:
+            return readouts
+        return self.refine_transformer(local_keys, readouts)
+
+    def prepare_decoding(self, image: DecoderInput) -> DecoderFrame:
+        """The decoder's share of work that the objects of a frame have in common."""
+        return self.decoder.prepare(image)
+
+    def decode(self, frame: DecoderFrame, readouts: Tensor) -> Tensor:
+        """Readouts (N, K, value_dim, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""
+        return self.decoder(frame, readouts)
+
+    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
+        """Images, their stride-16 features and soft masks (N, K, H, W) of all objects -> (N, K, value_dim, h, w)."""
+        others = masks.sum(1, keepdim=True) - masks
+        return self.value_encoder(images, f16, masks, others)
+
+
+def aggregate(probabilities: Tensor) -> Tensor:
+    """Soft aggregation of independent object probabilities (STM eq. 1).
+
+    p_0 = prod(1 - p_k); every p becomes its odds p / (1 - p), normalised over background and objects. In float32.
+
+    Args:
+        probabilities: (..., K, H, W), 0..1, one channel per object.
+
+    Returns:
+        float32 (..., K + 1, H, W), background first, sum 1 over that axis.
+    """
+    p = probabilities.float()
+    p = torch.cat([torch.prod(1 - p, -3, keepdim=True), p], -3).clamp(1e-7, 1 - 1e-7)
+    odds = p / (1 - p)
+    return odds / odds.sum(-3, keepdim=True)
+
+
+def object_probabilities(logits: Tensor) -> Tensor:
+    """Logits at stride 4, (..., K, h, w) -> independent probabilities (..., K, 4h, 4w)."""
+    return torch.sigmoid(F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False))

@@ -1,0 +1,359 @@
+"""One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.consistency.pass_observer import Witness
+from model.inference.clip_images import ClipImages
+from model.inference.clip_segmentation import ClipSegmentation
+from model.inference.framing import Framing
+from model.inference.object_cells import anywhere, object_cells
+from model.inference.prepared_network import EncodedClip, InferenceNetwork
+from model.keyframe import Keyframe
+from model.memory.memory_bank import MemoryBank
+from model.memory.memory_thinning import worth_keeping
+from model.network.decoder import DecoderInput
+from model.network.pcvos import aggregate, object_probabilities
+from model.options import PropagationOptions
+from model.propagation.local_encoding import encode_around_objects
+from model.propagation.prediction import Prediction, Predictions, pack, rounded, unpack
+from model.propagation.run_record import PassRecord
+from model.propagation.timeline import Span
+
+_SEEN = 0.1  # of an object's mask, anywhere in a cell
+
+
+class Paused(Exception):  # noqa: N818, as it is no error
+    """A pass may not go on now; carries the frames of the clip that would be next."""
+
+    def __init__(self, indices: range):
+        super().__init__()
+        self.indices = indices
+
+
+class KeyframeMemory:
+    """Keys and values of keyframes from their masks alone, encoded once per run and shared by all passes."""
+
+    def __init__(self, network: InferenceNetwork, framing: Framing, frames: Sequence[np.ndarray]):
+        self._network, self._framing, self._frames = network, framing, frames
+        self._cache: dict[int, tuple[Tensor, dict[int, Tensor]]] = {}
+
+    def read(self, keyframe: Keyframe) -> tuple[Tensor, dict[int, Tensor]]:
+        """The key (tokens, key_dim) and each object's value (tokens, value_dim)."""
+        if keyframe.index not in self._cache:
+            image = self._framing.image(self._frames[keyframe.index], keyframe.index)
+            key, f16 = self._network.encode_image(image)
+            masks = aggregate(self._framing.masks(keyframe.label_map, keyframe.objects))[1:]
+            values = self._network.encode_value(image, f16, masks)
+            self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
+        return self._cache[keyframe.index]
+
+    def forget_before(self, index: int) -> None:
+        """Drop the keyframes before a frame."""
+        self._cache = {i: memory for i, memory in self._cache.items() if i >= index}
+
+
+class _Segmented(NamedTuple):
+    """A segmented clip.
+
+    Attributes:
+        keys: (T, tokens, key_dim).
+        own: where these are the frame's own, bool (T, tokens); None: everywhere.
+        f16: stride-16 features of the last frame, (1, C, h, w).
+        image: the last frame, float32 (3, H, W).
+        logits: float32 (T, K, H / 4, W / 4).
+    """
+
+    keys: Tensor
+    own: Tensor | None
+    f16: Tensor
+    image: Tensor
+    logits: Tensor
+
+
+class Sweep:
+    """Propagates the keyframes of a span forward (step 1) or backward (step -1).
+
+    An object enters at a keyframe where it is present, with that keyframe and the next one that speaks for it (the
+    other end of its stretch, if there is one) as permanent memory; it leaves at the next keyframe that speaks for it.
+    """
+
+    def __init__(
+        self,
+        network: InferenceNetwork,
+        framing: Framing,
+        options: PropagationOptions,
+        frames: Sequence[np.ndarray],
+        keyframe_memory: KeyframeMemory,
+        span: Span,
+        step: int,
+        finished: Mapping[int, np.ndarray],
+        record: PassRecord,
+        admit: Callable[[range], bool],
+    ):
+        """Plans the pass.
+
+        Args:
+            network: prepared.
+            framing: of the run.
+            options: of the run.
+            frames: all of the sequence.
+            keyframe_memory: shared with other passes.
+            span: to be segmented.
+            step: 1 forward, -1 backward.
+            finished: label maps of frames whose results are known.
+            record: how far the pass came before; is kept up to date.
+            admit: asked before each clip is segmented; if it says no, `clips` raises Paused.
+        """
+        self._record, self._admit = record, admit
+        self._recorded = record.reached
+        self._network, self._framing, self._options = network, framing, options
+        self._frames, self._keyframe_memory, self._finished = frames, keyframe_memory, finished
+        self._step = step
+        self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
+        self._range = range(span.first, span.last + 1)
+        self._banks: list[MemoryBank] = []
+        self._room: list[DecoderInput] = []
+        # Where each object is in the frame before, bool (h, w), if values carry masks.
+        self._seen: dict[int, Tensor] = {}
+        self._witness = Witness(framing, options.top_k)
+
+    @property
+    def _active(self) -> tuple[int, ...]:
+        return tuple(sorted(o for bank in self._banks for o in bank.objects))
+
+    def clips(self) -> Iterator[list[tuple[int, Predictions]]]:
+        """Frame numbers with what is predicted of the objects that are propagated there, clip by clip in sweep order.
+
+        The first frame is the first keyframe. A clip is memorised only when the next one is asked for.
+        """
+        if not self._keyframes:
+            return
+        position = next(iter(self._keyframes))
+        while position in self._range:
+            indices = self._next_clip(position)
+            last = indices[-1]
+            position = last + self._step
+            keyframe = self._keyframes.get(last)
+            if not self._propagates(last):
+                yield [(i, {}) for i in indices]
+                if keyframe is not None:
+                    self._enter(keyframe)
+                continue
+            recorded = self._recorded is not None and (last - self._recorded) * self._step <= 0
+            known = recorded or all(i in self._finished for i in indices)
+            if known:
+                yield [(i, {}) for i in indices]
+            else:
+                if not self._admit(indices):
+                    raise Paused(indices)
+                images = ClipImages(self._framing, self._frames, indices)
+                clip = self._segment(images, len(indices))
+                evidence = self._witness.observe(clip.keys, clip.own, clip.logits, self._active, images.picture)
+                del images  # its frames are not needed while the next clip is worked on
+                predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]
+                clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
+                yield list(zip(indices, clip_predictions))
+                # Behind the yield: a clip whose results were not all taken is not recorded, and comes again.
+                self._record.reached = last
+                if self._record.resumable:
+                    self._record.ends[last] = pack(clip_predictions[-1])
+            if not (self._propagates(position) or (keyframe is not None and position in self._range)):
+                continue
+            if recorded:
+                self._memorise_recorded(last, keyframe)
+            elif known:
+                self._memorise(last, keyframe, *self._recall(last))
+            else:
+                ended = rounded(clip.logits[-1]) if self._record.resumable else clip.logits[-1]
+                self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, soft_masks(ended))
+            if not recorded:
+                self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
+                self._record.forget(self._keyframes)
+
+    def _propagates(self, index: int) -> bool:
+        """True if some active object must be segmented at a frame: no keyframe there speaks for all of them."""
+        if index not in self._range:
+            return False
+        keyframe = self._keyframes.get(index)
+        return not set(self._active) <= set(keyframe.objects if keyframe else ())
+
+    def _next_clip(self, position: int) -> range:
+        """Up to clip_length frames; a clip ends at a keyframe, or before one that speaks for all active objects."""
+        indices = [position]
+        while len(indices) < self._options.clip_length and indices[-1] not in self._keyframes:
+            following = indices[-1] + self._step
+            if following not in self._range or (following in self._keyframes and not self._propagates(following)):
+                break
+            indices.append(following)
+        return range(position, indices[-1] + self._step, self._step)
+
+    def _image(self, index: int) -> Tensor:
+        return self._framing.image(self._frames[index], index)
+
+    def _segment(self, images: ClipImages, length: int) -> _Segmented:
+        """Encode, read, refine, decode a clip of so many frames."""
+        together = (self._options.progressive_interval or length) if self._network.in_pieces else length
+        # In whole clips nothing is saved by keeping room for the next.
+        room = self._room if self._network.in_pieces else None
+        segmentation = ClipSegmentation(self._network, length, [] if room is None else room)
+        keys, own = [], []
+        for start in range(0, length, together):
+            part = range(start, min(start + together, length))
+            if self._network.focuses:
+                piece, readouts = self._piece_around_objects(images, part, last=part.stop == length)
+            else:
+                piece = self._network.encode_clip(map(images, part), room)
+                readouts = {}
+                for bank in self._banks:
+                    readouts |= self._read(bank, piece.keys, last=part.stop == length)
+            stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
+            segmentation.add(piece, stacked)
+            keys.append(piece.keys)
+            own.append(piece.own)
+        of_all = None if own[0] is None else torch.cat(own)
+        return _Segmented(torch.cat(keys), of_all, piece.last, images.last, segmentation.logits())
+
+    def _piece_around_objects(
+        self, images: ClipImages, part: range, last: bool
+    ) -> tuple[EncodedClip, dict[int, Tensor]]:
+        """A part of a clip, encoded and read where objects may be; `last` says that no more frames follow."""
+        piece, reads = encode_around_objects(
+            self._network, self._banks, images, part, self._framing.grid, self._seen, self._room
+        )
+        before, readouts = anywhere(self._seen.values()), {}
+        for bank, read in zip(self._banks, reads):
+            found = read.readouts(piece.keys, before)
+            if not last:
+                self._pass_on(bank, piece.keys[-1], found)
+            readouts |= found
+        self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
+        return piece, readouts
+
+    def _read(self, bank: MemoryBank, keys: Tensor, last: bool) -> dict[int, Tensor]:
+        """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5).
+
+        `last` says that no more frames of the clip follow.
+        """
+        length = len(keys)
+        interval = self._options.progressive_interval or length
+        parts = []
+        for start in range(0, length, interval):
+            part = keys[start : start + interval]
+            readout = bank.read(part.flatten(0, 1))
+            parts.append({o: value.unflatten(0, part.shape[:2]) for o, value in readout.items()})
+            if start + interval < length or not last:
+                self._pass_on(bank, part[-1], parts[-1])
+        return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
+
+    def _pass_on(self, bank: MemoryBank, key: Tensor, readouts: dict[int, Tensor]) -> None:
+        """Lets the frames to come read the last one of an interval: its key, and the interval's readouts."""
+        values = {o: readout[-1] for o, readout in readouts.items()}
+        bank.add_temporary(*self._thinned(key, values, self._cells(values)))
+
+    def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
+        image = self._image(index)
+        masks = aggregate(self._framing.masks(self._finished[index], self._active))[1:]
+        return image, *self._network.encode_image(image), masks
+
+    def _memorise_recorded(self, index: int, keyframe: Keyframe | None) -> None:
+        """Bring back what an earlier run memorised of a clip's last frame, if it is still in memory."""
+        packed = self._record.ends.get(index)
+        if packed is None:
+            return
+        predictions = unpack(packed)
+        self._witness.resume({o: p.evidence for o, p in predictions.items()})
+        logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
+        image = self._image(index)
+        self._memorise(index, keyframe, image, *self._network.encode_image(image), soft_masks(logits))
+
+    def _memorise(
+        self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
+    ) -> None:
+        """Memorise a predicted frame; where it is a keyframe too, its masks replace the predicted pixels.
+
+        Args:
+            index: frame number.
+            keyframe: of this frame, if it is one.
+            image: float32 (3, H, W), normalised and padded.
+            key: float32 (tokens, key_dim).
+            f16: stride-16 features (1, C, h, w).
+            masks: soft masks (K, H, W) of the active objects, ascending by id.
+        """
+        objects = self._active
+        if keyframe is not None:
+            self._leave(keyframe)
+            survivors = self._active
+            drawn = self._framing.masks(keyframe.label_map, keyframe.objects)
+            kept = masks[[objects.index(o) for o in survivors]] * (1 - drawn.sum(0))
+            masks = aggregate(torch.cat([kept, drawn]))[1:]
+            objects = survivors + keyframe.objects
+        values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
+        self._witness.pass_by(key)
+        self._seen = self._cells(values)
+        new = self._recorded is None or (index - self._recorded) * self._step > 0
+        kept, kept_values = self._thinned(key, values, self._seen)
+        for bank in self._banks:
+            if new or self._record.remembers(bank.stretch, index):
+                bank.add(index, kept, {o: kept_values[o] for o in bank.objects})
+        if keyframe is not None:
+            self._enter_with(keyframe, key, values)
+
+    def _cells(self, values: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Where each object is, bool (h, w), by its values (tokens, value_dim); empty if these do not carry masks."""
+        if not self._network.carries_masks:
+            return {}
+        return {o: object_cells(value, self._framing.grid, _SEEN)[0] for o, value in values.items()}
+
+    def _thinned(
+        self, key: Tensor, values: dict[int, Tensor], seen: dict[int, Tensor]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """What the memory keeps of a predicted frame's key (tokens, key_dim) and values (tokens, value_dim)."""
+        if not (self._options.thin_memory and self._network.carries_masks):
+            return key, values
+        kept = worth_keeping(anywhere(seen.values()))
+        return key[kept], {o: value[kept] for o, value in values.items()}
+
+    def _leave(self, keyframe: Keyframe) -> None:
+        """Objects that the keyframe speaks for end here."""
+        for bank in self._banks:
+            bank.restrict(tuple(o for o in bank.objects if o not in keyframe.objects))
+        self._banks = [bank for bank in self._banks if bank.objects]
+
+    def _enter(self, keyframe: Keyframe) -> None:
+        """Start the keyframe's objects where no other object goes on."""
+        self._leave(keyframe)
+        key, values = self._keyframe_memory.read(keyframe)
+        self._seen = self._cells(values)
+        self._enter_with(keyframe, key, values)
+
+    def _enter_with(self, keyframe: Keyframe, key: Tensor, values: dict[int, Tensor]) -> None:
+        """Start the keyframe's present objects, those with the same other end as one group."""
+        groups: dict[int | None, list[int]] = {}
+        for o in keyframe.present:
+            groups.setdefault(self._next_keyframe(o, keyframe.index), []).append(o)
+        for end, objects in groups.items():
+            bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options, end)
+            bank.add_keyframe(key, values)
+            if end is not None:
+                bank.add_keyframe(*self._keyframe_memory.read(self._keyframes[end]))
+            self._banks.append(bank)
+        if keyframe.present:
+            masks = self._framing.masks(keyframe.label_map, keyframe.present)
+            picture = self._framing.at_network_size(np.asarray(self._frames[keyframe.index]))
+            self._witness.enter(key, picture, masks, keyframe.present)
+
+    def _next_keyframe(self, obj: int, index: int) -> int | None:
+        """The next keyframe of the sweep, behind a frame, that speaks for an object."""
+        ahead = (i for i, k in self._keyframes.items() if (i - index) * self._step > 0 and obj in k.objects)
+        return next(ahead, None)
+
+
+def soft_masks(logits: Tensor) -> Tensor:
+    """Logits (K, H / 4, W / 4) -> aggregated soft masks (K, H, W)."""
+    return aggregate(object_probabilities(logits[None])[0])[1:]

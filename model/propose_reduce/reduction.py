@@ -1,0 +1,195 @@
+"""Which masks, drawn on different frames without a name, are one object: Propose-Reduce, keyframe by keyframe.
+
+Masks are propagated from each keyframe to its neighbours, forward and backward. Two of them are one object if the two
+sequences overlap: the IoU over all frames between them, taken together, is at least 0.5.
+"""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+from model.errors import InputError
+from model.keyframe import Keyframe
+
+if TYPE_CHECKING:
+    from model.propagation.propagator import Propagator
+
+LEAST_IOU = 0.5
+"""Of two sequences that are one object (Propose-Reduce, ICCV 2021)."""
+
+_COMPARED_SIDE = 120  # pixels of the shorter side that sequences are compared at
+_MOST_OBJECTS = 255
+
+Mask = tuple[int, int]
+"""A drawn mask: the number of its keyframe's frame, and its id in that keyframe."""
+
+
+class Link(NamedTuple):
+    """Two masks whose sequences were compared.
+
+    Attributes:
+        before: the mask on the earlier frame.
+        behind: the mask on the later one.
+        iou: of their sequences, 0..1.
+    """
+
+    before: Mask
+    behind: Mask
+    iou: float
+
+
+class Reduction(NamedTuple):
+    """What the masks of some keyframes are.
+
+    Attributes:
+        objects: the object of each mask, numbered 1, 2, ... in the order in which they appear.
+        links: why masks of different frames have one number, in the order of the frames.
+        apart: for each mask behind the first keyframe that was linked to no earlier one, its nearest of its kind among
+            those: with an IoU below 0.5, or taken by another mask.
+    """
+
+    objects: dict[Mask, int]
+    links: list[Link]
+    apart: list[Link]
+
+
+def reduce(
+    propagator: "Propagator",
+    frames: Sequence[np.ndarray],
+    keyframes: Sequence[Keyframe],
+    kinds: Mapping[Mask, Hashable] | None = None,
+) -> Reduction:
+    """Finds out which masks are one object.
+
+    An object that is not drawn on a keyframe is carried on, as long as it is seen there, to be found on a later one.
+
+    Limitations: an object that is hidden on a keyframe, and not drawn there, gets a new number when it comes back.
+
+    Args:
+        propagator: network and options.
+        frames: uint8 (H, W, 3) RGB.
+        keyframes: on different frames, with ids that mean nothing beyond their frame.
+        kinds: what each mask is of, its class for instance; masks of different kinds are never one object.
+
+    Raises:
+        InputError: frames and keyframes do not fit together, or more than 255 objects are seen at once.
+    """
+    kinds = kinds or {}
+    keyframes = sorted(keyframes, key=lambda k: k.index)
+    found = Reduction({}, [], [])
+    last: dict[int, Mask] = {}  # the latest drawn mask of each object
+    # Objects that are seen on the present keyframe but not drawn there, bool (H, W).
+    carried: dict[int, np.ndarray] = {}
+    for number, keyframe in enumerate(keyframes):
+        drawn = _named(found, last, keyframe)
+        if number + 1 < len(keyframes):
+            following = keyframes[number + 1]
+            visible = drawn | {obj: mask for obj, mask in carried.items() if obj not in drawn}
+            if not visible:
+                continue
+            objects, seen = _together(keyframe.label_map, visible)
+            overlaps, ends = _compare(propagator, frames, Keyframe(keyframe.index, seen), following)
+            linked = _linked(overlaps, objects, following, last, kinds)
+            found.apart.extend(_nearest(overlaps, objects, following, last, kinds, linked))
+            for local, (obj, iou) in linked.items():
+                mask = following.index, local
+                found.links.append(Link(last[obj], mask, iou))
+                found.objects[mask] = obj
+            drawn_there = {obj for obj, _ in linked.values()}
+            free = following.label_map == 0
+            rest = {obj: (ends == i) & free for i, obj in enumerate(objects, 1) if obj not in drawn_there}
+            carried = {obj: mask for obj, mask in rest.items() if mask.any()}
+    return found
+
+
+def _named(found: Reduction, last: dict[int, Mask], keyframe: Keyframe) -> dict[int, np.ndarray]:
+    """The objects drawn on a keyframe and their masks; those that were not linked get a number of their own."""
+    drawn = {}
+    for local in keyframe.present:
+        mask = keyframe.index, local
+        obj = found.objects.setdefault(mask, max(found.objects.values(), default=0) + 1)
+        last[obj] = mask
+        drawn[obj] = keyframe.label_map == local
+    return drawn
+
+
+def _together(label_map: np.ndarray, masks: Mapping[int, np.ndarray]) -> tuple[list[int], np.ndarray]:
+    """The objects, and a label map uint8 (H, W) in which the i-th of them is i."""
+    if len(masks) > _MOST_OBJECTS:
+        raise InputError(f"{len(masks)} objects are seen at once; at most {_MOST_OBJECTS} can be told apart")
+    together = np.zeros(label_map.shape, np.uint8)
+    for i, mask in enumerate(masks.values(), 1):
+        together[mask] = i
+    return list(masks), together
+
+
+def _compare(
+    propagator: "Propagator", frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
+) -> tuple[np.ndarray, np.ndarray]:
+    """Propagates two keyframes to one another.
+
+    Returns:
+        float (256, 256): the sequence IoU of each mask of the first with each of the second; and what the first
+        becomes on the frame of the second, uint8 (H, W).
+    """
+    between = {"start": before.index, "stop": behind.index + 1}
+    height, width = before.label_map.shape
+    scale = min(1.0, _COMPARED_SIDE / min(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+
+    def small(label_map: np.ndarray) -> np.ndarray:
+        return cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+
+    ends = before.label_map
+    forward = {}
+    for result in propagator.run(frames, [before], direction="forward", **between):
+        forward[result.index] = small(result.label_map)
+        ends = result.label_map
+    joint = np.zeros((256, 256))
+    for result in propagator.run(frames, [behind], direction="backward", **between):
+        pairs = forward[result.index].astype(np.intp) * 256 + small(result.label_map)
+        joint += np.bincount(pairs.ravel(), minlength=256 * 256).reshape(256, 256)
+    union = joint.sum(1, keepdims=True) + joint.sum(0, keepdims=True) - joint
+    return joint / np.maximum(union, 1), ends
+
+
+def _linked(
+    overlaps: np.ndarray,
+    objects: Sequence[int],
+    following: Keyframe,
+    last: Mapping[int, Mask],
+    kinds: Mapping[Mask, Hashable],
+) -> dict[int, tuple[int, float]]:
+    """The object and the IoU of each mask of the following keyframe that has one; the largest overlaps first."""
+    pairs = [
+        (overlaps[i, local], obj, local)
+        for i, obj in enumerate(objects, 1)
+        for local in following.present
+        if overlaps[i, local] >= LEAST_IOU and kinds.get(last[obj]) == kinds.get((following.index, local))
+    ]
+    linked: dict[int, tuple[int, float]] = {}
+    for iou, obj, local in sorted(pairs, reverse=True):
+        if local not in linked and all(obj != other for other, _ in linked.values()):
+            linked[local] = obj, float(iou)
+    return dict(sorted(linked.items()))
+
+
+def _nearest(
+    overlaps: np.ndarray,
+    objects: Sequence[int],
+    following: Keyframe,
+    last: Mapping[int, Mask],
+    kinds: Mapping[Mask, Hashable],
+    linked: Collection[int],
+) -> list[Link]:
+    """For each mask of the following keyframe that was not linked, the object of its kind that overlaps it most."""
+    found = []
+    for local in following.present:
+        mask = following.index, local
+        alike = [(i, obj) for i, obj in enumerate(objects, 1) if kinds.get(last[obj]) == kinds.get(mask)]
+        if local not in linked and alike:
+            i, obj = max(alike, key=lambda pair: overlaps[pair[0], local])
+            found.append(Link(last[obj], mask, float(overlaps[i, local])))
+    return found

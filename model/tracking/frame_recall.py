@@ -1,0 +1,96 @@
+"""Turns remembered frames back into what the network reads, and saves time where it can."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.data.image_file import decode_image, encode_jpeg
+from model.inference.framing import Framing
+from model.propagation.per_clip_pass import soft_masks
+from model.propagation.prediction import LOGIT_LIMIT
+from model.tracking.bounded_cache import BoundedCache
+from model.tracking.frame_tracker import EncodedFrame, FrameMemory, FrameTracker
+from model.tracking.remembered_frames import RememberedFrame
+
+_QUALITIES = (85, 75, 60, 40, 20)  # of JPEG
+_LARGEST_IMAGE = 42_000  # bytes; five of them in base64, with their masks, are a state of a tracker call
+
+
+class FrameRecall:
+    """Remembered frames as a frame tracker reads them. The cache changes no answer, only its time."""
+
+    def __init__(self, tracker: FrameTracker, cache: BoundedCache):
+        """Takes a tracker and a cache that nobody else uses."""
+        self._tracker, self._cache = tracker, cache
+
+    def small_image(self, framing: Framing, image: np.ndarray) -> bytes:
+        """A frame, uint8 (H, W, 3), as it is remembered: JPEG at the network's size, of few bytes."""
+        small = framing.at_network_size(image)
+        for quality in _QUALITIES:
+            data = encode_jpeg(small, quality)
+            if len(data) <= _LARGEST_IMAGE:
+                break
+        return data
+
+    def darkened(self, framing: Framing, frames: Sequence[RememberedFrame], bits: int) -> tuple[RememberedFrame, ...]:
+        """Remembered frames of 16-bit grays at the scale of a brighter picture: each gray divided by two to the `bits`.
+
+        Raises:
+            InputError: a frame's bytes are no image of at most the network's size.
+        """
+
+        def darken(image: bytes) -> bytes:
+            pixels = decode_image(image, max_pixels=framing.net_height * framing.net_width)
+            return encode_jpeg(pixels >> min(bits, 8), _QUALITIES[0])
+
+        return tuple(
+            replace(f, image=self._cache.get(("dark", f.image, bits), lambda f=f: darken(f.image), len)) for f in frames
+        )
+
+    def encoded(self, framing: Framing, image: bytes) -> EncodedFrame:
+        """A remembered or present frame; what is seen now is encoded as it will be remembered.
+
+        Raises:
+            InputError: the bytes are no image.
+            ValueError: it is not of the network's size.
+        """
+
+        def encode() -> EncodedFrame:
+            pixels = decode_image(image, max_pixels=framing.net_height * framing.net_width)
+            if pixels.shape[:2] != (framing.net_height, framing.net_width):
+                raise ValueError("an image is not of the network's size")
+            return self._tracker.encode(framing, pixels)
+
+        return self._cache.get(("frame", image), encode, lambda _: 250 * framing.tokens * 16)
+
+    def memory(self, framing: Framing, frames: Sequence[RememberedFrame]) -> list[FrameMemory]:
+        """What is remembered of one object.
+
+        Raises:
+            InputError: a frame's bytes are no image.
+            ValueError: an image or logits are damaged or of another size.
+        """
+        return [self._memory(framing, frame) for frame in frames]
+
+    def _memory(self, framing: Framing, remembered: RememberedFrame) -> FrameMemory:
+        def memorise() -> FrameMemory:
+            rows, columns = 4 * framing.grid[0], 4 * framing.grid[1]
+            own = remembered.prediction(rows, columns).unpack().logits
+            others = torch.full_like(own, -LOGIT_LIMIT)
+            if remembered.others:
+                others = remembered.prediction(rows, columns, others=True).unpack().logits
+            masks = soft_masks(torch.stack([own, others]))
+            frame = self.encoded(framing, remembered.image)
+            return self._tracker.memorise(remembered.name, frame, masks[0], masks[1])
+
+        key = "memory", remembered.image, remembered.mask, remembered.others
+        return self._cache.get(key, memorise, lambda memory: memory.key.nbytes + memory.value.nbytes)
+
+
+def drawn_logits(framing: Framing, mask: np.ndarray) -> Tensor:
+    """Logits (padded H / 4, padded W / 4) that say what was drawn, bool (H, W)."""
+    covered = torch.nn.functional.avg_pool2d(framing.masks(mask.astype(np.uint8), (1,)), 4)[0]
+    return torch.logit(covered, eps=1e-4).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)

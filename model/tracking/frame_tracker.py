@@ -1,0 +1,100 @@
+"""Segments single frames against memory that the caller keeps: no video, no order, no state of its own."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.inference.framing import Framing
+from model.inference.label_map import most_likely
+from model.inference.prepared_network import EncodedClip, InferenceNetwork
+from model.memory.memory_bank import MemoryBank
+from model.options import PropagationOptions
+from model.propagation.prediction import rounded
+
+
+class EncodedFrame(NamedTuple):
+    """A frame as the network sees it.
+
+    Attributes:
+        image: float32 (3, padded H, padded W), normalised.
+        clip: its encoding, of one frame.
+    """
+
+    image: Tensor
+    clip: EncodedClip
+
+
+class FrameMemory(NamedTuple):
+    """What is remembered of one object in one frame.
+
+    Attributes:
+        frame: names the frame: objects that remember frames of the same names, in the same order, are read together.
+        key: (tokens, key_dim).
+        value: (tokens, value_dim).
+    """
+
+    frame: str
+    key: Tensor
+    value: Tensor
+
+
+class FrameTracker:
+    """The network, for one frame at a time.
+
+    Args:
+        network: prepared with these options.
+        options: short side and top-k count; the rest is the caller's or the network's.
+    """
+
+    def __init__(self, network: InferenceNetwork, options: PropagationOptions):
+        self._network, self._options = network, options
+
+    def framing(self, height: int, width: int) -> Framing:
+        """The geometry of frames of a size in pixels; images may come in the network's size instead."""
+        return Framing(height, width, self._options.short_side, self._network.device, any_frame_size=True)
+
+    @torch.inference_mode()
+    def encode(self, framing: Framing, frame: np.ndarray) -> EncodedFrame:
+        """Encodes uint8 (h, w, 3) RGB of any size."""
+        image = framing.image(frame, 0)
+        return EncodedFrame(image, self._network.encode_clip([image]))
+
+    @torch.inference_mode()
+    def memorise(self, name: str, frame: EncodedFrame, mask: Tensor, others: Tensor) -> FrameMemory:
+        """What to remember of one object.
+
+        Args:
+            name: of the frame.
+            frame: as it was encoded.
+            mask: probability of the object, 0..1, (padded H, padded W), on any device.
+            others: of all other objects together, likewise.
+        """
+        masks = torch.stack([mask, others]).to(frame.image.device)
+        values = self._network.encode_value(frame.image, frame.clip.last, masks)
+        return FrameMemory(name, frame.clip.keys[0], values[0])
+
+    @torch.inference_mode()
+    def segment(self, framing: Framing, frame: EncodedFrame, memories: Sequence[Sequence[FrameMemory]]) -> Tensor:
+        """Logits of K objects, each with one remembered frame or more: float32 (K, padded H / 4, padded W / 4).
+
+        They are rounded as they are packed, so that what is seen and what is remembered is one and the same.
+        """
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for obj, memory in enumerate(memories):
+            groups.setdefault(tuple(m.frame for m in memory), []).append(obj)
+        readouts: dict[int, Tensor] = {}
+        for objects in groups.values():
+            bank = MemoryBank(tuple(objects), 0, framing.tokens, self._options)
+            for i, remembered in enumerate(memories[objects[0]]):
+                bank.add_keyframe(remembered.key, {o: memories[o][i].value for o in objects})
+            readouts |= bank.read(frame.clip.keys[0])
+        stacked = torch.stack([readouts[o][None] for o in range(len(memories))]).unflatten(2, framing.grid)
+        return rounded(self._network.segment(frame.clip.local_keys, frame.clip.decoding, stacked)[0])
+
+
+def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
+    """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
+    return most_likely(framing, logits, range(1, len(logits) + 1))
