@@ -23,10 +23,10 @@ from model.options import PropagationOptions
 from model.program.command_line import Parser, run_program
 from plugin.cvat.engine.engine import LocalEngine
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.run.task_run import TaskOutcome
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.login import Login
+from plugin.cvat.settings import BulkSettings
 from plugin.local_run.sample import render_sample
 from plugin.shapes import encode_mask
 from plugin.sources import open_source

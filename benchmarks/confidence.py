@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_calibration(weights.path, network.calibration)
         print(f"{weights.path}: {network.calibration.to_json()}")
     samples = _samples(arguments, network, sequences_of(arguments), validation_runs, "validation")
-    confidence = np.array([network.calibration.confidence(s.findings) for s in samples])
+    confidence = np.array([network.calibration.confidence(s.cues) for s in samples])
     report = {
         "weights": digest(network),
         **summary(samples, confidence),

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from benchmarks.failing_runs import KINDS, Clip, Run, failing_runs, lookalikes, normal_run, two_keyframes
 from benchmarks.rendered_scenes import rendered_runs
-from model.confidence.cues import Evidence, Findings
+from model.confidence.cues import Cues, Evidence
 from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
 from model.evaluation.semi_supervised import Task, score_frame
@@ -33,7 +33,7 @@ class Sample:
         object: id.
         frame: number in the run.
         j: true region similarity, 0..1.
-        findings: what the engine found out.
+        cues: what the engine found out.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Sample:
     object: int
     frame: int
     j: float
-    findings: Findings
+    cues: Cues
 
     @property
     def fails(self) -> bool:
@@ -95,9 +95,9 @@ def collect(propagator: Propagator, runs: Iterable[Run], title: str) -> list[Sam
     for run in (bar := tqdm(runs, unit="run")):
         bar.set_description(f"{title}: {run.sequence.name}")
         for result in propagator.run(run.sequence.frames, run.keyframes, direction=run.direction):
-            asked = [o for o in run.scored.get(result.index, ()) if o in result.findings]
+            asked = [o for o in run.scored.get(result.index, ()) if o in result.cues]
             samples += [
-                Sample(run.kind, run.sequence.name, s.object, s.frame, s.j, result.findings[s.object])
+                Sample(run.kind, run.sequence.name, s.object, s.frame, s.j, result.cues[s.object])
                 for s in score_frame(run.sequence, result, asked)
             ]
     return samples
@@ -118,8 +118,8 @@ def write_samples(samples: Sequence[Sample], path: Path) -> None:
         rows = csv.writer(file)
         rows.writerow(_HEADER)
         for s in samples:
-            evidence = [repr(x) for e in s.findings.passes for x in e]
-            rows.writerow((s.kind, s.run, s.object, s.frame, s.j, s.findings.overlap, s.findings.agreed, *evidence))
+            evidence = [repr(x) for e in s.cues.passes for x in e]
+            rows.writerow((s.kind, s.run, s.object, s.frame, s.j, s.cues.overlap, s.cues.agreed, *evidence))
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -134,4 +134,4 @@ def _sample(row: list[str]) -> Sample:
     j, overlap, agreed, *evidence = (float(x) for x in row[4:])
     n = len(Evidence._fields)
     passes = tuple(Evidence(*evidence[i : i + n]) for i in range(0, len(evidence), n))
-    return Sample(row[0], row[1], int(row[2]), int(row[3]), j, Findings(overlap, passes, agreed))
+    return Sample(row[0], row[1], int(row[2]), int(row[3]), j, Cues(overlap, passes, agreed))

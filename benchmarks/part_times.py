@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from model.consistency.pass_observer import Witness
+from model.consistency.pass_observer import PassObserver
 from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
 from model.memory.focused_read import FocusedRead
 from model.memory.memory_bank import MemoryBank
 from model.network.pcvos import PCVOS
-from model.propagation import per_clip_pass, propagator
+from model.propagation import per_clip_pass
+from model.propagation.span_results import SpanResults
 
 # The outermost of these that is running gets the time.
 _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
@@ -30,9 +31,9 @@ _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "refinement": ((PCVOS, "refine"),),
     "decoder": ((PCVOS, "decode"), (PCVOS, "prepare_decoding")),
     "value encoder": ((InferenceNetwork, "encode_value"),),
-    "confidence": ((Witness, "observe"),),
+    "confidence": ((PassObserver, "observe"),),
     "soft masks": ((per_clip_pass, "soft_masks"),),
-    "post-processing": ((propagator._Run, "_result"),),
+    "post-processing": ((SpanResults, "of"),),
 }
 
 

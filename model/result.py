@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.confidence.cues import Findings
+from model.confidence.cues import Cues
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class FrameResult:
         is_keyframe: True where a keyframe was given for this frame.
         probabilities: float32 (K + 1, H, W) with sum 1 over the first axis, background first and then the objects of
             the run by ascending id; None unless the options ask for it.
-        findings: for each object whose mask is predicted here, what the confidence was made from.
+        cues: for each object whose mask is predicted here, what the confidence was made from.
     """
 
     index: int
@@ -29,4 +29,4 @@ class FrameResult:
     confidence: dict[int, float]
     is_keyframe: bool
     probabilities: np.ndarray | None = None
-    findings: Mapping[int, Findings] = field(default_factory=dict)
+    cues: Mapping[int, Cues] = field(default_factory=dict)

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
-from model.confidence.cues import Findings
+from model.confidence.cues import Cues
 
 _SUREST = 1 - 1e-3  # no predicted mask is expected to be exact
 
@@ -60,25 +60,25 @@ class Calibration:
     accounted: Tolerance = Tolerance(1.0, 3.0)
     agreement: Tolerance = Tolerance(0.77, 3.6)
 
-    def confidence(self, findings: Findings) -> float:
+    def confidence(self, cues: Cues) -> float:
         """How little a mask needs a human look, and the J to expect of it; 0..1."""
-        return self.quality(findings.overlap) * self.trust(findings)
+        return self.quality(cues.overlap) * self.trust(cues)
 
     def quality(self, overlap: float) -> float:
         """The J to expect of a mask of this expected overlap, 0..1, if nothing is wrong."""
         x = min(max(overlap, 1 - _SUREST), _SUREST)
         return 1 / (1 + math.exp(-self.offset - self.slope * math.log(x / (1 - x))))
 
-    def trust(self, findings: Findings) -> float:
+    def trust(self, cues: Cues) -> float:
         """How far the quality can be believed, 0..1."""
         lost = sum(
             self.recovered.penalty(evidence.recovered)
             + self.contained.penalty(evidence.contained)
             + self.continuity.penalty(evidence.continuity)
             + self.accounted.penalty(evidence.accounted)
-            for evidence in findings.passes
+            for evidence in cues.passes
         )
-        return math.exp(-lost / max(1, len(findings.passes)) - self.agreement.penalty(findings.agreed))
+        return math.exp(-lost / max(1, len(cues.passes)) - self.agreement.penalty(cues.agreed))
 
     def to_json(self) -> str:
         """The calibration as one line of JSON, as checkpoints carry it."""

@@ -21,7 +21,7 @@ class Evidence(NamedTuple):
     accounted: float = 1.0
 
 
-class Findings(NamedTuple):
+class Cues(NamedTuple):
     """All that is found out about one object's mask in one frame.
 
     Attributes:

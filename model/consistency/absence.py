@@ -45,7 +45,7 @@ class _Object:
         return self.search
 
 
-class Whereabouts:
+class AbsenceJudge:
     """Follows the objects of one pass and finds how much of each is unaccounted for in every frame.
 
     An empty mask proves nothing: a network that lost a small object leaves one too. An object is out of sight where

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from model.confidence.cues import Evidence
-from model.consistency.absence import Whereabouts
+from model.consistency.absence import AbsenceJudge
 from model.consistency.cycle_consistency import MaskProbe, coverage
 from model.inference.framing import Framing
-from model.network.pcvos import aggregate
+from model.network.soft_aggregation import aggregate
 
 _SAMPLES = 128  # positions of a frame that are compared with the frame before
 
 
-class Witness:
+class PassObserver:
     """Watches one pass: knows the keyframe that each object comes from and the frame before.
 
     Costs per frame one read of at most 128 queries for each object and a comparison of 128 positions, together 2 %
@@ -26,7 +26,7 @@ class Witness:
 
     def __init__(self, framing: Framing, top_k: int):
         self._grid, self._top_k = framing.grid, top_k
-        self._whereabouts = Whereabouts(framing)
+        self._whereabouts = AbsenceJudge(framing)
         self._probes: dict[int, MaskProbe] = {}
         self._continuity: dict[int, float] = {}
         self._before = torch.empty(0)  # key of the frame before

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.inference.framing import Framing
 from model.inference.region import Region
-from model.network.pcvos import aggregate, object_probabilities
+from model.network.soft_aggregation import aggregate, object_probabilities
 
 # An object is never the likeliest where it has less: 255 such objects together leave the background more than each.
 _LEAST = -6.0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.confidence.calibration import Calibration
-from model.confidence.cues import Evidence, Findings
+from model.confidence.cues import Cues, Evidence
 from model.confidence.mask_quality import agreement, expected_overlap
 from model.propagation.prediction import LOGIT_LIMIT, Prediction
 
@@ -37,8 +37,8 @@ def join(forward: Prediction, backward: Prediction, since: int, until: int, cali
     """
     a, b = forward.logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), backward.logits.to(forward.logits.device)
     p, q = torch.sigmoid(a), torch.sigmoid(b)
-    sure_a = calibration.confidence(Findings(expected_overlap(p), (forward.evidence,)))
-    sure_b = calibration.confidence(Findings(expected_overlap(q), (backward.evidence,)))
+    sure_a = calibration.confidence(Cues(expected_overlap(p), (forward.evidence,)))
+    sure_b = calibration.confidence(Cues(expected_overlap(q), (backward.evidence,)))
     weight_a, weight_b = until * sure_a + 1e-6, since * sure_b + 1e-6
     logits = (weight_a * a + weight_b * b) / (weight_a + weight_b)
     return Joined(logits, (forward.evidence, backward.evidence), agreement(p, q))

@@ -1,27 +1,25 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.consistency.pass_observer import Witness
+from model.consistency.pass_observer import PassObserver
 from model.inference.clip_images import ClipImages
 from model.inference.clip_segmentation import ClipSegmentation
-from model.inference.framing import Framing
 from model.inference.object_cells import anywhere, object_cells
-from model.inference.prepared_network import EncodedClip, InferenceNetwork
+from model.inference.prepared_network import EncodedClip
 from model.keyframe import Keyframe
 from model.memory.memory_bank import MemoryBank
 from model.memory.memory_thinning import worth_keeping
 from model.network.decoder import DecoderInput
-from model.network.pcvos import aggregate, object_probabilities
-from model.options import PropagationOptions
+from model.network.soft_aggregation import aggregate, object_probabilities
 from model.propagation.local_encoding import encode_around_objects
 from model.propagation.prediction import Prediction, Predictions, pack, rounded, unpack
-from model.propagation.run_record import PassRecord
+from model.propagation.run import Run
 from model.propagation.timeline import Span
 
 _SEEN = 0.1  # of an object's mask, anywhere in a cell
@@ -33,28 +31,6 @@ class Paused(Exception):  # noqa: N818, as it is no error
     def __init__(self, indices: range):
         super().__init__()
         self.indices = indices
-
-
-class KeyframeMemory:
-    """Keys and values of keyframes from their masks alone, encoded once per run and shared by all passes."""
-
-    def __init__(self, network: InferenceNetwork, framing: Framing, frames: Sequence[np.ndarray]):
-        self._network, self._framing, self._frames = network, framing, frames
-        self._cache: dict[int, tuple[Tensor, dict[int, Tensor]]] = {}
-
-    def read(self, keyframe: Keyframe) -> tuple[Tensor, dict[int, Tensor]]:
-        """The key (tokens, key_dim) and each object's value (tokens, value_dim)."""
-        if keyframe.index not in self._cache:
-            image = self._framing.image(self._frames[keyframe.index], keyframe.index)
-            key, f16 = self._network.encode_image(image)
-            masks = aggregate(self._framing.masks(keyframe.label_map, keyframe.objects))[1:]
-            values = self._network.encode_value(image, f16, masks)
-            self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
-        return self._cache[keyframe.index]
-
-    def forget_before(self, index: int) -> None:
-        """Drop the keyframes before a frame."""
-        self._cache = {i: memory for i, memory in self._cache.items() if i >= index}
 
 
 class _Segmented(NamedTuple):
@@ -75,44 +51,19 @@ class _Segmented(NamedTuple):
     logits: Tensor
 
 
-class Sweep:
+class PerClipPass:
     """Propagates the keyframes of a span forward (step 1) or backward (step -1).
 
     An object enters at a keyframe where it is present, with that keyframe and the next one that speaks for it (the
     other end of its stretch, if there is one) as permanent memory; it leaves at the next keyframe that speaks for it.
     """
 
-    def __init__(
-        self,
-        network: InferenceNetwork,
-        framing: Framing,
-        options: PropagationOptions,
-        frames: Sequence[np.ndarray],
-        keyframe_memory: KeyframeMemory,
-        span: Span,
-        step: int,
-        finished: Mapping[int, np.ndarray],
-        record: PassRecord,
-        admit: Callable[[range], bool],
-    ):
-        """Plans the pass.
-
-        Args:
-            network: prepared.
-            framing: of the run.
-            options: of the run.
-            frames: all of the sequence.
-            keyframe_memory: shared with other passes.
-            span: to be segmented.
-            step: 1 forward, -1 backward.
-            finished: label maps of frames whose results are known.
-            record: how far the pass came before; is kept up to date.
-            admit: asked before each clip is segmented; if it says no, `clips` raises Paused.
-        """
-        self._record, self._admit = record, admit
-        self._recorded = record.reached
-        self._network, self._framing, self._options = network, framing, options
-        self._frames, self._keyframe_memory, self._finished = frames, keyframe_memory, finished
+    def __init__(self, run: Run, span: Span, step: int):
+        """Plans the pass over a span, step 1 forward or -1 backward; keeps its part of the run's record up to date."""
+        self._run = run
+        self._network, self._framing, self._options, self._frames = run.network, run.framing, run.options, run.frames
+        self._record = run.record.of(span.first, step)
+        self._recorded = self._record.reached
         self._step = step
         self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
         self._range = range(span.first, span.last + 1)
@@ -120,14 +71,14 @@ class Sweep:
         self._room: list[DecoderInput] = []
         # Where each object is in the frame before, bool (h, w), if values carry masks.
         self._seen: dict[int, Tensor] = {}
-        self._witness = Witness(framing, options.top_k)
+        self._observer = PassObserver(run.framing, run.options.top_k)
 
     @property
     def _active(self) -> tuple[int, ...]:
         return tuple(sorted(o for bank in self._banks for o in bank.objects))
 
     def clips(self) -> Iterator[list[tuple[int, Predictions]]]:
-        """Frame numbers with what is predicted of the objects that are propagated there, clip by clip in sweep order.
+        """Frame numbers with what is predicted of the objects that are propagated there, clip by clip as the pass goes.
 
         The first frame is the first keyframe. A clip is memorised only when the next one is asked for.
         """
@@ -145,15 +96,15 @@ class Sweep:
                     self._enter(keyframe)
                 continue
             recorded = self._recorded is not None and (last - self._recorded) * self._step <= 0
-            known = recorded or all(i in self._finished for i in indices)
+            known = recorded or all(i in self._run.finished for i in indices)
             if known:
                 yield [(i, {}) for i in indices]
             else:
-                if not self._admit(indices):
+                if not self._run.admit(indices):
                     raise Paused(indices)
                 images = ClipImages(self._framing, self._frames, indices)
                 clip = self._segment(images, len(indices))
-                evidence = self._witness.observe(clip.keys, clip.own, clip.logits, self._active, images.picture)
+                evidence = self._observer.observe(clip.keys, clip.own, clip.logits, self._active, images.picture)
                 del images  # its frames are not needed while the next clip is worked on
                 predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]
                 clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
@@ -258,7 +209,7 @@ class Sweep:
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
         image = self._image(index)
-        masks = aggregate(self._framing.masks(self._finished[index], self._active))[1:]
+        masks = aggregate(self._framing.masks(self._run.finished[index], self._active))[1:]
         return image, *self._network.encode_image(image), masks
 
     def _memorise_recorded(self, index: int, keyframe: Keyframe | None) -> None:
@@ -267,7 +218,7 @@ class Sweep:
         if packed is None:
             return
         predictions = unpack(packed)
-        self._witness.resume({o: p.evidence for o, p in predictions.items()})
+        self._observer.resume({o: p.evidence for o, p in predictions.items()})
         logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
         image = self._image(index)
         self._memorise(index, keyframe, image, *self._network.encode_image(image), soft_masks(logits))
@@ -294,7 +245,7 @@ class Sweep:
             masks = aggregate(torch.cat([kept, drawn]))[1:]
             objects = survivors + keyframe.objects
         values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
-        self._witness.pass_by(key)
+        self._observer.pass_by(key)
         self._seen = self._cells(values)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
         kept, kept_values = self._thinned(key, values, self._seen)
@@ -328,7 +279,7 @@ class Sweep:
     def _enter(self, keyframe: Keyframe) -> None:
         """Start the keyframe's objects where no other object goes on."""
         self._leave(keyframe)
-        key, values = self._keyframe_memory.read(keyframe)
+        key, values = self._run.keyframe_memory.read(keyframe)
         self._seen = self._cells(values)
         self._enter_with(keyframe, key, values)
 
@@ -341,15 +292,15 @@ class Sweep:
             bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options, end)
             bank.add_keyframe(key, values)
             if end is not None:
-                bank.add_keyframe(*self._keyframe_memory.read(self._keyframes[end]))
+                bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end]))
             self._banks.append(bank)
         if keyframe.present:
             masks = self._framing.masks(keyframe.label_map, keyframe.present)
             picture = self._framing.at_network_size(np.asarray(self._frames[keyframe.index]))
-            self._witness.enter(key, picture, masks, keyframe.present)
+            self._observer.enter(key, picture, masks, keyframe.present)
 
     def _next_keyframe(self, obj: int, index: int) -> int | None:
-        """The next keyframe of the sweep, behind a frame, that speaks for an object."""
+        """The next keyframe of the pass, behind a frame, that speaks for an object."""
         ahead = (i for i, k in self._keyframes.items() if (i - index) * self._step > 0 and obj in k.objects)
         return next(ahead, None)
 

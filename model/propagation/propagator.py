@@ -2,35 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from model.confidence.calibration import Calibration
-from model.confidence.cues import Findings
-from model.confidence.mask_quality import expected_overlap
-from model.errors import DeviceMemoryError, InputError
+from model.errors import InputError
 from model.inference.framing import Framing
-from model.inference.label_map import most_likely
 from model.inference.prepared_network import InferenceNetwork
 from model.keyframe import Keyframe
 from model.memory.memory_bank import check_budget
-from model.network.pcvos import PCVOS, aggregate, object_probabilities
+from model.network.pcvos import PCVOS
 from model.options import DIRECTIONS, PropagationOptions
-from model.propagation.fusion import Joined, join
-from model.propagation.per_clip_pass import KeyframeMemory, Paused, Sweep
-from model.propagation.prediction import Predictions, pack, unpack
+from model.propagation.bidirectional import BidirectionalPropagation
+from model.propagation.run import Run
 from model.propagation.run_record import RunRecord
-from model.propagation.specks import remove_specks
-from model.propagation.timeline import Span, Timeline
+from model.propagation.timeline import Timeline
 from model.result import FrameResult
-
-# Smaller pieces are specks unless the annotated object is that small itself.
-_SPECK_AREA = 16  # network pixels
-_LEAST_SPECK_AREA = 5  # frame pixels
-
 
 # Options that the prepared network depends on.
 _PREPARED = {"device", "dtype", "refinement", "fold_batchnorm", "channels_last", "fuse_activations"}
@@ -146,7 +133,7 @@ class Propagator:
                 )
         framing = Framing(height, width, self.options.short_side, self.device, any_frame_size=size is not None)
         check_budget(self.options.memory_tokens, framing.tokens)
-        run = _Run(
+        run = Run(
             self._network,
             self._calibration,
             self.options,
@@ -158,188 +145,4 @@ class Propagator:
             RunRecord(resumable=False) if record is None else record,
             admit or (lambda indices: True),
         )
-        return run.results(range(start, stop))
-
-
-class _Run:
-    """One run: plans the passes over each span, fuses them and turns logits into results."""
-
-    def __init__(
-        self,
-        network: InferenceNetwork,
-        calibration: Calibration,
-        options: PropagationOptions,
-        framing: Framing,
-        frames: Sequence[np.ndarray],
-        timeline: Timeline,
-        direction: str,
-        finished: Mapping[int, np.ndarray],
-        record: RunRecord,
-        admit: Callable[[range], bool],
-    ):
-        self._record, self._admit = record, admit
-        self._network, self._options, self._framing, self._frames = network, options, framing, frames
-        self._timeline, self._finished, self._calibration = timeline, finished, calibration
-        self._forward = direction in ("forward", "both")
-        self._backward = direction in ("backward", "both")
-        self._keyframe_memory = KeyframeMemory(network, framing, frames)
-        self._least_area: dict[int, float] = {}  # of a piece of each object, in frame pixels
-
-    @torch.inference_mode()
-    def results(self, wanted: range) -> Iterator[FrameResult]:
-        """Results of the wanted frames, span by span."""
-        spans = [(span, missing) for span in self._timeline.spans() if (missing := self._missing(span, wanted))]
-        for number, (span, missing) in enumerate(spans):
-            self._keyframe_memory.forget_before(span.first)
-            try:
-                for result in self._span(span, missing):
-                    self._record.done.add(result.index)
-                    yield result
-            except Paused as paused:
-                rest = chain(
-                    self._order(span, missing, paused.indices), *(self._order(*later) for later in spans[number + 1 :])
-                )
-                self._record.ahead = list(dict.fromkeys(rest))
-                return
-            except torch.OutOfMemoryError:
-                raise DeviceMemoryError(
-                    "the GPU's memory does not suffice: take a smaller short side, a bounded memory, shorter clips, "
-                    "fewer objects at a time, or the CPU"
-                ) from None
-            self._record.complete(span.first)
-        self._record.ahead = []
-
-    def _missing(self, span: Span, wanted: range) -> set[int]:
-        """Frames of a span whose results are still to be given."""
-        inside = range(max(span.emits.start, wanted.start), min(span.emits.stop, wanted.stop))
-        return {i for i in inside if i not in self._finished and i not in self._record.done}
-
-    def _order(self, span: Span, missing: set[int], paused: range | None = None) -> Iterator[int]:
-        """The frames of a span in the order in which its passes look at them; from where they paused, if they did."""
-        if not span.keyframes:
-            return
-        further = self._options.clip_length - 1  # clips are segmented whole
-        if self._backward and (paused is None or paused.step < 0):
-            start = span.keyframes[-1].index if paused is None else paused[0]
-            yield from range(start, max(span.first, min(missing) - further) - 1, -1)
-        if self._forward:
-            start = span.keyframes[0].index if paused is None or paused.step < 0 else paused[0]
-            yield from range(start, min(span.last, max(missing) + further) + 1)
-
-    def _span(self, span: Span, missing: set[int]) -> Iterator[FrameResult]:
-        self._least_area = self._smallest_pieces(span)
-        present = [k.index for k in span.keyframes]
-        # Forward passes speak for the frames from the first keyframe on; only backward ones for those before it.
-        meets = present[0] if self._forward and present else span.last + 1
-        backward = self._record.of(span.first, -1)
-        if self._backward and present and min(missing) <= present[-1] and not backward.complete:
-            for clip in self._sweep(span, -1).clips():
-                for index, predictions in clip:
-                    if index >= meets:
-                        if predictions:  # none come of clips that were recorded before
-                            backward.waiting[index] = pack(predictions)
-                    elif index in missing:
-                        yield self._fused(index, {}, predictions)
-                if clip[-1][0] <= min(missing):
-                    break
-            backward.complete, backward.ends, backward.memory = True, {}, {}
-        ahead = {i for i in missing if i >= meets}
-        if not ahead:
-            return
-        for clip in self._sweep(span, 1).clips():
-            for index, predictions in clip:
-                if index in ahead:
-                    yield self._fused(index, predictions, unpack(backward.waiting.pop(index, {})))
-            if clip[-1][0] >= max(ahead):
-                break
-
-    def _sweep(self, span: Span, step: int) -> Sweep:
-        return Sweep(
-            self._network,
-            self._framing,
-            self._options,
-            self._frames,
-            self._keyframe_memory,
-            span,
-            step,
-            self._finished,
-            self._record.of(span.first, step),
-            self._admit,
-        )
-
-    def _fused(self, index: int, forward: Predictions, backward: Predictions) -> FrameResult:
-        """Joins the passes where both speak for an object."""
-        joined: dict[int, Joined] = {}
-        for obj in forward.keys() | backward.keys():
-            if obj in forward and obj in backward:
-                since = index - self._timeline.before(obj, index).index
-                until = self._timeline.after(obj, index).index - index
-                joined[obj] = join(forward[obj], backward[obj], since, until, self._calibration)
-            else:
-                logits, evidence = forward[obj] if obj in forward else backward[obj]
-                joined[obj] = Joined(logits, (evidence,))
-        return self._result(index, joined)
-
-    def _result(self, index: int, joined: Mapping[int, Joined]) -> FrameResult:
-        keyframe = self._timeline.keyframes.get(index)
-        drawn = keyframe.objects if keyframe else ()
-        predicted = tuple(sorted(set(joined) - set(drawn)))
-        confidence = dict.fromkeys(drawn, 1.0)
-        findings: dict[int, Findings] = {}
-        stacked = None
-        if predicted:
-            stacked = torch.stack([joined[o].logits.to(self._network.device) for o in predicted])
-            coarse = aggregate(torch.sigmoid(stacked))
-            for i, obj in enumerate(predicted, 1):
-                findings[obj] = Findings(expected_overlap(coarse[i]), joined[obj].passes, joined[obj].agreed)
-                confidence[obj] = self._calibration.confidence(findings[obj])
-        for obj in self._timeline.objects:
-            if obj not in confidence and self._declared_absent(obj, index):
-                confidence[obj] = 1.0
-        label_map, probabilities = self._masks(predicted, stacked, keyframe)
-        confidence = dict(sorted(confidence.items()))
-        return FrameResult(index, label_map, confidence, keyframe is not None, probabilities, findings)
-
-    def _declared_absent(self, obj: int, index: int) -> bool:
-        """True if a keyframe that a pass of this run would come from says that the object is absent."""
-        before = self._timeline.before(obj, index) if self._forward else None
-        after = self._timeline.after(obj, index) if self._backward else None
-        return any(k is not None and obj not in k.present for k in (before, after))
-
-    def _masks(
-        self, predicted: tuple[int, ...], logits: Tensor | None, keyframe: Keyframe | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The label map and, if asked for, all probabilities of a frame, at frame size."""
-        framing, objects = self._framing, self._timeline.objects
-        label_map = np.zeros((framing.height, framing.width), np.uint8)
-        probabilities = None
-        if predicted:
-            label_map = most_likely(framing, logits, predicted)
-        if keyframe is not None:
-            # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
-            np.copyto(label_map, keyframe.label_map, where=keyframe.label_map > 0)
-        remove_specks(label_map, {o: self._least_area[o] for o in predicted})
-        if self._options.keep_probabilities:
-            each = torch.zeros(len(objects), framing.height, framing.width)
-            if predicted:
-                p = aggregate(framing.crop(object_probabilities(logits[None])[0]))[1:]
-                each[[objects.index(obj) for obj in predicted]] = framing.restore(p)[0].cpu()
-            if keyframe is not None:
-                drawn = torch.from_numpy(keyframe.label_map)
-                each *= drawn == 0
-                for obj in keyframe.objects:
-                    each[objects.index(obj)] = drawn == obj
-                each = aggregate(each)[1:]
-            probabilities = torch.cat([1 - each.sum(0, keepdim=True), each]).numpy()
-        return label_map, probabilities
-
-    def _smallest_pieces(self, span: Span) -> dict[int, float]:
-        """Least area of a piece of each object in a span, in frame pixels."""
-        framing = self._framing
-        scale = framing.height * framing.width / (framing.net_height * framing.net_width)
-        least = dict.fromkeys(self._timeline.objects, max(_LEAST_SPECK_AREA, _SPECK_AREA * scale))
-        for keyframe in span.keyframes:
-            areas = np.bincount(keyframe.label_map.ravel(), minlength=256)
-            for obj in keyframe.present:
-                least[obj] = min(least[obj], areas[obj] / 4)
-        return least
+        return BidirectionalPropagation(run).results(range(start, stop))

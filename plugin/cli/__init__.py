@@ -1,4 +1,10 @@
-"""The command line: `perclip COMMAND ...`."""
+"""The command line: `perclip COMMAND ...`.
+
+Door: nothing.
+Imports: `model`, `model.network`, `model.program`, `model.training`, `plugin.cvat`, `plugin.cvat.engine`,
+`plugin.cvat.journal`, `plugin.cvat.run`, `plugin.cvat.server`, `plugin.cvat.task`, `plugin.local_run`,
+`plugin.training`, `serverless`.
+"""
 
 import argparse
 from collections.abc import Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from model.errors import InputError, PerclipError
 from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import DIRECTIONS, DTYPES, PropagationOptions
-from plugin.cvat.run.settings import OUTPUTS, REVIEWS, BulkSettings
-from plugin.sinks.atomic_write import check_writable
+from model.program.atomic_write import check_writable
+from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
 
 if TYPE_CHECKING:
     from plugin.cvat.engine.engine import Engine

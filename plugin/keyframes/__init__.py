@@ -1,4 +1,8 @@
-"""Keyframes from files: mask pictures, COCO, CVAT's XML."""
+"""Keyframes from files: mask pictures, COCO, CVAT's XML.
+
+Door: the package itself, `cvat_xml`, `keyframe_set`, `mask_origin`.
+Imports: `model`, `model.data`, `model.program`, `plugin.shapes`.
+"""
 
 import re
 from collections.abc import Sequence

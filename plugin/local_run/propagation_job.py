@@ -15,10 +15,11 @@ from model.evaluation.metrics import region_similarity
 from model.network.checkpoint_files import shipped_path, weights_in_words
 from model.program.folder_lock import FolderLock
 from model.program.printable import printable
+from plugin.digest import file_digest, keyframe_digest, names_digest
 from plugin.keyframes import FrameFinder, label_map_files, read_keyframes, read_label_map
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
 from plugin.local_run.exports import ExportShapes, write_formats
-from plugin.local_run.run_settings import claimed_folder, file_digest, keyframe_digest, names_digest
+from plugin.local_run.run_settings import claimed_folder
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import FrameSource, ReadAhead, StandInFrames, fill_in, open_source

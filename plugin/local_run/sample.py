@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from plugin.sinks.atomic_write import atomic_write
+from model.program.atomic_write import atomic_write
 from plugin.sinks.palette import save_label_map
 from plugin.sinks.video_writer import video_writer
 

@@ -1,4 +1,8 @@
-"""Masks as the shapes that CVAT and COCO store, and back."""
+"""Masks as the shapes that CVAT and COCO store, and back.
+
+Door: the package itself, `box`, `coco_rle`, `drawn_shape`, `keyframe_mark`, `polygon`, `polygon_track`, `rle`.
+Imports: `model`.
+"""
 
 from plugin.shapes.box import box_to_mask, mask_to_box
 from plugin.shapes.polygon import mask_to_polygons, polygons_to_mask

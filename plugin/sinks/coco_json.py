@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 
+from model.program.atomic_write import atomic_write
 from model.program.printable import printable
 from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.coco_rle import compress_counts, runs_to_counts
 from plugin.shapes.rle import object_runs
-from plugin.sinks.atomic_write import atomic_write
 
 # Some importers refuse a file without these sections (CVAT 2.35 and 2.36 among them); as CVAT writes them.
 _INFO = {"contributor": "", "date_created": "", "description": "by Perclip", "url": "", "version": "", "year": ""}

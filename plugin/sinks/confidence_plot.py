@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from model.errors import InputError
+from model.program.atomic_write import atomic_write
 from model.result import FrameResult
-from plugin.sinks.atomic_write import atomic_write
 from plugin.sinks.lettering import INK, font
 from plugin.sinks.palette import colour
 

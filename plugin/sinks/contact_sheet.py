@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from model.errors import InputError
+from model.program.atomic_write import atomic_write
 from model.result import FrameResult
-from plugin.sinks.atomic_write import atomic_write
 from plugin.sinks.doubt import LOW_CONFIDENCE, doubt_of, most_doubtful
 from plugin.sinks.lettering import ATTENTION, INK, KEYFRAME, PAPER, font, tag
 from plugin.sinks.overlay import draw_overlay

@@ -19,12 +19,12 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from model.errors import InputError
+from model.program.atomic_write import atomic_write
 from model.program.printable import printable
 from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.polygon import DEFAULT_TOLERANCE, mask_to_polygons
 from plugin.shapes.rle import encode_label_map
-from plugin.sinks.atomic_write import atomic_write
 
 ShapeKind = Literal["polygon", "mask"]
 

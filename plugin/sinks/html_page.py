@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
+from model.program.atomic_write import atomic_write
 from model.program.printable import SHOW_BYTES
-from plugin.sinks.atomic_write import atomic_write
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }

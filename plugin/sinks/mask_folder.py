@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from model.errors import InputError
+from model.program.atomic_write import PART, atomic_write, write_error
 from model.result import FrameResult
 from plugin.keyframes.mask_origin import MaskOrigin, mask_file_name
-from plugin.sinks.atomic_write import PART, atomic_write, write_error
 from plugin.sinks.palette import save_label_map
 
 _JOURNAL = "frames.jsonl"

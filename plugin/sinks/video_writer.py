@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from model.errors import InputError
-from plugin.sinks.atomic_write import atomic_write
+from model.program.atomic_write import atomic_write
 
 _INDEX_FIRST = {"movflags": "faststart"}  # a browser can begin to play before it has the whole file
 _BT709 = 1  # the code of BT.709 in a stream's matrix, primaries and transfer fields

@@ -1,4 +1,8 @@
-"""Where frames come from: folders of images, video files and animations, read on demand."""
+"""Where frames come from: folders of images, video files and animations, read on demand.
+
+Door: the package itself, `frame_source`, `read_ahead`, `stand_in_frames`, `video_file`.
+Imports: `model`, `model.data`, `model.program`.
+"""
 
 from pathlib import Path
 

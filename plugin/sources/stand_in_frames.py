@@ -145,10 +145,10 @@ def fill_in(
 
 def _without_confidence(result: FrameResult, label_map: np.ndarray) -> FrameResult:
     """A result with another frame's masks, but for what was drawn."""
-    drawn = {o: c for o, c in result.confidence.items() if result.is_keyframe and o not in result.findings and c == 1}
+    drawn = {o: c for o, c in result.confidence.items() if result.is_keyframe and o not in result.cues and c == 1}
     others = np.where(np.isin(label_map, list(drawn)), 0, label_map)
     own = np.where(np.isin(result.label_map, list(drawn)), result.label_map, 0)
     merged = np.where(own > 0, own, others).astype(np.uint8)
     objects = set(result.confidence) | set(np.flatnonzero(np.bincount(merged.ravel())).tolist()) - {0}
     confidence = {o: drawn.get(o, 0.0) for o in sorted(objects)}
-    return replace(result, label_map=merged, confidence=confidence, probabilities=None, findings={})
+    return replace(result, label_map=merged, confidence=confidence, probabilities=None, cues={})

@@ -12,7 +12,7 @@ from benchmarks.confidence_report import calibration_error, found_in_worst, spea
 from benchmarks.confidence_samples import Sample, read_samples, write_samples
 from benchmarks.failing_runs import KINDS, Clip, failing_runs, lookalikes, two_keyframes
 from model.confidence.calibration import Calibration, Tolerance
-from model.confidence.cues import Evidence, Findings
+from model.confidence.cues import Cues, Evidence
 from model.data.annotated_sequences import AnnotatedSequence
 from model.network.checkpoint import load_network, save_network
 
@@ -54,7 +54,7 @@ def test_failures_come_late_and_the_rest_is_true(clip, other):
 
 
 def sample(kind: str, frame: int, j: float, overlap: float, *passes: Evidence, agreed: float = 1.0) -> Sample:
-    return Sample(kind, "run", 1, frame, j, Findings(overlap, passes or (Evidence(),), agreed))
+    return Sample(kind, "run", 1, frame, j, Cues(overlap, passes or (Evidence(),), agreed))
 
 
 def test_samples_are_kept_in_full(tmp_path):
@@ -73,13 +73,13 @@ def test_fit_finds_the_calibration_that_made_the_samples():
     for i in range(1500):
         kind = "normal" if i % 3 else "jump cut"
         recovered = random.uniform(0.29 if kind == "normal" else 0, 1)
-        findings = Findings(random.uniform(0.3, 0.99), (Evidence(recovered),))
-        samples.append(Sample(kind, "run", 1, i, truth.confidence(findings), findings))
+        cues = Cues(random.uniform(0.3, 0.99), (Evidence(recovered),))
+        samples.append(Sample(kind, "run", 1, i, truth.confidence(cues), cues))
     found = fit(samples)
     assert found.offset == pytest.approx(truth.offset, abs=0.1) and found.slope == pytest.approx(truth.slope, abs=0.1)
     assert found.recovered.least == pytest.approx(0.3, abs=0.03)
     assert found.recovered.weight == pytest.approx(2, abs=0.4)
-    assert max(abs(found.confidence(s.findings) - s.j) for s in samples) < 0.1
+    assert max(abs(found.confidence(s.cues) - s.j) for s in samples) < 0.1
 
 
 def test_spearman_counts_ties_by_their_mean_rank():
@@ -104,7 +104,7 @@ def test_calibration_error_is_nothing_where_the_mean_is_right():
 
 def test_within_sequences_is_the_mean_over_sequences_of_their_objects():
     samples = [
-        Sample("normal", run, obj, i, i / 10, Findings(0.5, ()))
+        Sample("normal", run, obj, i, i / 10, Cues(0.5, ()))
         for run, obj in (("a", 1), ("a", 2), ("b", 1))
         for i in range(5)
     ]

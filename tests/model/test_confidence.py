@@ -9,10 +9,10 @@ import torch
 
 from model import CheckpointError, Keyframe, Propagator, load_network
 from model.confidence.calibration import Calibration, Tolerance
-from model.confidence.cues import Evidence, Findings
+from model.confidence.cues import Cues, Evidence
 from model.confidence.mask_quality import agreement, expected_overlap
 from model.consistency.cycle_consistency import MaskProbe, coverage
-from model.consistency.pass_observer import Witness, likeness
+from model.consistency.pass_observer import PassObserver, likeness
 from model.evaluation.metrics import region_similarity
 from model.inference.framing import Framing
 from model.network.checkpoint import save_network
@@ -51,7 +51,7 @@ def test_expected_overlap_of_an_empty_mask_is_how_unlikely_its_likeliest_pixel_i
 
 def test_sharp_masks_are_surer_than_soft_ones_and_empty_ones_than_doubtful_ones():
     def of(p):
-        return Calibration().confidence(Findings(expected_overlap(p), (Evidence(),)))
+        return Calibration().confidence(Cues(expected_overlap(p), (Evidence(),)))
 
     assert 0.9 < of(disc(4)) < 1 and of(disc(0.2)) < of(disc(0.5)) < of(disc(4))
     assert of(torch.full((60, 60), 0.01)) > 0.95 and of(torch.full((60, 60), 0.45)) < 0.7
@@ -70,7 +70,7 @@ STRICT = Calibration(0.0, 1.0, *(Tolerance(least, 2.0) for least in (0.8, 0.9, -
 
 
 def test_trust_is_whole_within_the_tolerances():
-    assert STRICT.trust(Findings(0.5, (Evidence(0.8, 0.9, -1.0),), 0.7)) == 1
+    assert STRICT.trust(Cues(0.5, (Evidence(0.8, 0.9, -1.0),), 0.7)) == 1
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_trust_is_whole_within_the_tolerances():
     ],
 )
 def test_every_shortfall_costs_trust(evidence, agreed):
-    assert STRICT.trust(Findings(0.5, (evidence,), agreed)) == pytest.approx(math.exp(-2 * 0.3))
+    assert STRICT.trust(Cues(0.5, (evidence,), agreed)) == pytest.approx(math.exp(-2 * 0.3))
 
 
 def test_of_two_passes_the_mean_penalty_counts():
     bad, good = Evidence(recovered=0.2), Evidence()
-    alone, *mixed = (STRICT.trust(Findings(0.5, passes)) for passes in ((bad,), (bad, good), (good, bad)))
+    alone, *mixed = (STRICT.trust(Cues(0.5, passes)) for passes in ((bad,), (bad, good), (good, bad)))
     assert mixed == pytest.approx([math.sqrt(alone)] * 2)
 
 
@@ -175,7 +175,7 @@ def observe(witness, keys, logits, objects, own=None):
 
 
 def test_a_break_is_remembered_until_the_object_starts_anew(key):
-    witness, mask = Witness(FRAMING, 20), disc(8)[None]
+    witness, mask = PassObserver(FRAMING, 20), disc(8)[None]
     other = key.flip(1) + 3
     enter(witness, key, mask)
     clip = torch.stack([key, other, other])
@@ -190,7 +190,7 @@ def test_a_break_is_remembered_until_the_object_starts_anew(key):
 
 def test_slow_change_is_no_break(key):
     """Each frame is like the one before, the last not at all like the keyframe."""
-    witness, mask = Witness(FRAMING, 20), disc(8)[None]
+    witness, mask = PassObserver(FRAMING, 20), disc(8)[None]
     enter(witness, key, mask)
     drift = torch.stack([key + 0.5 * i for i in range(1, 9)])
     *_, [last] = observe(witness, drift, torch.logit(mask).expand(8, 1, -1, -1), [5])
@@ -199,7 +199,7 @@ def test_slow_change_is_no_break(key):
 
 def test_a_break_is_where_it_is_though_a_frame_has_features_of_the_one_behind_it(key):
     """The third frame is another scene; half of the second one was taken from there."""
-    witness, mask = Witness(FRAMING, 20), disc(8)[None]
+    witness, mask = PassObserver(FRAMING, 20), disc(8)[None]
     own = torch.ones(3, len(key), dtype=torch.bool)
     own[1, len(key) // 2 :] = False
     other = key.flip(1) + 3
@@ -212,7 +212,7 @@ def test_a_break_is_where_it_is_though_a_frame_has_features_of_the_one_behind_it
 
 
 def test_an_object_that_is_not_seen_is_not_asked_for(key):
-    witness = Witness(FRAMING, 20)
+    witness = PassObserver(FRAMING, 20)
     enter(witness, key, disc(8)[None])
     [[evidence]] = observe(witness, key[None], torch.full((1, 1, 48, 64), -8.0), [5])
     assert evidence.recovered == evidence.contained == 1
@@ -238,7 +238,7 @@ def test_confidence_falls_where_the_picture_is_blurred(lite, squares):
 @pytest.fixture(scope="module")
 def strict(lite, squares) -> Propagator:
     """The shipped network, to which anything worse than the clean clip is a shortfall."""
-    clean = [r.findings[o].passes[0] for r in lite.run(squares.frames[:12], [squares.keyframe(0)]) for o in r.findings]
+    clean = [r.cues[o].passes[0] for r in lite.run(squares.frames[:12], [squares.keyframe(0)]) for o in r.cues]
     network = load_network("perclip-lite")
     least = {name: Tolerance(min(getattr(e, name) for e in clean), 10.0) for name in Evidence._fields}
     network.calibration = dataclasses.replace(network.calibration, **least)
@@ -268,7 +268,7 @@ def test_a_mask_on_the_other_object_is_not_read_back(lite, squares, other):
     framing = Framing(96, 128, None, torch.device("cpu"))
     keys = [lite._network.encode_image(framing.image(squares.frames[i], i))[0] for i in (0, 5)]
     masks = [framing.masks(squares.labels[i], (1, 2)) for i in (0, 5)]
-    witness = Witness(framing, 20)
+    witness = PassObserver(framing, 20)
     witness.enter(keys[0], squares.frames[0], masks[0], (1, 2))
     logits = 8 * (torch.nn.functional.avg_pool2d(masks[1], 4) * 2 - 1)
     [true] = observe(witness, keys[1][None], logits[None], (1, 2))
@@ -285,13 +285,13 @@ def test_a_wrong_keyframe_lowers_the_confidence_of_the_whole_stretch(lite, squar
 
 def test_findings_are_those_of_the_passes_that_speak(lite, squares):
     results = list(lite.run(squares.frames[:16], [squares.keyframe(3), squares.keyframe(9)]))
-    assert [len(r.findings[1].passes) for r in results if r.findings] == [1] * 3 + [2] * 5 + [1] * 6
-    assert not results[3].findings and not results[9].findings
-    assert all(r.findings[o].agreed == 1 for r in results[10:] for o in (1, 2))
+    assert [len(r.cues[1].passes) for r in results if r.cues] == [1] * 3 + [2] * 5 + [1] * 6
+    assert not results[3].cues and not results[9].cues
+    assert all(r.cues[o].agreed == 1 for r in results[10:] for o in (1, 2))
     calibration = load_network("perclip-lite").calibration
     for r in results:
-        for obj, findings in r.findings.items():
-            assert r.confidence[obj] == calibration.confidence(findings)
+        for obj, cues in r.cues.items():
+            assert r.confidence[obj] == calibration.confidence(cues)
 
 
 def test_confidence_is_the_same_backward(lite, squares):

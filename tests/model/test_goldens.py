@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from model import Keyframe, PropagationOptions, Propagator
 from model.inference.framing import Framing
 from model.memory.memory_read import affinity, key_bias, read_values
-from model.network.pcvos import PCVOS, aggregate
+from model.network.pcvos import PCVOS
+from model.network.soft_aggregation import aggregate
 from tests.model.named_weights import named_network
 
 SHARED = Path(__file__).parents[3] / "shared" / "golden"

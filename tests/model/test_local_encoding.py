@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from model import Keyframe, PropagationOptions, Propagator, inference, load_network
-from model.consistency.pass_observer import Witness
+from model import Keyframe, PropagationOptions, Propagator, load_network
+from model.consistency.pass_observer import PassObserver
 from model.evaluation.metrics import region_similarity
+from model.inference import prepared_network
 from model.inference.prepared_network import InferenceNetwork
 from model.inference.region import Region
 from model.network.decoder import DecoderInput
@@ -125,8 +126,8 @@ def test_a_clip_is_the_same_whatever_room_it_is_put_into(meadow, monkeypatch):
     """Features of earlier clips lie there."""
     frames, labels = meadow
     propagator, results = Propagator(load_network("perclip-lite"), OPTIONS), []
-    for put in (inference._put, lambda image, room: DecoderInput(*map(torch.clone, image))):
-        monkeypatch.setattr(inference, "_put", put)
+    for put in (prepared_network._put, lambda image, room: DecoderInput(*map(torch.clone, image))):
+        monkeypatch.setattr(prepared_network, "_put", put)
         results.append([r.label_map for r in propagator.run(frames, [Keyframe(0, labels[0])])])
     np.testing.assert_array_equal(*results)
 
@@ -159,9 +160,9 @@ def test_an_object_that_leaves_a_trace_behind_is_looked_for_elsewhere():
 
 
 def test_breaks_between_frames_are_looked_for_where_both_were_encoded(meadow, monkeypatch):
-    shares, observe = [], Witness.observe
+    shares, observe = [], PassObserver.observe
     spied = lambda self, keys, own, *more: (shares.append(own.float().mean(1)), observe(self, keys, own, *more))[1]  # noqa: E731
-    monkeypatch.setattr(Witness, "observe", spied)
+    monkeypatch.setattr(PassObserver, "observe", spied)
     found(*meadow)
     assert [len(share) for share in shares] == [5, 5, 1]
     assert all(share[-1] == 1 and (share[:-1] < 0.6).all() for share in shares)

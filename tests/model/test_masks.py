@@ -12,7 +12,7 @@ from model.evaluation.metrics import region_similarity
 from model.inference.framing import Framing
 from model.inference.label_map import most_likely
 from model.inference.region import Region
-from model.network.pcvos import aggregate, object_probabilities
+from model.network.soft_aggregation import aggregate, object_probabilities
 from model.propagation.prediction import Prediction, pack, rounded, unpack
 from model.propagation.specks import remove_specks
 

@@ -35,7 +35,7 @@ def assert_same(a: dict[int, FrameResult], b: dict[int, FrameResult]) -> None:
     assert a.keys() == b.keys()
     for i in a:
         np.testing.assert_array_equal(a[i].label_map, b[i].label_map)
-        assert a[i].confidence == b[i].confidence and a[i].findings == b[i].findings
+        assert a[i].confidence == b[i].confidence and a[i].cues == b[i].cues
         if a[i].probabilities is not None:
             np.testing.assert_array_equal(a[i].probabilities, b[i].probabilities)
 
@@ -93,14 +93,14 @@ def test_a_stretch_between_covering_keyframes_is_self_contained(data, lite, squa
 
 
 def test_small_objects_elsewhere_do_not_change_what_a_speck_is(lite, squares, monkeypatch):
-    def clips(sweep):
+    def clips(passing):
         """Both passes see nothing but one small spot."""
         spot = torch.full((24, 32), -8.0)
         spot[12, 16] = 8
-        for i in range(1, 12)[:: sweep._step]:
+        for i in range(1, 12)[:: passing._step]:
             yield [(i, {1: Prediction(spot, Evidence()), 2: Prediction(spot - 4, Evidence())})]
 
-    monkeypatch.setattr("model.propagation.propagator.Sweep.clips", clips)
+    monkeypatch.setattr("model.propagation.per_clip_pass.PerClipPass.clips", clips)
     dot = np.zeros_like(squares.labels[0])
     dot[40:42, 60:62], dot[10:12, 10:12] = 1, 2
     keyframes = [squares.keyframe(0), squares.keyframe(12), Keyframe(20, dot)]
@@ -109,13 +109,13 @@ def test_small_objects_elsewhere_do_not_change_what_a_speck_is(lite, squares, mo
 
 
 def test_the_nearer_keyframe_counts_more(lite, squares, monkeypatch):
-    def clips(sweep):
+    def clips(passing):
         """The forward pass sees the object everywhere, the backward pass nowhere, both equally sure."""
-        everywhere = Prediction(torch.full((24, 32), 4.0 * sweep._step), Evidence())
-        for i in range(24)[:: sweep._step]:
+        everywhere = Prediction(torch.full((24, 32), 4.0 * passing._step), Evidence())
+        for i in range(24)[:: passing._step]:
             yield [(i, {} if i in (0, 23) else {1: everywhere})]
 
-    monkeypatch.setattr("model.propagation.propagator.Sweep.clips", clips)
+    monkeypatch.setattr("model.propagation.per_clip_pass.PerClipPass.clips", clips)
     results = by_frame(lite.run(squares.frames, [squares.keyframe(0, 1), squares.keyframe(23, 1)]))
     assert [bool((results[i].label_map == 1).all()) for i in range(1, 11)] == [True] * 10
     assert [bool((results[i].label_map == 1).any()) for i in range(13, 23)] == [False] * 10

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model import Keyframe
-from model.consistency.absence import Whereabouts
+from model.consistency.absence import AbsenceJudge
 from model.consistency.colour_search import ColourSearch
 from model.inference.framing import Framing
 
@@ -63,10 +63,10 @@ def test_an_object_in_the_colours_of_its_ground_might_be_anywhere():
 
 
 @pytest.fixture
-def whereabouts() -> Whereabouts:
+def whereabouts() -> AbsenceJudge:
     """Of a red object of 12 x 12 pixels."""
     framing = Framing(*SHAPE, None, torch.device("cpu"))
-    found = Whereabouts(framing)
+    found = AbsenceJudge(framing)
     found.enter(scene(((20, 20, 12, 12), RED)), torch.from_numpy(mask_of(20, 20, 12, 12))[None].float(), [1])
     return found
 
@@ -79,7 +79,7 @@ NONE = coarse(np.zeros(SHAPE, bool))
 HERE, THERE = ((20, 20, 12, 12), RED), ((60, 120, 12, 12), RED)
 
 
-def missed(whereabouts: Whereabouts, picture: np.ndarray, mask: np.ndarray) -> float:
+def missed(whereabouts: AbsenceJudge, picture: np.ndarray, mask: np.ndarray) -> float:
     [share] = whereabouts.observe(lambda: picture, mask, [1])
     return share
 
@@ -105,7 +105,7 @@ def test_what_comes_back_after_it_was_missed_is_doubted_as_long_as_something_lik
 
 def test_a_pass_that_goes_on_elsewhere_knows_what_was_missed(whereabouts):
     first = missed(whereabouts, scene(HERE, THERE, seed=1), NONE)
-    later = Whereabouts(Framing(*SHAPE, None, torch.device("cpu")))
+    later = AbsenceJudge(Framing(*SHAPE, None, torch.device("cpu")))
     later.enter(scene(HERE), torch.from_numpy(mask_of(20, 20, 12, 12))[None].float(), [1])
     later.resume({1: 1 - (1 - first)})
     picture, mask = scene(HERE, THERE, seed=2), coarse(mask_of(60, 120, 12, 12))

@@ -11,7 +11,7 @@ from model.keyframe import Keyframe
 from model.network.checkpoint_files import shipped_path, weights_in_words
 from model.options import PropagationOptions
 from model.result import FrameResult
-from plugin.local_run.run_settings import file_digest
+from plugin.digest import file_digest
 
 if TYPE_CHECKING:
     from model import Propagator

@@ -13,8 +13,8 @@ from typing import Any
 
 from model.evaluation.metrics import region_similarity
 from plugin.cvat.task.annotations import AUTO, Shape, Track
-from plugin.cvat.task.digest import digest_of
 from plugin.cvat.task.layout import Job, Label, TaskLayout
+from plugin.digest import digest_of
 from plugin.shapes.keyframe_mark import is_marked, mark_keyframe
 from plugin.shapes.polygon import polygons_to_mask
 

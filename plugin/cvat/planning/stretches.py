@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugin.cvat.planning.task_objects import TaskObject
-from plugin.cvat.task.digest import digest_of
 from plugin.cvat.task.layout import Job
+from plugin.digest import digest_of
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from plugin.cvat.planning.blocked_frames import blocked_frames, shapes_in
 from plugin.cvat.planning.identity import Identities, MaskOf, identify
 from plugin.cvat.planning.identity_words import decisions_in_words
 from plugin.cvat.planning.inheritance import inherit_groups
+from plugin.cvat.planning.output import output_of
 from plugin.cvat.planning.stretches import stretches_of, windows_of
 from plugin.cvat.planning.task_objects import TaskObject, allot_groups, keyframes_of, known_groups
 from plugin.cvat.planning.task_plan import SequencePlan, TaskPlan, restore_windows, windows_to_json
-from plugin.cvat.run.settings import TRACKS, BulkSettings
 from plugin.cvat.server.errors import NothingDrawnError
+from plugin.cvat.settings import TRACKS, BulkSettings
 from plugin.cvat.task.annotations import AUTO, Shape, Tag, Track
-from plugin.cvat.task.digest import digest_of
 from plugin.cvat.task.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
 from plugin.cvat.task.layout import TaskLayout
-from plugin.cvat.writing.written_shapes import output_of
+from plugin.digest import digest_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from plugin.sources.frame_source import FrameSource
 from plugin.sources.stand_in_frames import StandInFrames

@@ -10,14 +10,14 @@ from model.errors import InputError
 from plugin.cvat.journal.journal import Item, Journal
 from plugin.cvat.journal.ownership import Ownership
 from plugin.cvat.review.whereabouts import Whereabouts, point_on
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
 from plugin.cvat.server.patience import Patience
+from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task.annotations import KINDS, Tag
-from plugin.cvat.task.digest import digest_of
 from plugin.cvat.task.layout import Job, TaskLayout
 from plugin.cvat.writing.job_writer import Creation, JobWriter
+from plugin.digest import digest_of
 
 MaskOn = Callable[[int, int], np.ndarray | None]
 """Gives the mask, bool (H, W), of an object on a frame, by frame and group number; None: it is not known."""

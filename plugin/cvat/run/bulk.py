@@ -11,11 +11,11 @@ from tqdm import tqdm
 from model.errors import InputError, PerclipError
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.journal import Journal, journal_path
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.run.side_by_side import side_by_side
 from plugin.cvat.run.task_run import TaskOutcome, TaskRun
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError, NothingDrawnError
+from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task.layout import read_task
 
 

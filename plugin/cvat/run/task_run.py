@@ -21,13 +21,13 @@ from plugin.cvat.planning.task_planner import TaskPlanner
 from plugin.cvat.review.doubtful_masks import DoubtfulMasks
 from plugin.cvat.review.doubts import Marker, doubtful_frames
 from plugin.cvat.review.pictures import DoubtfulPicture, picture_doubts
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.run.side_by_side import side_by_side
 from plugin.cvat.run.task_writer import Finding, FinishedFrame, TaskWriter
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
 from plugin.cvat.server.notices import PlanningProgress
 from plugin.cvat.server.rights import Rights
+from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task.chunk_store import ChunkStore
 from plugin.cvat.task.frames import TaskFrames
 from plugin.cvat.task.layout import TaskLayout

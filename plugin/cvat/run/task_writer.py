@@ -22,9 +22,9 @@ from plugin.cvat.planning.task_objects import TaskObject
 from plugin.cvat.planning.task_plan import SequencePlan, TaskPlan
 from plugin.cvat.review.doubtful_masks import DoubtfulMasks
 from plugin.cvat.review.doubts import DoubtfulFrame
-from plugin.cvat.run.settings import TRACKS, BulkSettings
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
+from plugin.cvat.settings import TRACKS, BulkSettings
 from plugin.cvat.task.annotations import KINDS, Annotation, Shape, Track
 from plugin.cvat.task.drawn import DRAWN_KINDS, collect_drawn
 from plugin.cvat.task.layout import Job

@@ -1,1 +1,5 @@
-"""."""
+"""Talking to the server: login, requests, patience with weak connections, rights.
+
+Door: `client`, `errors`, `login`, `notices`, `patience`, `rights`.
+Imports: `model`.
+"""

@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from plugin.cvat.server.errors import CvatError
-from plugin.cvat.task.digest import digest_of
 from plugin.cvat.task.layout import Label
+from plugin.digest import digest_of
 
 AUTO = "auto"
 """Source of what a program wrote."""

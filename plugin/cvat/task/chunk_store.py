@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from model.program.atomic_write import write_error
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import CvatError
 from plugin.cvat.task.layout import Media
-from plugin.sinks.atomic_write import write_error
 
 
 def cache_folder() -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 
 from model.errors import InputError
 from plugin.cvat.planning.task_objects import TaskObject
-from plugin.cvat.run.settings import TRACKS
+from plugin.cvat.settings import TRACKS
 from plugin.cvat.task.annotations import Annotation, Shape, Track
 from plugin.cvat.task.drawn import Drawn
 from plugin.cvat.task.layout import Job, Label, TaskLayout
@@ -16,32 +16,6 @@ from plugin.shapes.drawn_shape import mask_to_points
 from plugin.shapes.rle import decode_mask
 
 _DIGITS = 2  # of coordinates; a hundredth of a pixel
-
-
-def output_of(obj: TaskObject, wanted: str, takes_tracks: bool) -> str:
-    """What an object is written as: one of `plugin.cvat.run.settings.OUTPUTS` but the first.
-
-    Args:
-        obj: with what was drawn of it.
-        wanted: one of `plugin.cvat.run.settings.OUTPUTS`.
-        takes_tracks: whether the task can have tracks.
-
-    Raises:
-        InputError: its label allows none of these.
-    """
-    first = next(d for d in obj.drawn if not d.shape.outside)
-    output = wanted
-    if wanted in ("as-drawn", "one-track"):
-        is_track = first.track is not None and first.shape.kind == "polygon"
-        output = ("one-track" if wanted == "one-track" else "track") if is_track else first.shape.kind
-    if output in TRACKS and not takes_tracks:
-        output = "polygon"
-    allowed = obj.label.kind
-    if allowed not in ("any", "polygon" if output in TRACKS else output):
-        if allowed not in ("mask", "polygon", "rectangle"):
-            raise InputError(f"the label {obj.label.name} takes {allowed} only: give it the type any, mask or polygon")
-        output = allowed
-    return output
 
 
 def shape_of(
@@ -59,7 +33,7 @@ def shape_of(
         mask: bool (H, W).
         obj: that it shows; gives label, group and, from its nearest keyframe, attributes and z_order.
         frame: task-relative number.
-        output: one of `plugin.cvat.run.settings.OUTPUTS` but the first.
+        output: one of `plugin.cvat.settings.OUTPUTS` but the first.
         tolerance: of polygons, in pixels.
         previous: the object's polygon in a neighbouring frame, or None.
         score: confidence 0..1; None: the server takes none.

@@ -12,11 +12,11 @@ from model.result import FrameResult
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.journal import Journal, journal_path
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.run.task_run import TaskOutcome
 from plugin.cvat.run.undo import Undone, undo_task
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.login import Login
+from plugin.cvat.settings import BulkSettings
 from plugin.cvat.task.layout import read_task
 from plugin.cvat.writing.job_writer import JobWriter
 from plugin.shapes import encode_mask, mask_to_polygons

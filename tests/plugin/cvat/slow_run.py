@@ -12,9 +12,9 @@ from typing import Any
 from model.result import FrameResult
 from plugin.cvat.run import task_writer
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.login import Login
+from plugin.cvat.settings import BulkSettings
 from tests.cvat_server.server import TOKEN
 from tests.plugin.cvat.program import TASK, NearestKeyframe
 

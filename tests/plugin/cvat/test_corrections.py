@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugin.cvat.run.settings import OUTPUTS
+from plugin.cvat.settings import OUTPUTS
 from tests.cvat_server import FakeJob
 from tests.plugin.cvat.program import (
     JOB,

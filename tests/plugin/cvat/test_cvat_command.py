@@ -9,10 +9,10 @@ import pytest
 
 from plugin.cli import main
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter, find_targets
-from plugin.cvat.run.settings import BulkSettings
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError
 from plugin.cvat.server.login import Login
+from plugin.cvat.settings import BulkSettings
 from tests.cvat_server import CvatState, FakeCvat, FakeJob, FakeLabel, FakeTask
 from tests.cvat_server.server import PASSWORD, TOKEN, USER
 from tests.plugin.cvat.program import HEIGHT, WIDTH, NearestKeyframe, draw, mask_shape, square

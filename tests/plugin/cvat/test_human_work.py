@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from plugin.cvat.run.settings import OUTPUTS
+from plugin.cvat.settings import OUTPUTS
 from tests.cvat_server import Attribute, FakeCvat, FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
     JOB,

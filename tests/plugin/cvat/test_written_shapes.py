@@ -11,12 +11,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from model.errors import InputError
+from plugin.cvat.planning.output import output_of
 from plugin.cvat.planning.task_objects import TaskObject
-from plugin.cvat.run.settings import OUTPUTS
+from plugin.cvat.settings import OUTPUTS
 from plugin.cvat.task.annotations import Shape, Track
 from plugin.cvat.task.drawn import Drawn
 from plugin.cvat.task.layout import Job, Label, TaskLayout
-from plugin.cvat.writing.written_shapes import output_of, problem_of, problem_of_annotation, shape_of, tracks_of
+from plugin.cvat.writing.written_shapes import problem_of, problem_of_annotation, shape_of, tracks_of
 from plugin.shapes import encode_mask, mask_to_polygons
 from tests.plugin.cvat.program import HEIGHT, WIDTH, square
 

@@ -1,0 +1,33 @@
+"""The keyframes as memory: keys and values of what was drawn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from model.inference.framing import Framing
+from model.inference.prepared_network import InferenceNetwork
+from model.keyframe import Keyframe
+from model.network.soft_aggregation import aggregate
+
+
+class KeyframeMemory:
+    """Keys and values of keyframes from their masks alone, encoded once per run and shared by all passes."""
+
+    def __init__(self, network: InferenceNetwork, framing: Framing, frames: Sequence[np.ndarray]):
+        self._network, self._framing, self._frames = network, framing, frames
+        self._cache: dict[int, tuple[Tensor, dict[int, Tensor]]] = {}
+
+    def read(self, keyframe: Keyframe) -> tuple[Tensor, dict[int, Tensor]]:
+        """The key (tokens, key_dim) and each object's value (tokens, value_dim)."""
+        if keyframe.index not in self._cache:
+            image = self._framing.image(self._frames[keyframe.index], keyframe.index)
+            key, f16 = self._network.encode_image(image)
+            masks = aggregate(self._framing.masks(keyframe.label_map, keyframe.objects))[1:]
+            values = self._network.encode_value(image, f16, masks)
+            self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
+        return self._cache[keyframe.index]
+
+    def forget_before(self, index: int) -> None:
+        """Drop the keyframes before a frame."""
+        self._cache = {i: memory for i, memory in self._cache.items() if i >= index}
