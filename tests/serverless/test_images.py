@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.errors import InputError
 from serverless.images import decode_base64_image
-from tests.model.test_image_file import blocks, file_of
+from tests.model.data.test_image_file import blocks, file_of
 
 
 @pytest.mark.parametrize(

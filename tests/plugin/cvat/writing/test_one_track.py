@@ -1,0 +1,636 @@
+"""`--output one-track`: Perclip's keyframes go into the track that a person drew, and the person's stay as they are."""
+
+import copy
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from plugin.shapes import polygons_to_mask
+from plugin.shapes.keyframe_mark import is_marked
+from tests.cvat_server import Attribute, FakeCvat, FakeJob, FakeLabel
+from tests.plugin.cvat.program import (
+    HEIGHT,
+    JOB,
+    WIDTH,
+    NearestKeyframe,
+    Program,
+    blank_task,
+    content,
+    draw,
+    mask_shape,
+    polygon_track,
+    square,
+    state_of,
+)
+from tests.plugin.cvat.run.test_undo_and_review import review
+from tests.plugin.cvat.writing.test_human_work import Meddler, masks
+
+LENGTH = 31
+
+
+def the_track(state: Any, job: int = JOB) -> dict[str, Any]:
+    """The only annotation of the job, as the server gives it."""
+    read = state.read(state.jobs[job][1])
+    assert not read["shapes"] and len(read["tracks"]) == 1
+    return read["tracks"][0]
+
+
+def drawn_keyframes(track: dict[str, Any]) -> list[dict[str, Any]]:
+    """The person's keyframes, without ids."""
+    return [content(s) for s in track["shapes"] if not is_marked(s["points"], s["outside"])]
+
+
+def perclips(track: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    return {s["frame"]: s for s in track["shapes"] if is_marked(s["points"], s["outside"])}
+
+
+def shown(track: dict[str, Any], frame: int) -> np.ndarray | None:
+    """What CVAT shows on a frame that has a keyframe, or none since one; None where the track is not to be seen."""
+    before = [s for s in track["shapes"] if s["frame"] <= frame]
+    if not before or before[-1]["outside"]:
+        return None
+    return polygons_to_mask([before[-1]["points"]], HEIGHT, WIDTH)
+
+
+def keyframe(track: dict[str, Any], frame: int) -> dict[str, Any]:
+    return next(s for s in track["shapes"] if s["frame"] == frame)
+
+
+def save(state: Any, track: dict[str, Any], job: int = JOB, **changes: Any) -> dict[str, Any]:
+    """A page saves a track that it has changed, under the id it knows."""
+    with state.lock:
+        return state.update(state.jobs[job][1], {"tracks": [{**copy.deepcopy(track), **changes}]})["tracks"][0]
+
+
+def with_keyframe(track: dict[str, Any], frame: int, **changes: Any) -> list[dict[str, Any]]:
+    """The keyframes of a track after a person has changed one, or made one where CVAT interpolated."""
+    shapes = copy.deepcopy(track["shapes"])
+    before = [s for s in shapes if s["frame"] <= frame][-1]
+    if before["frame"] != frame:
+        before = {**copy.deepcopy(before), "frame": frame}
+        shapes.append(before)
+    before.update(changes)
+    return sorted(shapes, key=lambda s: s["frame"])
+
+
+def polygon(mask: np.ndarray) -> list[float]:
+    return polygon_track({0: mask})["shapes"][0]["points"]
+
+
+ATTRIBUTES = [Attribute(11, "colour", default="red"), Attribute(12, "pose", mutable=True, default="left")]
+
+
+def rich_task() -> Any:
+    return state_of(blank_task(LENGTH, labels=[FakeLabel(1, "car", attributes=ATTRIBUTES), FakeLabel(2, "person")]))
+
+
+def rich_track(**fields: Any) -> dict[str, Any]:
+    """A track on which a person has set all that can be set."""
+    track = polygon_track({5: square(2, 2), 15: square(4, 2), 25: square(6, 4)}, **fields)
+    track["attributes"] = [{"spec_id": 11, "value": "blue"}]
+    track["shapes"][1] |= {"occluded": True, "z_order": 3, "attributes": [{"spec_id": 12, "value": "right"}]}
+    track["shapes"][2] |= {"z_order": 1, "attributes": [{"spec_id": 12, "value": "left"}]}
+    track["shapes"][0]["points"] = [p + 0.123456789 for p in track["shapes"][0]["points"]]
+    return track
+
+
+def test_one_track_has_the_persons_keyframes_as_they_were_and_perclips_between(program_for) -> None:
+    state = rich_task()
+    drawn = draw(state, tracks=[rich_track(group=4, source="semi-auto")])[0]
+    before = state.read(state.jobs[JOB][1])["tracks"][0]
+    outcome = program_for(state).propagate(output="one-track")
+    after = the_track(state)
+    assert not [w for w in outcome.warnings if "beside" in w]
+    assert drawn_keyframes(after) == [content(s) for s in before["shapes"]]
+    for field in ("label_id", "group", "source", "attributes", "elements"):
+        assert after[field] == before[field] and (field != "source" or after[field] == "semi-auto")
+    ours = perclips(after)
+    assert ours and set(ours).isdisjoint({5, 15, 25}) and after["frame"] == min(ours) == 0
+    # CVAT's interpolation repeats what the keyframe before says: so do ours.
+    for frame, shape in ours.items():
+        like = keyframe(before, 15 if 15 < frame < 25 else 25 if frame > 25 else 5)
+        assert [shape[k] for k in ("occluded", "z_order", "attributes")] == [
+            like[k] for k in ("occluded", "z_order", "attributes")
+        ]
+    for frame in range(LENGTH):
+        nearest = min((5, 15, 25), key=lambda f: abs(f - frame))
+        expected = polygons_to_mask([keyframe(before, nearest)["points"]], HEIGHT, WIDTH)
+        assert np.array_equal(shown(after, frame), expected), frame
+    assert drawn["id"] != after["id"]
+
+
+def test_undo_restores_the_drawn_track_exactly(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track(), polygon_track({3: square(20, 10), 9: None, 12: square(21, 10)}, label=2)])
+    before = [content(t) for t in state.read(state.jobs[JOB][1])["tracks"]]
+    program = program_for(state)
+    program.propagate(output="one-track")
+    program.propagate(output="one-track", direction="forward")
+    assert [content(t) for t in state.read(state.jobs[JOB][1])["tracks"]] != before
+    assert program.undo(dry=True).restored == 2
+    assert program.undo().restored == 2
+    assert sorted(map(json.dumps, (content(t) for t in state.read(state.jobs[JOB][1])["tracks"]))) == sorted(
+        map(json.dumps, before)
+    )
+    assert program.undo().restored == 0
+    program.propagate(output="one-track")  # and it can be filled in again
+    assert all(perclips(t) for t in state.read(state.jobs[JOB][1])["tracks"])
+
+
+def test_a_second_run_changes_nothing(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    before = the_track(state)
+    program.engine = NearestKeyframe()
+    program.propagate(output="one-track")
+    assert the_track(state) == before and not program.engine.runs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"points": polygon(square(12, 12))},
+        {"outside": True},
+        {"occluded": True},
+        {"z_order": 7},
+        {"attributes": [{"spec_id": 12, "value": "behind"}]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_keyframe_of_perclip_that_a_person_changes_is_theirs(program_for, changes) -> None:
+    state = rich_task()
+    draw(state, tracks=[polygon_track({0: square(2, 2), 20: square(4, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    frame = 10
+    track = the_track(state)
+    saved = save(state, track, shapes=with_keyframe(track, frame, **changes))
+    theirs = content(keyframe(saved, frame))
+    outcome = program.propagate(output="one-track")
+    after = the_track(state)
+    assert content(keyframe(after, frame)) == theirs
+    assert [s["frame"] for s in after["shapes"] if s["frame"] in (0, 20)] == [0, 20]
+    assert outcome.drawn[next(iter(outcome.drawn))] == [0, 10, 20]
+    if "points" in changes:  # and it is a keyframe: its neighbours follow
+        assert np.array_equal(shown(after, 12), square(12, 12)) and np.array_equal(shown(after, 8), square(12, 12))
+        assert np.array_equal(shown(after, 4), square(2, 2))
+    program.undo()
+    restored = the_track(state)
+    assert not perclips(restored) or "points" not in changes
+    assert [s["frame"] for s in restored["shapes"]] == [0, frame, 20] and content(keyframe(restored, frame)) == theirs
+
+
+def test_a_correction_of_a_drawn_keyframe_repairs_its_neighbourhood_alone(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 2), 20: square(6, 2), 30: square(8, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    track = the_track(state)
+    save(state, track, shapes=with_keyframe(track, 10, points=polygon(square(4, 12))))
+    program.engine = NearestKeyframe()
+    program.propagate(output="one-track")
+    assert program.engine.runs == [(1, 9, (1,))] * 2  # the two beside it
+    after = the_track(state)
+    assert np.array_equal(shown(after, 8), square(4, 12)) and np.array_equal(shown(after, 13), square(4, 12))
+    assert np.array_equal(shown(after, 2), square(2, 2)) and np.array_equal(shown(after, 22), square(6, 2))
+    late = [s for s in track["shapes"] if s["frame"] > 20]
+    assert [content(s) for s in after["shapes"] if s["frame"] > 20] == [content(s) for s in late]
+
+
+def test_a_drawn_keyframe_that_a_person_deletes_is_filled_in(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 12), 20: square(2, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    track = the_track(state)
+    save(state, track, shapes=[s for s in track["shapes"] if s["frame"] != 10])
+    program.propagate(output="one-track")
+    after = the_track(state)
+    assert all(np.array_equal(shown(after, frame), square(2, 2)) for frame in range(LENGTH))
+    assert [s["frame"] for s in drawn_keyframes(after)] == [0, 20]
+
+
+def test_what_a_person_hides_stays_hidden(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({2: square(2, 2), 6: square(2, 2), 8: None, 16: square(4, 2), 17: None})])
+    before = [content(s) for s in the_track(state)["shapes"]]
+    outcome = program_for(state).propagate(output="one-track")
+    after = the_track(state)
+    assert drawn_keyframes(after) == before
+    hidden = {*range(8, 16), *range(17, LENGTH)}
+    assert {f for f in range(LENGTH) if shown(after, f) is None} == hidden
+    assert any("outside" in w for w in outcome.warnings)
+
+
+class Vanishing(NearestKeyframe):
+    """The object is not to be seen on some frames."""
+
+    def run(self, *args: Any, **options: Any) -> Any:
+        for result in super().run(*args, **options):
+            if result.index in (3, 4, 5, 28, 29, 30):
+                result.label_map[:] = 0
+            yield result
+
+
+def test_where_the_object_is_not_seen_the_track_is_outside(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    program_for(state, Vanishing()).propagate(output="one-track")
+    after = the_track(state)
+    assert {f for f in range(LENGTH) if shown(after, f) is None} == {3, 4, 5, 28, 29, 30}
+    assert after["shapes"][-1]["frame"] == 28
+
+
+def test_behind_what_was_asked_for_the_track_ends_and_between_keyframes_it_goes_on(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({5: square(2, 2), 20: square(4, 2)})])
+    program_for(state).propagate(output="one-track", max_gap=3)
+    after = the_track(state)
+    assert {f for f in range(LENGTH) if shown(after, f) is None} == {0, 1, *range(24, LENGTH)}
+
+
+def test_an_own_track_of_an_earlier_run_gives_way_and_comes_back(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 2)})])
+    before = content(the_track(state))
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    assert len(job.tracks) == 3
+    program.propagate(output="one-track")
+    assert perclips(the_track(state))
+    program.propagate()
+    assert len(job.tracks) == 3
+    assert [content(t) for t in state.read(job)["tracks"] if t["source"] == "manual"] == [before]
+    program.propagate(output="one-track")
+    program.undo()
+    assert content(the_track(state)) == before
+
+
+def test_each_job_keeps_its_own_track_and_shapes_are_written_as_drawn(program_for) -> None:
+    state = state_of(blank_task(20, [FakeJob(JOB, 0, 9), FakeJob(8, 10, 19)]))
+    draw(state, tracks=[polygon_track({2: square(2, 2)})], shapes=[mask_shape(4, square(22, 14), label=2)])
+    outcome = program_for(state).propagate(output="one-track")
+    first, second = (state.jobs[number][1] for number in (JOB, 8))
+    assert [t["source"] for t in first.tracks] == ["manual"] and perclips(first.tracks[0])
+    assert [t["source"] for t in second.tracks] == ["auto"]  # nobody drew one there
+    assert {s["type"] for s in (*first.shapes, *second.shapes)} == {"mask"}
+    assert outcome.written.created == 1 + 1 + 19
+
+
+def test_a_mask_that_a_person_drew_besides_takes_the_place_of_the_track(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, shapes=[mask_shape(6, square(10, 2), group=3)], tracks=[polygon_track({0: square(2, 2)}, group=3)])
+    program_for(state).propagate(output="one-track")
+    job = state.jobs[JOB][1]
+    assert len(job.shapes) == 1 and len(job.tracks) == 1
+    assert shown(job.tracks[0], 6) is None and np.array_equal(shown(job.tracks[0], 7), square(10, 2))
+
+
+def test_review_lists_what_nobody_has_touched(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    rows = review(program).rows
+    assert {frame for frame, *_ in rows} == set(range(1, LENGTH)) and any(seen for *_, seen in rows)
+    track = the_track(state)
+    save(state, track, shapes=with_keyframe(track, 10, points=polygon(square(12, 12))))
+    assert {frame for frame, *_ in review(program).rows} == set(range(1, LENGTH)) - {10}
+    with state.lock:
+        state.delete(state.jobs[JOB][1], {"tracks": list(state.jobs[JOB][1].tracks)})
+    assert not review(program).rows
+
+
+# --- racing edits ---
+
+
+@pytest.mark.parametrize("when", ["during the run", "between reading and writing", "after the run"])
+@pytest.mark.parametrize("frame", [0, 10, 14])
+def test_a_page_that_knows_the_old_track_and_saves_it_wins(program_for, frame, when) -> None:
+    """CVAT inserts a track whose id is gone: the person's is there then beside the one that was filled in."""
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 2)})])
+    program = program_for(state)
+    opened = the_track(state)
+    saves = lambda: save(state, opened, shapes=with_keyframe(opened, frame, points=polygon(square(4, 4))))  # noqa: E731
+    if when == "during the run":
+        program.engine = Meddler(saves)
+        program.propagate(output="one-track")
+    elif when == "between reading and writing":
+        acts = iter([saves])
+        program.fake.fault = lambda method, path: [act() for act in acts] and None if "action=update" in path else None
+        program.propagate(output="one-track")
+        assert len(state.jobs[JOB][1].tracks) == 1  # seen at the end of the run
+    else:
+        program.propagate(output="one-track")
+        saves()
+        assert len(state.jobs[JOB][1].tracks) == 2
+    program.engine = NearestKeyframe()
+    program.propagate(output="one-track")
+    program.propagate(output="one-track")
+    after = the_track(state)
+    assert np.array_equal(shown(after, frame), square(4, 4))
+    assert np.array_equal(shown(after, frame + 1), square(4, 4))
+    assert {s["frame"] for s in drawn_keyframes(after)} == {0, 10, frame}
+    program.undo()
+    assert content(the_track(state))["shapes"] == [
+        content(s) for s in with_keyframe(opened, frame, points=polygon(square(4, 4)))
+    ]
+
+
+def test_undo_after_such_a_save_leaves_the_persons_track_alone(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 2)})])
+    program = program_for(state)
+    opened = the_track(state)
+    program.propagate(output="one-track")
+    saved = save(state, opened, shapes=with_keyframe(opened, 10, points=polygon(square(4, 4))))
+    program.undo()
+    assert content(the_track(state)) == content(state.read(state.jobs[JOB][1])["tracks"][0])
+    assert [s["points"] for s in the_track(state)["shapes"]] == [s["points"] for s in saved["shapes"]]
+
+
+def test_two_tracks_that_may_be_one_are_left_for_the_person_to_judge(program_for) -> None:
+    """A page that puts its only keyframe elsewhere, or a second object beside the first: nobody can tell."""
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})])
+    program = program_for(state)
+    opened = the_track(state)
+    program.propagate(output="one-track")
+    save(state, opened, shapes=with_keyframe(opened, 0, points=polygon(square(3, 2))))
+    outcome = program.propagate(output="one-track")
+    tracks = state.read(state.jobs[JOB][1])["tracks"]
+    assert sorted(s["points"] for t in tracks for s in drawn_keyframes(t)) == sorted(
+        polygon(square(left, 2)) for left in (2, 3)
+    )
+    assert sum("two tracks show much the same on frame 0" in w for w in outcome.warnings) == 1
+
+
+def test_another_track_of_the_label_is_no_successor(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 10: square(4, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    draw(state, tracks=[polygon_track({0: square(20, 12), 10: square(20, 10)})])
+    program.propagate(output="one-track")
+    tracks = state.read(state.jobs[JOB][1])["tracks"]
+    assert sorted(len(drawn_keyframes(t)) for t in tracks) == [2, 2] and all(map(perclips, tracks))
+
+
+def test_a_track_that_a_person_deletes_stays_away(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({0: square(2, 2)})], shapes=[mask_shape(0, square(20, 12), label=2)])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    job = state.jobs[JOB][1]
+    with state.lock:
+        state.delete(job, {"tracks": list(job.tracks)})
+    program.propagate(output="one-track")
+    program.undo()
+    assert not job.tracks and len(job.shapes) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_lost_connection_doubles_nothing(program_for, moment) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = content(the_track(state))
+    program = program_for(state)
+    cut = iter([moment])
+    program.fake.fault = lambda method, path: next(cut, None) if "action=update" in path else None
+    program.propagate(output="one-track")
+    assert perclips(the_track(state))
+    program.undo()
+    assert content(the_track(state)) == before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_that_dies_at_the_moment_of_writing_is_taken_up(program_for, moment) -> None:
+    """The server has the track, or has not; the journal only knows that it was to be sent."""
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = content(the_track(state))
+    program = program_for(state)
+    program.server = program.log_in(patience=0.0)
+    cut = iter([moment])
+    program.fake.fault = lambda method, path: next(cut, None) if "action=update" in path else None
+    assert program.attempt(output="one-track").error is not None
+    assert bool(perclips(the_track(state))) == (moment == "after")
+    program.propagate(output="one-track")
+    assert perclips(the_track(state)) and drawn_keyframes(the_track(state)) == before["shapes"]
+    program.undo()
+    assert content(the_track(state)) == before
+
+
+def test_a_dry_run_changes_nothing_and_counts_the_tracks(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = the_track(state)
+    program = program_for(state)
+    assert program.propagate(output="one-track", dry=True).written.created == 1
+    assert the_track(state) == before and not any(method == "PATCH" for method, _ in program.fake.log)
+    program.propagate(output="one-track")
+    assert program.propagate(output="one-track", dry=True).written.created == 0
+
+
+def test_a_track_that_is_written_in_parts_counts_once(program_for, monkeypatch) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({6: square(2, 2), 20: square(8, 8)})])
+    program = program_for(state)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("plugin.cvat.run.task_writer._PATIENCE", 0.0)
+    assert program.propagate(output="one-track").written.created == 1
+    assert sum("action=update" in path for _, path in program.fake.log) > 1
+
+
+def test_a_job_that_may_not_be_written_to_keeps_its_track(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = the_track(state)
+    program = program_for(state)
+    program.fake.fault = lambda method, path: 403 if method == "PATCH" else None
+    assert JOB in program.attempt(output="one-track").failed
+    assert the_track(state) == before
+    program.fake.fault = lambda method, path: None
+    program.propagate(output="one-track")
+    assert perclips(the_track(state))
+
+
+def test_a_request_that_is_carried_out_late_leaves_one_track(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = content(the_track(state))
+    program = program_for(state)
+    sent: list[dict[str, Any]] = []
+    update = state.update
+    state.update = lambda job, body: (sent.append(copy.deepcopy(body)), update(job, body))[1]
+    program.propagate(output="one-track")
+    state.update = update
+    with state.lock:
+        state.update(state.jobs[JOB][1], sent[0])  # a second time
+    assert len(state.jobs[JOB][1].tracks) == 2
+    program.propagate(output="one-track")
+    assert perclips(the_track(state))
+    with state.lock:
+        state.update(state.jobs[JOB][1], sent[0])
+    program.undo()
+    assert content(the_track(state)) == before
+
+
+def test_a_server_that_rounds_coordinates_gets_its_track_back(program_for) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    before = the_track(state)
+    program = program_for(state)
+    update = state.update
+
+    def rounding(job: FakeJob, body: dict[str, Any]) -> dict[str, Any]:
+        for track in body["tracks"]:
+            for shape in track["shapes"]:
+                shape["points"] = [round(p, 2) for p in shape["points"]]
+        return update(job, body)
+
+    state.update = rounding
+    outcome = program.attempt(output="one-track")
+    assert "--output track" in outcome.failed[JOB]
+    assert [s["frame"] for s in the_track(state)["shapes"]] == [s["frame"] for s in before["shapes"]]
+
+
+# --- tracks that the page's action has filled in ---
+
+
+def filled_by_the_page(program: Any, state: Any) -> dict[str, Any]:
+    """A track with marked keyframes that no journal here knows."""
+    program.propagate(output="one-track")
+    track = the_track(state)
+    with program.journal() as journal:
+        for table in ("joint", "joint_keyframe", "item", "done", "member", "plan"):
+            journal._run(f"DELETE FROM {table}")
+    return track
+
+
+@pytest.mark.parametrize("output", ["one-track", "track", "mask"])
+def test_keyframes_of_the_page_are_nobodys_truth(program_for, output) -> None:
+    state = rich_task()
+    draw(state, tracks=[rich_track()])
+    program = program_for(state)
+    filled_by_the_page(program, state)
+    before = [content(t) for t in state.read(state.jobs[JOB][1])["tracks"]]
+    outcome = program.propagate(output=output)
+    assert list(outcome.drawn.values()) == [[5, 15, 25]]
+    program.undo()
+    assert [content(t) for t in state.read(state.jobs[JOB][1])["tracks"]] == before
+
+
+# --- whatever people draw, and whatever they change meanwhile ---
+
+SHORT = 10
+
+
+@st.composite
+def drawn_tracks(draw_one: Any) -> list[dict[str, Any]]:
+    """One to three tracks, each with a keyframe that shows something, apart from one another."""
+    tracks = []
+    for number in range(draw_one(st.integers(1, 3))):
+        keyframes = draw_one(st.dictionaries(st.integers(0, SHORT - 1), st.one_of(masks, st.none()), max_size=4))
+        keyframes[draw_one(st.integers(0, SHORT - 1))] = draw_one(masks)
+        track = polygon_track(keyframes, label=1 + number % 2, group=draw_one(st.sampled_from((0, number + 1))))
+        for shape in track["shapes"]:
+            shape |= {"occluded": draw_one(st.booleans()), "z_order": number + 3 * draw_one(st.integers(0, 1))}
+            shape["attributes"] = [{"spec_id": 12, "value": draw_one(st.sampled_from(("left", "right")))}]
+        tracks.append(track)
+    return tracks
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+@given(st.data())
+def test_no_keyframe_of_a_person_is_ever_changed(data: st.DataObject) -> None:
+    labels = [FakeLabel(number, name, attributes=[ATTRIBUTES[1]]) for number, name in ((1, "car"), (2, "person"))]
+    state = state_of(blank_task(SHORT, labels=labels))
+    draw(state, tracks=data.draw(drawn_tracks()))
+    job = state.jobs[JOB][1]
+
+    def theirs() -> list[list[Any]]:
+        """The person's keyframes of all tracks: those without a mark."""
+        tracks = state.read(job)["tracks"]
+        return sorted(
+            (
+                [content(s) for s in t["shapes"] if not is_marked(s["points"], s["outside"])]
+                for t in tracks
+                if t["source"] == "manual"
+            ),
+            key=json.dumps,
+        )
+
+    expected = theirs()
+
+    def meddle() -> None:
+        nonlocal expected
+        tracks = [t for t in state.read(job)["tracks"] if t["source"] == "manual"]
+        track = data.draw(st.sampled_from(tracks))
+        ours = [s for s in track["shapes"] if is_marked(s["points"], s["outside"])]
+        what = data.draw(st.sampled_from(("move", "hide", "new", "nothing")))
+        if what == "nothing" or (what != "new" and not ours):
+            return
+        shapes = copy.deepcopy(track["shapes"])
+        if what == "new":
+            frame = data.draw(st.integers(track["frame"], SHORT - 1))
+            shapes = with_keyframe(track, frame, points=polygon(data.draw(masks)), outside=False)
+        else:
+            frame = data.draw(st.sampled_from(ours))["frame"]
+            shape = next(s for s in shapes if s["frame"] == frame)
+            shape |= {"points": polygon(data.draw(masks))} if what == "move" else {"outside": not shape["outside"]}
+        save(state, track, shapes=shapes)
+        expected = theirs()
+
+    with tempfile.TemporaryDirectory() as folder, FakeCvat(state) as fake:
+        program = Program(fake, Path(folder))
+        for _ in range(data.draw(st.integers(1, 3))):
+            program.engine = Meddler(meddle if data.draw(st.booleans()) else None)
+            output = data.draw(st.sampled_from(("one-track", "one-track", "as-drawn", "mask")))
+            program.propagate(output=output, direction=data.draw(st.sampled_from(("both", "forward"))))
+            assert theirs() == expected
+            meddle()
+        program.engine = NearestKeyframe()
+        program.propagate(output="one-track")
+        assert theirs() == expected
+        assert [t["source"] for t in job.tracks] == ["manual"] * len(expected) and not job.shapes  # one for each
+        program.undo()
+        assert (
+            sorted(([content(s) for s in t["shapes"]] for t in state.read(job)["tracks"]), key=json.dumps) == expected
+        )
+
+
+def test_a_group_that_people_give_is_none_that_the_journal_alone_knows(program_for) -> None:
+    state = state_of(blank_task(LENGTH))
+    draw(state, tracks=[polygon_track({6: square(2, 2)})])
+    program = program_for(state)
+    program.propagate(output="one-track")
+    before = state.read(state.jobs[JOB][1])["tracks"][0]
+    # The page counts from what the server has: nothing bears a number there.
+    theirs = [mask_shape(frame, square(20, 10), label=2, group=1) for frame in (0, 20)]
+    draw(state, shapes=theirs)
+    outcome = program.propagate(output="one-track")
+    assert outcome.drawn == {1: [6], 2: [0, 20]}
+    read = state.read(state.jobs[JOB][1])
+    assert [content(t) for t in read["tracks"]] == [content(before)]
+    assert {s["frame"] for s in read["shapes"] if s["source"] == "auto" and s["group"] == 2} == {*range(LENGTH)} - {
+        0,
+        20,
+    }
+    assert program.undo().restored == 1
