@@ -470,7 +470,8 @@ window.page = {
 
 const addScript = () => {
     const script = document.createElement('script');
-    script.src = '/perclip.js';
+    script.type = 'module';
+    script.src = '/perclip/0123abcd/entry.js';
     script.dataset.shortSide = '180';
     if (query.has('doubt')) script.dataset.doubt = query.get('doubt');
     document.head.append(script);
