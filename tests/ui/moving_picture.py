@@ -1,4 +1,4 @@
-"""Joins the pictures that record.mjs took into one WebP that moves: `python -m tests.ui.moving_picture FOLDER PICTURE`."""
+"""Joins the pictures that record.mjs took into one that moves: `python -m tests.ui.moving_picture FOLDER PICTURE`."""
 
 import json
 import sys

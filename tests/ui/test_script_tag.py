@@ -284,7 +284,7 @@ def test_compose_mounts_what_is_there():
         "add-script-tag.sh": "/docker-entrypoint.d/90-perclip.sh",  # nginx runs *.sh in order, if executable
     }
     assert service["user"] == "0"  # the page in CVAT's image is root's
-    assert service["tmpfs"] == ["/usr/share/nginx/html/perclip"]  # uid 101 may not write beside the page
+    assert service["tmpfs"] == ["/usr/share/nginx/html/perclip:mode=1777"]  # uid 101 may not write beside the page
     assert all((_UI / name).exists() for name in mounts)
     assert (_UI / "add-script-tag.sh").stat().st_mode & 0o111 == 0o111
     known = (_UI / "add-script-tag.sh").read_text()

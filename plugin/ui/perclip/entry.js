@@ -3,8 +3,8 @@
  * The entry of Perclip into CVAT's page: carries what an annotator has drawn through the frames of a job, in one click.
  *
  * One script tag of type "module" loads this file, and it loads the others beside it. Its `data-` attributes are settings.
- * `collection` to `frames` know nothing of the screen and are tested without a browser. All files are served below one
- * address that names their version, so that a browser never mixes two (add-script-tag.sh).
+ * Only `page_part` and what it alone needs (`notice`, `highlight`, `header_button`) touch the screen. All files are served
+ * below one address that names their version, so that a browser never mixes two (add-script-tag.sh).
  */
 
 import { messageOf } from './errors.js';
