@@ -5,7 +5,7 @@ keyframe of Perclip's are multiples of 1/64 pixel, and a checksum of them is add
 never 0, exact in float64. Whoever moves, adds or removes a point, turns the keyframe's `outside`, or rounds coordinates
 (as files of annotations do) breaks the mark, and the keyframe counts as the person's.
 
-`plugin/ui/perclip.js` does the same; tests/keyframe_mark_vectors.json binds the two.
+`plugin/ui/perclip/keyframe_mark.js` does the same; tests/keyframe_mark_vectors.json binds the two.
 """
 
 import math

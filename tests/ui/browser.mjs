@@ -1,10 +1,13 @@
 // Starts the page's server (with the real function behind it) and Debian's Chromium, for the browser tests.
 import { spawn, spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** The interpreter that has Perclip's dependencies. */
+export const PYTHON = process.env.PYTHON ? (process.env.PYTHON.includes('/') ? resolve(process.env.PYTHON) : process.env.PYTHON) : 'python3';
 
 /** The path of a Chromium on this machine. */
 export function chromiumPath() {
@@ -18,7 +21,7 @@ export function chromiumPath() {
 
 /** The server's address and what stops it. */
 export async function startServer() {
-    const server = spawn(process.env.PYTHON ?? 'python3', ['-m', 'tests.ui.page_server'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
+    const server = spawn(PYTHON, ['-m', 'tests.ui.page_server'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: server.stdout });
     const url = await new Promise((resolve, reject) => {
         lines.once('line', resolve);

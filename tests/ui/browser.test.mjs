@@ -1,6 +1,6 @@
 // The page action in Chromium, on a page like CVAT's, with the real function behind the lambda endpoint.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import test, { after, before, beforeEach } from 'node:test';
 
 import { startBrowser, startServer } from './browser.mjs';
@@ -11,6 +11,7 @@ let server;
 let browser;
 let tab;
 let said;
+let asked; // modules that the page has asked for, by address
 
 before(async () => {
     [server, browser] = await Promise.all([startServer(), startBrowser()]);
@@ -26,7 +27,8 @@ beforeEach(async () => { await open(); });
 async function open(address = '/') {
     await tab?.context().close();
     tab = await (await browser.newContext({ viewport: { width: 1280, height: 616 } })).newPage();
-    said = [];
+    [said, asked] = [[], []];
+    tab.on('request', (request) => { if (request.url().includes('/perclip/')) asked.push(request.url().replace(server.url, '')); });
     tab.on('console', (message) => said.push(message.text()));
     tab.on('pageerror', (error) => said.push(`uncaught: ${error}`));
     await tab.goto(server.url + address);
@@ -500,6 +502,11 @@ test('deleted frames get nothing', async () => {
     await click();
     assert.deepEqual((await written()).filter(({ frame }) => frame === 4 || frame === 5), []);
     assert.equal((await written()).length, 2 * (LAST - 2));
+});
+
+test('all modules come from the address that names the version, once each', async () => {
+    const modules = readdirSync(new URL('../../plugin/ui/perclip/', import.meta.url));
+    assert.deepEqual(asked.sort(), modules.map((name) => `/perclip/0123abcd/${name}`).sort());
 });
 
 test('the script registers once, early or late, and only warns in a CVAT that is too old', async () => {

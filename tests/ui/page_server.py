@@ -29,7 +29,7 @@ from plugin.sources import open_source
 
 FRAMES, HEIGHT, WIDTH = 24, 180, 320
 _HERE = Path(__file__).parent
-_SCRIPT = _HERE.parents[1] / "plugin" / "ui" / "perclip.js"
+_MODULES = _HERE.parents[1] / "plugin" / "ui" / "perclip"
 _HEADERS = {  # of CVAT's own nginx
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; worker-src 'self'",
@@ -85,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/calls.json":
             self._json(200, self.server.calls)
         else:
-            file = _SCRIPT if path == "/perclip.js" else _HERE / "page" / (path.strip("/") or "index.html")
+            module = re.fullmatch(r"/perclip/\w+/(\w+\.js)", path)  # as CVAT's nginx after add-script-tag.sh
+            file = _MODULES / module[1] if module else _HERE / "page" / (path.strip("/") or "index.html")
             if file.is_file():
                 self._send(200, file.read_bytes(), _TYPES[file.suffix])
             else:

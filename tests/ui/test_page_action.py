@@ -1,4 +1,4 @@
-"""plugin/ui/perclip.js: its types, its logic in node, and the whole action in Chromium before the real function."""
+"""plugin/ui/perclip: its types, its modules in node, and the whole action in Chromium before the real function."""
 
 import os
 import shutil
@@ -42,9 +42,10 @@ def test_types_are_right():
     assert checked.returncode == 0, checked.stdout
 
 
-def test_logic():
+def test_modules():
     _needs()
-    tested = _node("--test", "--test-reporter=spec", "logic.test.mjs", seconds=60)
+    files = sorted(str(file.relative_to(_HERE)) for file in (_HERE / "modules").glob("*.test.mjs"))
+    tested = _node("--test", "--test-reporter=spec", *files, seconds=120)
     assert tested.returncode == 0, tested.stdout
     assert "fail 0" in tested.stdout and "pass 0" not in tested.stdout
 

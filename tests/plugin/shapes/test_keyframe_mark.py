@@ -1,4 +1,4 @@
-"""The mark of Perclip's keyframes in a track; the vectors bind `plugin/ui/perclip.js` too."""
+"""The mark of Perclip's keyframes in a track; the vectors bind `plugin/ui/perclip/keyframe_mark.js` too."""
 
 import json
 from pathlib import Path

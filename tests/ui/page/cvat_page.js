@@ -14,7 +14,7 @@ const labels = [
     { id: 1, name: 'blob', type: 'any', attributes: [{ id: 11, mutable: false }, { id: 12, mutable: true }] },
     { id: 2, name: 'rock', type: 'any', attributes: [] },
 ];
-const COLORS = { 1: '#fa3253', 2: '#33ddff' };
+const COLORS = { 1: '#ffe100', 2: '#ff33e0' }; // unlike those of the sample's objects
 let nextClientID = 0;
 let nextServerID = 1000;
 
@@ -470,7 +470,8 @@ window.page = {
 
 const addScript = () => {
     const script = document.createElement('script');
-    script.src = '/perclip.js';
+    script.type = 'module';
+    script.src = '/perclip/0123abcd/entry.js';
     script.dataset.shortSide = '180';
     if (query.has('doubt')) script.dataset.doubt = query.get('doubt');
     document.head.append(script);
