@@ -54,15 +54,6 @@ def wheel(source, tmp_path_factory) -> Path:
     return next(built.glob("*.whl"))
 
 
-def install(wheel: Path, folder: Path) -> Path:
-    """Makes an environment with a wheel and nothing else; returns its `site-packages`."""
-    venv.create(folder, with_pip=False, symlinks=True)
-    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(packages)
-    return packages
-
-
 def needed(requirements: list[str]) -> set[str]:
     """Names of the distributions that these need, and what those need, as far as they are installed here."""
     found: set[str] = set()
@@ -79,11 +70,12 @@ def needed(requirements: list[str]) -> set[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory) -> Path:
-    """An environment that has the wheel and what it declares to need, and nothing else; returns its `bin`."""
-    folder = tmp_path_factory.mktemp("environment")
-    packages = install(wheel, folder)
+def install(wheel: Path, folder: Path) -> Path:
+    """Makes an environment with a wheel and what it declares to need; returns the wheel's metadata folder."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
     metadata = next(packages.glob("*.dist-info"))
     requirements = re.findall(r"^Requires-Dist: (.*)$", (metadata / "METADATA").read_text(encoding="utf-8"), re.M)
     for name in needed(requirements):
@@ -91,6 +83,14 @@ def installed(wheel, tmp_path_factory) -> Path:
         for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
             if not (packages / top).exists():
                 (packages / top).symlink_to(Path(distribution(name).locate_file(top)).resolve())
+    return metadata
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """An environment that has the wheel and what it declares to need, and nothing else; returns its `bin`."""
+    folder = tmp_path_factory.mktemp("environment")
+    metadata = install(wheel, folder)
     name, module, function = re.search(
         r"^(\S+) = (\S+):(\S+)$", (metadata / "entry_points.txt").read_text(encoding="utf-8"), re.M
     ).groups()
@@ -181,12 +181,12 @@ def test_an_editable_install_takes_the_checkout_under_its_own_names(source, tmp_
     build = "import sys, setuptools.build_meta as b; b.build_editable(sys.argv[1])"
     done = run(sys.executable, "-c", build, tmp_path, cwd=source)
     assert done.returncode == 0, done.stderr
-    install(next(tmp_path.glob("*.whl")), tmp_path / "environment")
+    metadata = install(next(tmp_path.glob("*.whl")), tmp_path / "environment")
     program = "import perclip, model, plugin.sources, serverless; print(perclip.Keyframe.__module__, model.__file__)"
     python = tmp_path / "environment" / "bin" / "python"
     done = run(python, "-I", "-c", program, cwd=tmp_path)
     assert done.stdout == f"model.keyframe {source / 'model' / '__init__.py'}\n", done.stderr
-    (point,) = re.findall(r"= (\S+):main$", next(tmp_path.rglob("entry_points.txt")).read_text("utf-8"), re.M)
+    (point,) = re.findall(r"= (\S+):main$", (metadata / "entry_points.txt").read_text(encoding="utf-8"), re.M)
     assert run(python, "-I", "-c", f"from {point} import main", cwd=tmp_path).stderr == ""
 
 
