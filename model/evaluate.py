@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  python -m model.evaluate DAVIS/ --sequences bus,hike
-  python -m model.evaluate val.zip --clip-length 25 --json > fast.json
-  python -m model.evaluate val.zip --network pcvos --weights pcvos.pth --worst out/worst
+  %(prog)s DAVIS/ --sequences bus,hike
+  %(prog)s val.zip --clip-length 25 --json > fast.json
+  %(prog)s val.zip --network pcvos --weights pcvos.pth --worst out/worst
 
 exit codes: 0 done, 2 bad input, 130 interrupted
 """
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m model.evaluate",
+        prog=f"python -m {__package__}.evaluate",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

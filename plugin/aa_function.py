@@ -1,7 +1,8 @@
 """The tracker as a native function of CVAT Online and Enterprise, for an agent that cvat-cli runs.
 
-`cvat-cli function create-native` and `run-agent` take it as `--function-module plugin.aa_function`, or by the path of
-this file as `--function-file`; the arguments of `create` as `-p device=str:cuda`.
+`cvat-cli function create-native` and `run-agent` take it as `--function-module perclip.plugin.aa_function` where
+Perclip was installed with `pip install .`, as `plugin.aa_function` in a checkout, or by the path of this file as
+`--function-file`; the arguments of `create` as `-p device=str:cuda`.
 """
 
 from dataclasses import dataclass, field

@@ -10,7 +10,7 @@ from model.training.arguments import add_arguments, run_and_recipe
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains and prints the checkpoint's path; returns the exit code."""
-    parser = Parser(prog="python -m model.training", description=__doc__)
+    parser = Parser(prog=f"python -m {__package__}", description="Trains a network per clip (PCVOS 3.6).")
     add_arguments(parser)
     return run_program(parser, _train, argv)
 

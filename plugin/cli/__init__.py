@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in _COMMANDS:
-        command = import_module(f"plugin.cli.{name}")
+        command = import_module(f".{name}", __package__)
         sub = commands.add_parser(
             name,
             help=command.HELP,

@@ -5,8 +5,8 @@ task one video. Frames on which a person drew count as annotated, and must show 
 are not looked at. Give shapes of one object on several frames the same group (or draw tracks) where a label has more
 than one object. Data of several kinds may be mixed.
 
-It starts from the shipped weights unless --weights or --trunk says otherwise. All options but the defaults are those of
-`python -m model.training`.
+It starts from the shipped weights unless --weights or --trunk says otherwise. The options are those of the program that
+trains a network from nothing, with other defaults.
 """
 
 import argparse

@@ -103,7 +103,9 @@ def _overlay(sample: Sample, t: int) -> np.ndarray:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draws samples into a picture and says how long they took; returns the exit code."""
-    parser = Parser(prog="python -m model.training.samples.training_samples", description=__doc__)
+    parser = Parser(
+        prog=f"python -m {__package__}.training_samples", description="Draws samples of a training for people to see."
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="videos and stills: folders, zip archives")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     parser.add_argument("--samples", type=int, default=12)
