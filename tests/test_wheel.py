@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
@@ -43,14 +44,15 @@ def source(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(source, tmp_path_factory) -> Path:
-    """Built by way of a source distribution, where an older build has left its rests."""
+    """Built beside a source distribution, where an older build has left its rests."""
     folder, built = source, tmp_path_factory.mktemp("dist")
     rest = folder / "build" / "lib" / "model"
     rest.mkdir(parents=True)
     (rest / "old.py").touch()
-    done = run(sys.executable, "-m", "build", "--no-isolation", folder, "--outdir", built, cwd=folder)
+    done = run(
+        sys.executable, "-m", "build", "--no-isolation", "--sdist", "--wheel", folder, "--outdir", built, cwd=folder
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(built.glob("*.tar.gz"))) == 1
     return next(built.glob("*.whl"))
 
 
@@ -116,6 +118,9 @@ def test_a_wheel_holds_one_package_with_its_weights_page_and_licences(wheel):
         if path.is_file() and "__pycache__" not in path.parts and "package" not in path.parts
     }
     assert {name.removeprefix("perclip/") for name in names if re.match("perclip/.*/", name)} == ours
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert {*ours, *SOURCES, "plugin/package/__main__.py"} <= packed
     licences = {name.removeprefix(f"{metadata}/licenses/") for name in names if "/licenses/" in name}
     cards = ("ATTRIBUTION.md", "MODEL_CARD.md", "MODEL_CARD_OPEN.md")
     assert licences == {"LICENSE", *(f"model/weights/{card}" for card in cards)}
