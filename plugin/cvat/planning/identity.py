@@ -99,7 +99,8 @@ def identify(
     Args:
         drawn: all of the sequence.
         members: digest -> object, as earlier runs found.
-        written: job and group number of all that Perclip has written; these numbers mean the same object in every job.
+        written: job and group number of the objects of Perclip that `plugin.cvat.planning.borne_groups` finds there;
+            these numbers mean the same object in every job.
         places: frame -> its place in the sequence.
         mask_of: gives masks.
         propagator: gives what propagates masks, and the frames of the sequence; asked only where nothing else decides.
@@ -185,7 +186,7 @@ def _join_named(
         names: list[Hashable] = []
         if d.track is not None:
             names.append((d.job, "track", d.track))
-        if (d.job, group) in written:
+        if (d.job, group) in written and members.get(d.digest, group) == group:
             names.append((label, "object", group))
         elif group:
             names.append((label, d.job, "group", group))
