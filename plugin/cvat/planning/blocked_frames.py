@@ -1,4 +1,4 @@
-"""On which frames people have an object without a keyframe, so that nothing may be written there."""
+"""Where people have an object without a keyframe, so that nothing may be written; where their tracks are to be seen."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -64,6 +64,26 @@ def drawn_digests(annotation: Shape | Track) -> Iterator[str]:
 def visible_frames(track: Track, last: int) -> Iterator[int]:
     """The frames on which CVAT shows a track, up to the last frame of its job."""
     return (frame for frame, _ in shown_keyframes(track, last))
+
+
+def seen_tracks(
+    owned: Mapping[int, Ownership], layout: TaskLayout, frames: Collection[int]
+) -> dict[tuple[int, int], set[int]]:
+    """Job and id of each track of people -> those of some frames on which CVAT shows it, with Perclip's keyframes.
+
+    Args:
+        owned: annotations by owner, by job.
+        layout: of the task.
+        frames: that count.
+    """
+    found = {}
+    for job, o in owned.items():
+        whole = {joint.track.id: joint.track for joint in o.joint}
+        for track in o.human:
+            if isinstance(track, Track):
+                shown = visible_frames(whole.get(track.id, track), layout.last_frame(job))
+                found[job, track.id] = set(shown).intersection(frames)
+    return found
 
 
 def shown_keyframes(track: Track, last: int) -> Iterator[tuple[int, Shape]]:

@@ -13,7 +13,7 @@ from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.joint_track import hidden_frames
 from plugin.cvat.journal.journal import Journal
 from plugin.cvat.journal.ownership import Ownership
-from plugin.cvat.planning.blocked_frames import blocked_frames, shapes_in
+from plugin.cvat.planning.blocked_frames import blocked_frames, seen_tracks, shapes_in
 from plugin.cvat.planning.borne_groups import borne_groups, gone_groups
 from plugin.cvat.planning.identity import Identities, MaskOf, identify
 from plugin.cvat.planning.identity_words import decisions_in_words
@@ -101,6 +101,7 @@ class TaskPlanner:
                 mask_of,
                 lambda source=source: self._network(StandInFrames(source)),
                 self._advanced,
+                seen_tracks(owned, layout, frames),
             )
             decided.append(identities)
             shown = [shapes for shapes in identities.objects if any(not d.shape.outside for d in shapes)]
