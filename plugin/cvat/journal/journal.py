@@ -340,6 +340,11 @@ class Journal:
         for digest, obj in members.items():
             self._run("INSERT OR REPLACE INTO member VALUES (?, ?)", (digest, obj))
 
+    def forget_members(self, objects: Iterable[int]) -> None:
+        """These objects are no more, and their numbers may be given to others."""
+        for obj in objects:
+            self._run("DELETE FROM member WHERE object = ?", (obj,))
+
     def plan(self, digest: str) -> Any:
         """What an unfinished run with the same input has planned; None: there is none."""
         row = self._run("SELECT body FROM plan WHERE digest = ?", (digest,)).fetchone()

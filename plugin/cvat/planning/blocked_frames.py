@@ -1,4 +1,4 @@
-"""On which frames people have an object without a keyframe, so that nothing may be written there."""
+"""Where people have an object without a keyframe, so that nothing may be written; where their tracks are to be seen."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -32,7 +32,9 @@ def blocked_frames(
             if isinstance(annotation, Tag) or annotation.group not in groups:
                 continue
             is_edited = id(annotation) in edited
-            if not is_edited and (annotation.label != obj.label.id or _is_another(annotation, obj.group, object_of)):
+            # With another label an edited one still is what was written of the object.
+            is_other_label = annotation.label != obj.label.id
+            if not is_edited if is_other_label else _is_another(annotation, obj.group, object_of):
                 continue
             # A track that a person drew may be filled in; one that they edited is theirs wherever it is to be seen.
             if isinstance(annotation, Shape) or (not is_edited and is_of(annotation, drawn)):
@@ -44,16 +46,16 @@ def blocked_frames(
 
 def is_of(track: Track, drawn: Collection[str]) -> bool:
     """Whether one of a track's keyframes has one of these digests; its id changes whenever it is saved."""
-    return any(digest in drawn for digest in _digests(track))
+    return any(digest in drawn for digest in drawn_digests(track))
 
 
 def _is_another(annotation: Shape | Track, group: int, object_of: Mapping[str, int]) -> bool:
-    objects = {object_of[digest] for digest in _digests(annotation) if digest in object_of}
+    objects = {object_of[digest] for digest in drawn_digests(annotation) if digest in object_of}
     return bool(objects) and group not in objects
 
 
-def _digests(annotation: Shape | Track) -> Iterator[str]:
-    """Of the keyframes that an annotation is, or has."""
+def drawn_digests(annotation: Shape | Track) -> Iterator[str]:
+    """Digests of the keyframes that an annotation is, or has."""
     shapes = annotation.keyframes if isinstance(annotation, Track) else (annotation,)
     frames = {shape.frame for shape in shapes}
     return (d.digest for d in collect_drawn(0, [annotation], frames, SHAPE_TYPES))
@@ -62,6 +64,26 @@ def _digests(annotation: Shape | Track) -> Iterator[str]:
 def visible_frames(track: Track, last: int) -> Iterator[int]:
     """The frames on which CVAT shows a track, up to the last frame of its job."""
     return (frame for frame, _ in shown_keyframes(track, last))
+
+
+def seen_tracks(
+    owned: Mapping[int, Ownership], layout: TaskLayout, frames: Collection[int]
+) -> dict[tuple[int, int], set[int]]:
+    """Job and id of each track of people -> those of some frames on which CVAT shows it, with Perclip's keyframes.
+
+    Args:
+        owned: annotations by owner, by job.
+        layout: of the task.
+        frames: that count.
+    """
+    found = {}
+    for job, o in owned.items():
+        whole = {joint.track.id: joint.track for joint in o.joint}
+        for track in o.human:
+            if isinstance(track, Track):
+                shown = visible_frames(whole.get(track.id, track), layout.last_frame(job))
+                found[job, track.id] = set(shown).intersection(frames)
+    return found
 
 
 def shown_keyframes(track: Track, last: int) -> Iterator[tuple[int, Shape]]:

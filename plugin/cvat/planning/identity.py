@@ -1,6 +1,7 @@
 """Which drawn shapes are one object.
 
-In this order: the keyframes of a track; shapes of one group; what an earlier run found; copies in overlapping jobs; all
+In this order: the keyframes of a track; shapes of one group, and its tracks that follow one another (two that are to be
+seen on one frame are two objects: nothing is there twice); what an earlier run found; copies in overlapping jobs; all
 shapes of a label that has one per frame; and else those whose masks, propagated to one another, overlap by a sequence
 IoU of 0.5 (Propose-Reduce, `model.propose_reduce.reduction`).
 """
@@ -93,23 +94,26 @@ def identify(
     mask_of: MaskOf,
     propagator: Callable[[], tuple[Engine, Sequence[np.ndarray]]],
     advanced: Callable[[int, int], None] = lambda done, total: None,
+    seen: Mapping[tuple[int, int], Collection[int]] | None = None,
 ) -> Identities:
     """Finds the objects of a sequence.
 
     Args:
         drawn: all of the sequence.
         members: digest -> object, as earlier runs found.
-        written: job and group number of all that Perclip has written; these numbers mean the same object in every job.
+        written: job and group number of the objects of Perclip that `plugin.cvat.planning.borne_groups` finds there;
+            these numbers mean the same object in every job.
         places: frame -> its place in the sequence.
         mask_of: gives masks.
         propagator: gives what propagates masks, and the frames of the sequence; asked only where nothing else decides.
         advanced: called with the number of frames that were propagated for that, and of those that there will be.
+        seen: job and id of each track -> the frames on which CVAT shows it; None: not known.
 
     Raises:
         PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
     """
     sets = _Sets(drawn, members)
-    _join_named(sets, drawn, members, written)
+    _join_named(sets, drawn, members, written, seen or {})
     _join_copies(sets, drawn, mask_of)
     found = Identities([])
     by_label: dict[int, list[int]] = defaultdict(list)
@@ -176,16 +180,28 @@ class _Sets:
 
 
 def _join_named(
-    sets: _Sets, drawn: Sequence[Drawn], members: Mapping[str, int], written: Collection[tuple[int, int]]
+    sets: _Sets,
+    drawn: Sequence[Drawn],
+    members: Mapping[str, int],
+    written: Collection[tuple[int, int]],
+    seen: Mapping[tuple[int, int], Collection[int]],
 ) -> None:
     """Shapes with a common name. Names of tracks and groups hold inside their job, those of Perclip in the task."""
     first: dict[Hashable, int] = {}
+    shown: dict[Hashable, dict[int, Collection[int]]] = defaultdict(dict)  # tracks of a group's name in a job
     for i, d in enumerate(drawn):
         label, group = d.shape.label, d.shape.group
         names: list[Hashable] = []
         if d.track is not None:
             names.append((d.job, "track", d.track))
-        if (d.job, group) in written:
+            tracks = shown[label, d.job, group]
+            if group and d.track not in tracks:
+                here = seen.get((d.job, d.track), ())
+                if any(not set(here).isdisjoint(others) for others in tracks.values()):
+                    group = 0
+                else:
+                    tracks[d.track] = here
+        if (d.job, group) in written and members.get(d.digest, group) == group:
             names.append((label, "object", group))
         elif group:
             names.append((label, d.job, "group", group))

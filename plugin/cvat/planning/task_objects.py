@@ -62,10 +62,11 @@ def known_groups(
     Args:
         shapes: of an object.
         members: digest -> group number, as earlier runs found.
-        written: job and group number of all that Perclip has written.
+        written: as for `plugin.cvat.planning.identity.identify`.
     """
     known = {members[d.digest] for d in shapes if d.digest in members}
-    return sorted(known) + sorted({d.shape.group for d in shapes if (d.job, d.shape.group) in written} - known)
+    fresh = [d for d in shapes if d.digest not in members]  # what a run has seen has its number for certain
+    return sorted(known) + sorted({d.shape.group for d in fresh if (d.job, d.shape.group) in written} - known)
 
 
 def allot_groups(
@@ -74,6 +75,7 @@ def allot_groups(
     written: Collection[tuple[int, int]],
     used: Mapping[int, set[Origin]],
     inherited: Mapping[int, int],
+    kept: Collection[int] = (),
 ) -> list[int]:
     """Group numbers for objects: of earlier runs, else that which people gave, else the lowest that are free.
 
@@ -83,11 +85,12 @@ def allot_groups(
     Args:
         objects: each the shapes that show it.
         members: digest -> group number, as earlier runs found.
-        written: job and group number of all that Perclip has written.
+        written: as for `plugin.cvat.planning.identity.identify`.
         used: group number -> whatever of the task bears it, on the server or in the journal.
         inherited: place among the objects -> group number that an earlier run gave it.
+        kept: group numbers of objects of earlier runs, wherever they are, that may still be there.
     """
-    borne = {group for _, group in written} | set(used) | set(members.values())
+    borne = {group for _, group in written} | set(used) | set(members.values()) | set(kept)
     free = (group for group in count(1) if group not in borne)
     known_of = [known_groups(shapes, members, written) for shapes in objects]
     for place, group in inherited.items():
@@ -98,7 +101,7 @@ def allot_groups(
     for place in sorted(range(len(objects)), key=lambda i: all(d.digest not in members for d in objects[i])):
         shapes, known = objects[place], known_of[place]
         own = {d.origin for d in shapes}
-        drawn = sorted({d.shape.group for d in shapes} - {0} - spoken_for)
+        drawn = sorted({d.shape.group for d in shapes} - {0} - spoken_for - set(kept))
         given = [g for g in drawn if used.get(g, set()) <= own]
         group = next((g for g in [*known, *given] if g not in groups), None)
         groups[place] = next(free) if group is None else group

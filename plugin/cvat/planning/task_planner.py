@@ -1,7 +1,7 @@
 """From a task's annotations to what is to be propagated: objects, keyframes, stretches, windows."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,8 @@ from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.joint_track import hidden_frames
 from plugin.cvat.journal.journal import Journal
 from plugin.cvat.journal.ownership import Ownership
-from plugin.cvat.planning.blocked_frames import blocked_frames, shapes_in
+from plugin.cvat.planning.blocked_frames import blocked_frames, seen_tracks, shapes_in
+from plugin.cvat.planning.borne_groups import borne_groups, gone_groups
 from plugin.cvat.planning.identity import Identities, MaskOf, identify
 from plugin.cvat.planning.identity_words import decisions_in_words
 from plugin.cvat.planning.inheritance import inherit_groups
@@ -73,7 +74,8 @@ class TaskPlanner:
         wanted = self._wanted_labels()
         kinds = SHAPE_TYPES if settings.rectangles else DRAWN_KINDS
         found = TaskPlan(layout, [], set(), {}, list(layout.left_out))
-        members, written = self._journal.members(), self._journal.objects_ever()
+        members, ever = self._journal.members(), self._journal.objects_ever()
+        written = borne_groups(owned, members, ever)
         proposals = self._proposals(owned, kinds) if settings.proposals else {}
         found.proposals = proposals
         masks: list[MaskOf] = []
@@ -99,6 +101,7 @@ class TaskPlanner:
                 mask_of,
                 lambda source=source: self._network(StandInFrames(source)),
                 self._advanced,
+                seen_tracks(owned, layout, frames),
             )
             decided.append(identities)
             shown = [shapes for shapes in identities.objects if any(not d.shape.outside for d in shapes)]
@@ -107,9 +110,11 @@ class TaskPlanner:
             masks.append(mask_of)
         if not identified:
             raise NothingDrawnError(self._nothing_drawn(owned, wanted))
-        inherited = self._inherited(identified, counts, masks, members, owned, found.warnings)
+        inherited = self._inherited(identified, counts, masks, members, written, owned, found.warnings)
         used = {group: set[Origin]() for group in self._journal.joint_objects()} | _groups_in_use(owned)
-        groups = allot_groups(identified, members, written, used, inherited)
+        gone = gone_groups(owned, members, ever)
+        kept = {group for _, group in ever} | set(members.values())
+        groups = allot_groups(identified, members, written, used, inherited, kept - gone)
         objects = [
             TaskObject(group, layout.labels[shapes[0].shape.label], tuple(shapes))
             for group, shapes in zip(groups, identified)
@@ -118,6 +123,7 @@ class TaskPlanner:
         known = {groups[place] for place in inherited}
         found.joined, found.unmatched = decisions_in_words(decided, group_of, known, layout.labels)
         with self._journal.together():
+            self._journal.forget_members(gone & set(groups))  # the numbers mean other objects now
             self._journal.set_members(group_of)
         track_jobs = {obj.group: self._track_jobs(obj, owned) for obj in objects}
         self._note_tracks(objects, track_jobs, owned, found.warnings)
@@ -214,31 +220,31 @@ class TaskPlanner:
         counts: Sequence[tuple[Sequence[int], int]],
         masks: Sequence[MaskOf],
         members: Mapping[str, int],
+        written: Collection[tuple[int, int]],
         owned: Mapping[int, Ownership],
         warnings: list[str],
     ) -> dict[int, int]:
         """Groups of objects all of whose keyframes were redrawn."""
-        written: dict[int, list[Shape]] = defaultdict(list)
+        mine: dict[int, list[Shape]] = defaultdict(list)
         for o in owned.values():
             for item, annotation in o.own:
                 if item.object:
-                    written[item.object] += shapes_in(annotation)
+                    mine[item.object] += shapes_in(annotation)
             for joint in o.joint:
                 if joint.object:
-                    written[joint.object] += [k for k in shapes_in(joint.track) if k.frame in joint.own]
-        ever = self._journal.objects_ever()
-        known = [known_groups(shapes, members, ever) for shapes in identified]
+                    mine[joint.object] += [k for k in shapes_in(joint.track) if k.frame in joint.own]
+        known = [known_groups(shapes, members, written) for shapes in identified]
         mask_of = [reader for (_, count), reader in zip(counts, masks) for _ in range(count)]
         unknown = [i for i, groups in enumerate(known) if not groups]
         found = inherit_groups(
             [(identified[i], mask_of[i]) for i in unknown],
-            written,
+            mine,
             {g for groups in known for g in groups},
             relabelled=not self._settings.labels,
         )
-        orphans = set(written) - {g for groups in known for g in groups} - set(found.values())
+        orphans = set(mine) - {g for groups in known for g in groups} - set(found.values())
         if orphans and not self._settings.labels:
-            count = sum(len(written[group]) for group in orphans)
+            count = sum(len(mine[group]) for group in orphans)
             warnings.append(
                 f"{count} annotations that Perclip wrote show objects of which no keyframe is left: they stay; "
                 "`perclip cvat undo` removes all that Perclip wrote"

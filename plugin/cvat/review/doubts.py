@@ -189,7 +189,9 @@ class Marker:
         patience = Patience(self._server.patience, self._server.pause)
         while True:
             try:
-                self._journal.confirm(item.id, self._server.post("/api/issues", body)["id"])
+                self._journal.confirm(
+                    item.id, self._server.post("/api/issues", body, f"an issue in job {job.id}")["id"]
+                )
                 return
             except ConnectionLostError as error:
                 patience.wait_or_raise(error)
@@ -219,7 +221,7 @@ def read_issues(server: Server, journal: Journal, job: int) -> dict[int, dict[st
     Raises:
         CvatError: the server refuses.
     """
-    existing = {issue["id"]: issue for issue in server.get_all("/api/issues", job_id=job)}
+    existing = {issue["id"]: issue for issue in server.get_all("/api/issues", f"the issues of job {job}", job_id=job)}
     known = {item.server_id for item in journal.items(job) if item.kind == ISSUES}
     for item in journal.items(job):
         if item.kind != ISSUES or item.is_written:
@@ -227,7 +229,7 @@ def read_issues(server: Server, journal: Journal, job: int) -> dict[int, dict[st
         found = None
         for number, issue in existing.items():
             if number not in known and issue["frame"] == item.first and found is None:
-                comments = list(server.get_all("/api/comments", issue_id=number))
+                comments = list(server.get_all("/api/comments", f"issue {number}", issue_id=number))
                 if any(digest_of(comment["message"]) == item.digest for comment in comments):
                     found = number
         if found is None:
@@ -245,6 +247,6 @@ def remove_issue(server: Server, journal: Journal, item: Item, existing: dict[in
         count = comments.get("count", 1) if isinstance(comments, dict) else len(comments or [0])
         if issue.get("resolved") or count > 1:
             return False
-        server.delete(f"/api/issues/{item.server_id}")
+        server.delete(f"/api/issues/{item.server_id}", f"issue {item.server_id}")
     journal.withdraw(item.id)
     return True

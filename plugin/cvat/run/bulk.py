@@ -67,7 +67,7 @@ def find_targets(
     by_task: dict[int, list[tuple[int, int]]] = {}
     for number in jobs:
         try:
-            job = server.get(f"/api/jobs/{number}")
+            job = server.get(f"/api/jobs/{number}", f"job {number}")
             by_task.setdefault(job["task_id"], []).append((number, job.get("frame_count") or 0))
         except CvatError as error:
             _note(error, refused)
@@ -79,8 +79,11 @@ def find_targets(
     ]
     for project in projects:
         try:
-            server.get(f"/api/projects/{project}")  # says so where there is none
-            listed = sorted(server.get_all("/api/tasks", project_id=project), key=lambda task: task["id"])
+            server.get(f"/api/projects/{project}", f"project {project}")  # says so where there is none
+            listed = sorted(
+                server.get_all("/api/tasks", f"the tasks of project {project}", project_id=project),
+                key=lambda task: task["id"],
+            )
         except CvatError as error:
             _note(error, refused)
             continue
@@ -204,8 +207,7 @@ class BulkRun:
             outcome.error = str(error)
             planned(outcome.frames)
             self._tell(outcome)
-            has_ended = isinstance(error, ConnectionLostError) or getattr(error, "status", 0) == 401
-            if has_ended and self._is_gone():
+            if isinstance(error, CvatError) and error.is_about_server and self._is_gone():
                 self._stop.set()  # the others would wait for the same server
         except Exception as error:  # a fault of ours in one task is none in the others
             outcome.error = f"Perclip failed ({type(error).__name__}: {error}): please report it"

@@ -24,10 +24,9 @@ from model.errors import InputError
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
 from plugin.cvat.server.login import Login
 from plugin.cvat.server.notices import tell
-from plugin.cvat.server.patience import Patience
+from plugin.cvat.server.patience import AskedWaits, Patience
 
 _TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two bytes
-_PASSING = (429, 502, 503, 504)
 _WAIT_OF_429 = 10.0  # seconds, where the server does not say how long
 _TOLD_AGAIN = 60.0  # seconds of waiting after which a person is told again
 _FIRST_PATIENCE = 5.0  # seconds
@@ -42,7 +41,7 @@ class Server:
     Args:
         login: who logs in, and where.
         patience: seconds without a sign of life for which a lost connection or a failing server is tried again. A
-            server that asks to be waited for is waited for, up to half an hour.
+            server that asks to be waited for is waited for, up to half an hour without an answer.
         pause: what waits, `time.sleep`.
         tell: shows a person a line.
 
@@ -66,6 +65,7 @@ class Server:
         tell: Callable[[str], None] = tell,
     ):
         self.patience, self.pause, self.tell = patience, pause, tell
+        self._asked_waits = AskedWaits()
         self._has_token = login.token is not None
         try:
             config = Config(verify_ssl=login.check_certificate)
@@ -97,10 +97,12 @@ class Server:
         if not self._has_token:
             return False
         try:
-            return self.get("/api/auth/access_tokens/self").get("read_only") is True
-        except ConnectionLostError:
-            raise
-        except (CvatError, AttributeError):  # servers that know no such tokens, or do not say
+            return self.get("/api/auth/access_tokens/self", "the access token").get("read_only") is True
+        except CvatError as error:
+            if error.status == 0 or error.status in error.PASSING:
+                raise
+            return False  # a server that knows no such tokens
+        except AttributeError:  # that does not say
             return False
 
     @property
@@ -124,15 +126,21 @@ class Server:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The JSON at a path; raises CvatError."""
-        return self._json("GET", path, query=query)
+    def get(self, path: str, what: str = "", **query: Any) -> Any:
+        """The JSON at a path; raises CvatError.
 
-    def get_all(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """The items of all pages of a list; raises CvatError."""
+        Args:
+            path: of it.
+            what: it is, for a person who is told that it is waited for; "": the path.
+            query: parameters.
+        """
+        return self._json("GET", path, query=query, what=what)
+
+    def get_all(self, path: str, what: str = "", **query: Any) -> Iterator[dict[str, Any]]:
+        """The items of all pages of a list; arguments and errors as those of `get`."""
         page = 1
         while True:
-            content = self.get(path, page=page, page_size=_PAGE, **query)
+            content = self.get(path, what, page=page, page_size=_PAGE, **query)
             yield from content["results"]
             if not content.get("next"):
                 return
@@ -146,31 +154,32 @@ class Server:
             what: it is, for a person who is told that the server still makes it.
             query: parameters.
         """
-        return self._request("GET", path, query=query, what=what).data
+        return self._request("GET", path, query=query, what=what, doing="still preparing").data
 
-    def patch(self, path: str, body: Any, *, repeatable: bool, **query: Any) -> Any:
+    def patch(self, path: str, body: Any, *, repeatable: bool, what: str = "", **query: Any) -> Any:
         """Changes something.
 
         Args:
             path: of what is changed.
             body: JSON.
             repeatable: whether it may be sent again where no answer came, because the second time changes nothing.
+            what: it is, as for `get`.
             query: parameters.
 
         Raises:
             ConnectionLostError: no answer came, and it may not be repeated.
             CvatError: it was refused.
         """
-        return self._json("PATCH", path, body, query, repeatable)
+        return self._json("PATCH", path, body, query, repeatable, what)
 
-    def post(self, path: str, body: Any) -> Any:
-        """Makes something, never twice; raises as `patch`."""
-        return self._json("POST", path, body, repeatable=False)
+    def post(self, path: str, body: Any, what: str = "") -> Any:
+        """Makes something, never twice; `what` and errors as those of `patch`."""
+        return self._json("POST", path, body, repeatable=False, what=what)
 
-    def delete(self, path: str) -> None:
-        """Removes something; what is not there is removed. Raises CvatError."""
+    def delete(self, path: str, what: str = "") -> None:
+        """Removes something; what is not there is removed. Raises CvatError; `what` as for `get`."""
         try:
-            self._request("DELETE", path)
+            self._request("DELETE", path, what=what)
         except CvatError as error:
             if error.status != 404:
                 raise
@@ -183,7 +192,7 @@ class Server:
         if login.token is not None:
             self._client.api_client.configuration.access_token = login.token
         else:
-            tries = self._tries()
+            tries = self._tries("the login")
             while True:
                 try:
                     self._client.login((login.user, login.password))
@@ -196,13 +205,13 @@ class Server:
                         ) from None
                     if status == 404:
                         raise CvatError(f"{self.url} has no CVAT API: check --url", 404) from None
-                    tries.wait_or_raise(_refusal(self.url, "/api/auth/login", status), headers)
+                    tries.wait_or_raise(_refusal(self.url, "/api/auth/login", status, what="the login"), headers)
                 except (urllib3.exceptions.HTTPError, OSError) as error:
                     tries.wait_or_raise(self._lost(error))
                 except (AssertionError, exceptions.OpenApiException, ValueError):
                     raise CvatError(f"{self.url} gives no session: is it a CVAT server?") from None
         try:
-            self.get("/api/users/self")
+            self.get("/api/users/self", "the login")
         except CvatError as error:
             if error.status in (401, 403):
                 what = "the access token: make a new one in CVAT's settings" if login.token else f"user {login.user}"
@@ -216,9 +225,15 @@ class Server:
         return tuple(map(int, found.groups())) if found else (0,)
 
     def _json(
-        self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None, repeatable: bool = True
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        repeatable: bool = True,
+        what: str = "",
     ) -> Any:
-        data = self._request(method, path, body, query, repeatable).data
+        data = self._request(method, path, body, query, repeatable, what).data
         try:
             return json.loads(data) if data else None
         except ValueError:
@@ -232,9 +247,11 @@ class Server:
         query: Mapping[str, Any] | None = None,
         repeatable: bool = True,
         what: str = "",
+        doing: str = "busy with",
     ) -> urllib3.HTTPResponse:
         """A response with a status below 300."""
-        tries = self._tries(what)
+        what = what or path
+        tries = self._tries(what, doing)
         while True:
             try:
                 _, response = self._client.api_client.call_api(
@@ -254,12 +271,14 @@ class Server:
                     raise self._lost(error) from None
                 tries.wait_or_raise(self._lost(error))
                 continue
+            if response.status not in CvatError.PASSING:
+                self._asked_waits.refill()
             if response.status < 300:
                 return response
-            refusal = _refusal(self.url, path, response.status, response.data)
+            refusal = _refusal(self.url, path, response.status, response.data, what)
             if response.status == 403 and method != "GET":
                 raise CvatError(f"{self.url}{path}: {self.why_read_only} (status 403)", 403)
-            if not repeatable and response.status in _PASSING and response.status != 429:
+            if not repeatable and response.status in CvatError.PASSING and response.status != 429:
                 raise ConnectionLostError(str(refusal), response.status)  # a gateway's 502 or 504: it may be done
             tries.wait_or_raise(refusal, response.headers)
 
@@ -272,13 +291,11 @@ class Server:
             f"no connection to {self.url} ({reason}): check the server{hint}, then run again to go on"
         )
 
-    def _tries(self, what: str = "") -> "_Tries":
-        lost, failing = (Patience(s, self.pause, _FIRST_WAIT) for s in (self._patience_unreached, self.patience))
-        return _Tries(lost, failing, lambda seconds: self._tell_of_waiting(what, seconds))
-
-    def _tell_of_waiting(self, what: str, seconds: float) -> None:
-        doing = f"is still preparing {what}" if what else "is busy"
-        self.tell(f"{self.url} {doing}: waiting {seconds:.0f} s, as it asks")
+    def _tries(self, what: str, doing: str = "busy with") -> "_Tries":
+        lost = Patience(self._patience_unreached, self.pause, _FIRST_WAIT)
+        failing = Patience(self.patience, self.pause, _FIRST_WAIT, asked_waits=self._asked_waits)
+        said = f"{self.url} is {doing} {what}"
+        return _Tries(lost, failing, lambda seconds: self.tell(f"{said}: waiting {seconds:.0f} s, as it asks"))
 
 
 class _Tries:
@@ -300,7 +317,7 @@ class _Tries:
             self._lost.wait_or_raise(error)
             return
         self._lost.revive()
-        if error.status not in _PASSING:
+        if error.status not in error.PASSING:
             raise error
         asked = _seconds_asked(error.status, headers or {})
         if asked is None:
@@ -325,13 +342,13 @@ def _seconds_asked(status: int, headers: Mapping[str, str]) -> float | None:
     return _WAIT_OF_429 if status == 429 else None
 
 
-def _refusal(url: str, path: str, status: int, data: bytes = b"") -> CvatError:
+def _refusal(url: str, path: str, status: int, data: bytes = b"", what: str = "it") -> CvatError:
     """What a status means to a person."""
     said = " ".join(re.sub(r"<[^>]*>", " ", data[:2000].decode("utf-8", "replace")).split())[:200]
     why = {
         401: "the login is no longer valid: log in again",
         403: "you have no rights there: ask its owner, or set --organization",
         404: "it is not there, or you may not see it: check the number and --organization",
-        429: "the server is busy with it for too long: run again later",
+        429: f"the server is busy with {what} for too long: run again later",
     }.get(status, "the server failed" if status >= 500 else "refused")
     return CvatError(f"{url}{path}: {why} (status {status}{f', {said}' if said else ''})", status)

@@ -1,9 +1,52 @@
 """Waiting for what may come back: longer from try to try, and not for ever."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-_MOST_ASKED = 1800.0  # seconds
+MOST_ASKED = 1800.0
+"""Seconds for which a server is waited for at its wish, without an answer in between."""
+
+
+class AskedWaits:
+    """What is left of the waiting at another side's wish; shared by all its requests, in all threads.
+
+    So many requests that are each put off for ever wait no longer than one.
+
+    Args:
+        most: seconds of waiting between two answers.
+    """
+
+    def __init__(self, most: float = MOST_ASKED):
+        self._most, self._spent, self._waiting = most, 0.0, 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def waiting(self, seconds: float, counted: float, error: Exception) -> Iterator[None]:
+        """While it is waited; raises the error where too little is left.
+
+        Args:
+            seconds: that are asked for.
+            counted: seconds that count, no less than `seconds`. Those who wait at the same time share them.
+            error: of the request.
+        """
+        with self._lock:
+            share = counted / (self._waiting + 1)
+            if seconds > self._most or self._spent + share > self._most:
+                raise error
+            self._spent += share
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def refill(self) -> None:
+        """The other side has answered a request."""
+        with self._lock:
+            self._spent = 0.0
 
 
 class Patience:
@@ -17,7 +60,7 @@ class Patience:
         pause: what waits.
         first: seconds before the second try; doubled at each further one.
         longest: seconds between two tries at most, unless the other side asks for more.
-        most_asked: seconds of waiting at its wish, in all, after which it is given up as well.
+        asked_waits: what bounds the waiting at its wish, beside half an hour for one request; None: that alone.
 
     Attributes:
         asked: seconds that were waited at the other side's wish so far.
@@ -29,9 +72,9 @@ class Patience:
         pause: Callable[[float], None],
         first: float = 1.0,
         longest: float = 30.0,
-        most_asked: float = _MOST_ASKED,
+        asked_waits: AskedWaits | None = None,
     ):
-        self._seconds, self._pause, self._most_asked = seconds, pause, most_asked
+        self._seconds, self._pause, self._asked_waits = seconds, pause, asked_waits or AskedWaits()
         self._first = self._wait = first
         self._longest = longest
         self._deadline: float | None = None  # None: no failure since the last sign of life
@@ -49,10 +92,12 @@ class Patience:
     def wait_as_asked(self, seconds: float, error: Exception) -> None:
         """Waits as long as the other side asks, which is a sign of life; raises the error where that leads nowhere."""
         self.revive()
-        if self.asked + seconds > self._most_asked:
+        if self.asked + seconds > MOST_ASKED:
             raise error
-        self._pause(seconds)
-        self.asked += max(seconds, self._first)  # asked for nothing again and again it ends as well
+        counted = max(seconds, self._first)  # asked for nothing again and again it ends as well
+        with self._asked_waits.waiting(seconds, counted, error):
+            self._pause(seconds)
+        self.asked += counted
 
     def revive(self) -> None:
         """The other side is there."""

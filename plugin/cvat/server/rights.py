@@ -23,7 +23,7 @@ class Rights:
 
         Raises:
             ConnectionLostError: the server is gone.
-            CvatError: the login is no longer valid.
+            CvatError: the login is no longer valid, or the server was waited for in vain.
         """
         jobs = list(jobs)
         for job in jobs:
@@ -39,9 +39,10 @@ class Rights:
         try:
             # A change of nothing: CVAT looks at the rights, and then leaves even the date of the last change alone.
             body: dict[str, object] = {"version": 0, "shapes": [], "tracks": [], "tags": []}
-            self._server.patch(f"/api/jobs/{job}/annotations/", body, repeatable=True, action="create")
+            path = f"/api/jobs/{job}/annotations/"
+            self._server.patch(path, body, repeatable=True, what=f"the rights of job {job}", action="create")
         except CvatError as error:
-            if error.status in (0, 401):
+            if error.is_about_server:
                 raise
             return error.status == 403  # of whatever else is wrong, writing will tell
         return False

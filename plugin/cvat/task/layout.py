@@ -152,12 +152,12 @@ def read_task(
         CvatError: the server refuses something.
     """
     try:
-        fields = server.get(f"/api/tasks/{task}")
-        listed = list(server.get_all("/api/jobs", task_id=task))
+        fields = server.get(f"/api/tasks/{task}", f"task {task}")
+        listed = list(server.get_all("/api/jobs", f"the jobs of task {task}", task_id=task))
     except CvatError as error:
         if jobs is None or error.status not in (403, 404):
             raise
-        fields, listed = None, [server.get(f"/api/jobs/{job}") for job in jobs]
+        fields, listed = None, [server.get(f"/api/jobs/{job}", f"job {job}") for job in jobs]
     facts = fields or listed[0]
     name = str((fields or {}).get("name") or facts.get("task_name") or f"task {task}")
     if any(item.get("dimension", "2d") == "3d" for item in [facts, *listed]):
@@ -178,7 +178,7 @@ def read_task(
         deleted |= part_deleted
     honeypots = _honeypots(server, task, fields, chosen)
     scope = {"task_id": task} if fields is not None else {"job_id": listed[0]["id"]}
-    labels = {label.id: label for label in map(_label, server.get_all("/api/labels", **scope))}
+    labels = {label.id: label for label in map(_label, server.get_all("/api/labels", "the labels", **scope))}
     has_honeypots = bool(honeypots) or (fields or {}).get("validation_mode") == "gt_pool"
     unused = frozenset(deleted | honeypots)
     return TaskLayout(

@@ -70,7 +70,7 @@ class JobWriter:
         self._dry = dry
         self._counted: set[int] = set()  # items that a dry run would have deleted
         self._server, self._journal, self._layout, self._job = server, journal, layout, job
-        self._path = f"/api/jobs/{job.id}/annotations/"
+        self._path, self._change = f"/api/jobs/{job.id}/annotations/", f"a change of job {job.id}"
 
     def read(self) -> Ownership:
         """The job's annotations as they are now, by owner; raises CvatError."""
@@ -79,7 +79,7 @@ class JobWriter:
     def read_all(self) -> JobAnnotations:
         """The job's annotations as they are now; raises CvatError."""
         try:
-            content = self._server.get(self._path)
+            content = self._server.get(self._path, f"the annotations of job {self._job.id}")
         except CvatError as error:
             if error.status == 500:
                 raise CvatError(
@@ -171,7 +171,7 @@ class JobWriter:
 
     def _delete(self, annotations: Sequence[Annotation]) -> None:
         body = _body([annotation.raw for annotation in annotations], annotations)
-        self._server.patch(self._path, body, repeatable=True, action="delete")
+        self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
 
     def _create(self, creations: Sequence[Creation], highest: Mapping[str, int]) -> set[int]:
         """Creates annotations; gives the numbers of their items in the journal.
@@ -186,7 +186,7 @@ class JobWriter:
             annotations = [c.annotation for c in todo]
             try:
                 body = _body([a.to_json(self._layout.labels[a.label]) for a in annotations], annotations)
-                reply = self._server.patch(self._path, body, repeatable=False, action="create")
+                reply = self._server.patch(self._path, body, repeatable=False, what=self._change, action="create")
                 came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).all
                 self._confirm(noted, came)
                 return made | {item.id for item in noted}

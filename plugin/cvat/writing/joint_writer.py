@@ -74,7 +74,7 @@ class JointWriter:
         self._server, self._journal, self._layout, self._job, self._dry = server, journal, layout, job, dry
         self._reader = JobWriter(server, journal, layout, job, dry)
         self._counted: set[int] = set()  # objects; a track that is sent again, longer, is the same one
-        self._path = f"/api/jobs/{job.id}/annotations/"
+        self._path, self._change = f"/api/jobs/{job.id}/annotations/", f"a change of job {job.id}"
 
     def write(self, fillings_for: Callable[[Ownership], Sequence[Filling]]) -> tuple[Written, set[int]]:
         """Fills in drawn tracks.
@@ -177,7 +177,8 @@ class JointWriter:
         if not doomed:
             return owned, notes
         if not self._dry:
-            self._server.patch(self._path, _body([j.track.raw for j in doomed]), repeatable=True, action="delete")
+            body = _body([joint.track.raw for joint in doomed])
+            self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
             return self._reader.read(), notes
         gone = {joint.track.id for joint in doomed}
         human = tuple(a for a in owned.human if not isinstance(a, Track) or a.id not in gone)
@@ -225,7 +226,8 @@ class JointWriter:
             return left
         gone = [swap for swap in swaps if swap.after is None]
         if gone:
-            self._server.patch(self._path, _body([s.before.raw for s in gone]), repeatable=True, action="delete")
+            body = _body([s.before.raw for s in gone])
+            self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
         part: list[_Swap] = []
         for swap in [*(swap for swap in swaps if swap.after is not None), None]:
             if part and (swap is None or sum(len(s.after.keyframes) for s in (*part, swap)) > _MOST_AT_ONCE):
@@ -249,7 +251,7 @@ class JointWriter:
             body = _body([{**swap.body, "id": swap.before.id} for swap in todo])
             lost = None
             try:
-                reply = self._server.patch(self._path, body, repeatable=False, action="update")
+                reply = self._server.patch(self._path, body, repeatable=False, what=self._change, action="update")
                 came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).tracks
                 if len(came) == len(todo):
                     self._settled(_paired(todo, came), records)

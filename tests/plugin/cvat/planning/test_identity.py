@@ -38,9 +38,10 @@ def identities(
     members: Mapping[str, int] | None = None,
     written: Iterable[tuple[int, int]] = (),
     size: tuple[int, int] = (HEIGHT, WIDTH),
+    seen: Mapping[tuple[int, int], range] | None = None,
 ) -> Identities:
     places = {frame: frame for frame in range(30)}
-    return identify(shapes, members or {}, set(written), places, lambda d: d.mask(*size, nobody), ask)
+    return identify(shapes, members or {}, set(written), places, lambda d: d.mask(*size, nobody), ask, seen=seen)
 
 
 def objects(shapes: Sequence[Drawn], *args: Any, **options: Any) -> list[set[int]]:
@@ -252,3 +253,28 @@ def test_attributes_of_a_track_are_those_of_its_keyframes_too():
     keyframe = Shape(3, "polygon", tuple(mask_to_polygons(LEFT, 0)[0]), LABEL, attributes=((2, "open"),))
     (found,) = collect_drawn(7, [Track(LABEL, (keyframe,), attributes=((1, "red"),), id=5)], {3}, ("polygon",))
     assert found.shape.attributes == ((1, "red"), (2, "open")) and found.origin == (7, True, 5)
+
+
+# --- tracks of one group ---
+
+
+def seen_at(*spans: range) -> dict[tuple[int, int], range]:
+    """Tracks 1, 2, ... of job 7 and the frames on which they are to be seen."""
+    return {(7, number): span for number, span in enumerate(spans, 1)}
+
+
+def test_tracks_of_a_group_that_follow_one_another_are_one_object():
+    shapes = [drawn(f, LEFT, track=t, group=4) for f, t in ((0, 1), (3, 1), (12, 2), (20, 3))]
+    assert objects(shapes, seen=seen_at(range(5), range(12, 15), range(20, 30))) == [{0, 1, 2, 3}]
+
+
+def test_tracks_of_a_group_that_are_to_be_seen_at_once_are_two_objects():
+    """As in the page's action; not even the network, or a keyframe on other frames, makes them one."""
+    shapes = [drawn(f, LEFT, track=t, group=4) for f, t in ((0, 1), (12, 2), (15, 2), (25, 3))]
+    seen = seen_at(range(30), range(12, 20), range(25, 30))
+    assert objects(shapes, still_picture, seen=seen) == [{0}, {1, 2}, {3}]
+
+
+def test_a_shape_of_the_group_goes_with_the_first_of_two_tracks():
+    shapes = [drawn(0, LEFT, track=1, group=4), drawn(5, RIGHT, track=2, group=4), drawn(9, LEFT, group=4)]
+    assert objects(shapes, seen=seen_at(range(30), range(5, 30))) == [{0, 2}, {1}]

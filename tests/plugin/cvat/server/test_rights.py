@@ -1,10 +1,16 @@
 """Who may read but not write: told before anything is computed, and nothing is computed that cannot be written."""
 
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
+from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
+from plugin.cvat.run.side_by_side import side_by_side
 from plugin.cvat.run.task_writer import TaskWriter
+from plugin.cvat.server.patience import AskedWaits
+from plugin.cvat.settings import BulkSettings
 from tests.cvat_server import FakeJob
 from tests.plugin.cvat.program import JOB, NearestKeyframe, blank_task, draw, mask_shape, square, state_of
 
@@ -184,3 +190,89 @@ def test_a_login_that_expires_ends_the_task(program_for, monkeypatch, writes_at_
     program.fake.fault = lambda method, path: 401 if method == "PATCH" else None
     outcome = program.attempt()
     assert "log in again" in outcome.error and program.engine.runs == []
+
+
+def busy(path_part, answers_between=()):
+    """Rights and changes are put off for ever, but for the questions of these numbers."""
+    asked = []
+
+    def fault(method, path):
+        if method != "PATCH" or path_part not in path:
+            return None
+        asked.append(path)
+        return None if len(asked) in answers_between else 429
+
+    return fault
+
+
+def test_a_server_that_puts_off_all_questions_for_rights_is_waited_for_half_an_hour_in_all(program_for):
+    state = three_jobs()
+    program = program_for(state)
+    program.fake.fault = busy("/annotations")
+    outcome = program.attempt()
+    assert 1700 < sum(program.pauses) <= 1800
+    assert program.engine.runs == [] and outcome.failed == {}
+    assert "busy with the rights of job 7" in outcome.error and outcome.error.count("busy") == 1
+    assert program.told and all("busy with the rights of job 7: waiting 1 s" in line for line in program.told)
+    program.fake.fault = lambda method, path: None
+    program.propagate()
+    assert [written(state, job) for job in (JOB, 8, THIRD)] == [[1, 2, 3, 4, 5], [*range(6, 12)], [*range(12, 18)]]
+
+
+def test_an_answer_begins_the_half_hour_anew(program_for):
+    """1000 s for the first job, which is told at last; then 1800 s for the second one."""
+    program = program_for(three_jobs())
+    program.fake.fault = busy("/annotations", answers_between=(1001,))
+    outcome = program.attempt()
+    assert 1000 + 1700 < sum(program.pauses) <= 1000 + 1800
+    assert "busy with the rights of job 8" in outcome.error and "job 7" not in outcome.error
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_whoever_was_waited_for_in_vain_has_not_allowed_anything(program_for, status):
+    program = program_for(three_jobs())
+    program.server = program.log_in(patience=0.0)
+    program.fake.fault = lambda method, path: status if method == "PATCH" else None
+    outcome = program.attempt()
+    assert f"status {status}" in outcome.error and "job 7" in outcome.error.replace("jobs/7", "job 7")
+    assert program.engine.runs == [] and outcome.error.count("status") == 1
+
+
+def test_a_busy_server_is_not_waited_for_once_for_each_task(program_for):
+    """What is asked of it in between is put off as well."""
+    program = program_for(three_jobs())
+    program.fake.state.tasks[13] = replace(program.fake.state.tasks[12], id=13)
+    began = []
+
+    def fault(method, path):
+        began.append(method == "PATCH")
+        return 429 if any(began) else None
+
+    program.fake.fault = fault
+    bulk = BulkRun(
+        program.server,
+        program.engine,
+        BulkSettings(),
+        TargetFilter(),
+        program.folder / "cache",
+        program.folder / "journal",
+        False,
+    )
+    outcomes = bulk.run([Target(12), Target(13)])
+    assert sum(program.pauses) <= 1800 and outcomes[1].error == "not begun"
+
+
+def test_waiting_side_by_side_counts_once():
+    budget, ends = AskedWaits(most=200), threading.Barrier(4)
+
+    def wait():
+        for _ in range(4):
+            with budget.waiting(20, 20, ValueError()):
+                ends.wait(20)
+
+    side_by_side([wait] * 4, 4, lambda: None)  # 320 s one after the other
+    with pytest.raises(ValueError), budget.waiting(190, 190, ValueError()):
+        pass
+    budget.refill()
+    with budget.waiting(190, 190, ValueError()):
+        pass

@@ -634,3 +634,16 @@ def test_a_group_that_people_give_is_none_that_the_journal_alone_knows(program_f
         20,
     }
     assert program.undo().restored == 1
+
+
+@pytest.mark.parametrize("output", ["one-track", "as-drawn"])
+def test_two_tracks_of_one_group_that_are_seen_at_once_are_filled_in_each_on_its_own(program_for, output):
+    state = state_of(blank_task(10))
+    draw(state, tracks=[polygon_track({0: square(2, 2), 4: square(3, 2)}, group=4)])
+    draw(state, tracks=[polygon_track({2: square(20, 12), 6: square(21, 12)}, group=4)])
+    program = program_for(state)
+    outcome = program.propagate(output=output)
+    assert sorted(outcome.drawn.values()) == [[0, 4], [2, 6]]
+    # Else a track of its own for each stretch: two of the one, three of the other.
+    assert len(state.jobs[JOB][1].tracks) == (2 if output == "one-track" else 2 + 5)
+    assert program.propagate(output=output).frames == 0
