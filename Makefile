@@ -7,7 +7,7 @@ ARGS ?=
 
 UI := tests/ui/node_modules
 
-.PHONY: setup propagate test lint clean
+.PHONY: setup propagate check test lint clean
 
 setup: $(VENV)/.ready
 
@@ -40,10 +40,15 @@ $(UI)/.ready: tests/ui/package.json
 		npm install --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null; then touch node_modules/.ready; \
 	else echo "npm is missing or could not install: the page action is not tested in a browser" >&2; fi
 
-# Several processes of one thread each take half the time of one process (two cores: 4 minutes instead of 8).
-test: $(VENV)/.ready $(UI)/.ready
+# Format, lint, types and the borders of the rooms; mypy and import-linter keep caches.
+check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+
+# Several processes of one thread each take half the time of one process (two cores: 4 minutes instead of 8).
+test: check $(UI)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.ready

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING
 
 from model.errors import InputError
 from model.network.checkpoint_files import named_in_utf8
@@ -166,7 +166,7 @@ def chosen_sequences(sequences: "list[AnnotatedSequence]", names: str) -> "list[
 
 
 @contextmanager
-def _writing(path: Path, mode: str) -> Iterator[TextIO]:
+def _writing(path: Path, mode: str) -> Iterator[IO[str]]:
     """The file, opened, its folder made; raises InputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """A keyframe: what an annotator says about one frame."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Keyframe:
     label_map: np.ndarray
     objects: tuple[int, ...] = ()
 
-    def __init__(self, index: int, label_map: np.ndarray, objects: Sequence[int] | None = None):
+    def __init__(self, index: int, label_map: np.ndarray, objects: Iterable[int] | None = None):
         index = int(index)
         label_map = np.asarray(label_map)
         if label_map.ndim != 2:

@@ -77,7 +77,7 @@ class PropagationOptions:
         names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
         return {name: getattr(self, name) for name in names}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("clip_length", 1), ("top_k", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")

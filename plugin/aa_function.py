@@ -144,7 +144,7 @@ class PerclipTracker:
             )
         framing = pp_image.framing
         depth = max((d for d in (pp_image.pixels.depth, state.depth) if d is not None), default=None)
-        if None not in (depth, state.depth) and depth > state.depth:
+        if depth is not None and state.depth is not None and depth > state.depth:
             state.memory = self._recall.darkened(framing, state.memory, depth - state.depth)
         state.depth = depth
         small = self._small(pp_image, depth)

@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _DECODED = 32  # images kept; a clip and the memory that is read again
 _MAX_PIXELS = 4096 * 4096
 
 
-class ClipFrames(Sequence):
+class ClipFrames(Sequence[np.ndarray]):
     """A sequence of frames whose images are decoded when they are asked for.
 
     16-bit grays have one scale for all images of a call.
@@ -36,7 +37,13 @@ class ClipFrames(Sequence):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if index not in self._decoded:

@@ -15,7 +15,7 @@ _MOST_NUMBERS = 4_000_000  # of one shape's points; a noisy 4K mask has a tenth
 def shape_type(shape: Mapping[str, Any]) -> str:
     """The type of a shape; raises CallError for one that cannot be propagated."""
     kind = shape.get("type")
-    if kind not in SHAPE_TYPES:
+    if not isinstance(kind, str) or kind not in SHAPE_TYPES:
         raise CallError(f"a shape's type must be one of {', '.join(SHAPE_TYPES)}", "bad_shape")
     return kind
 

@@ -76,7 +76,7 @@ class LocalServer(ThreadingHTTPServer):
             self.server_close()
             raise
         self._connections: set[socket.socket] = set()
-        self._calls: Queue[tuple[SimpleNamespace, Future] | None] = Queue()
+        self._calls: Queue[tuple[SimpleNamespace, Future[SimpleNamespace]] | None] = Queue()
         self._places = threading.BoundedSemaphore(_WAITING + 1)
 
     @contextmanager
@@ -91,7 +91,7 @@ class LocalServer(ThreadingHTTPServer):
 
     def answer(self, method: str, body: bytes) -> SimpleNamespace | None:
         """The handler's response, or None where the worker is not to be had in time."""
-        response: Future = Future()
+        response: Future[SimpleNamespace] = Future()
         event = SimpleNamespace(method=method, body=body)
         self._calls.put((event, response))
         wait([response], _PATIENCE)

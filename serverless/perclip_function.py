@@ -131,7 +131,11 @@ class PerclipFunction:
         label_map = np.zeros((480, 854), np.uint8)
         label_map[200:300, 300:500] = 1
         frames = np.zeros((7, 480, 854, 3), np.uint8)
-        list(self._propagator.with_options(memory="spread").run(frames, [Keyframe(0, label_map)], record=RunRecord()))
+        list(
+            self._propagator.with_options(memory="spread").run(
+                list(frames), [Keyframe(0, label_map)], record=RunRecord()
+            )
+        )
         image = base64.b64encode(encode_jpeg(frames[0], 85)).decode()
         shape = {"type": "mask", "points": encode_mask(label_map)}
         states = self._tracks.answer({"image": image, "shapes": [shape]})["states"]
@@ -175,11 +179,11 @@ class PerclipFunction:
             outcome = "refused"
             reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
         except (MemoryError, torch.OutOfMemoryError):
-            refused = CallError(
+            too_large = CallError(
                 "not enough memory for this call: send fewer objects or a shorter range", "too_large", 413
             )
             outcome = "refused"
-            reply, status, error = {"error": refused.to_json()}, refused.status, refused.code
+            reply, status, error = {"error": too_large.to_json()}, too_large.status, too_large.code
         except Exception:  # a fault of ours: the worker lives on, and the log tells
             fault = {"code": "internal", "message": "Perclip failed on this call: its log says why; please report it"}
             outcome, trace = "failed", traceback.format_exc(limit=-8)

@@ -82,8 +82,10 @@ class TrackCalls:
         if not masks:
             return {"shapes": list(shapes), "states": states}
         small = self._recall.small_image(framing, image)
-        for i in masks:
-            kind, points = drawn[i]
+        for i, shape in enumerate(drawn):
+            if shape is None:
+                continue
+            kind, points = shape
             bare = isinstance(shapes[i], list)
             state = TrackState(kind, height, width, 0, kept_points(kind, points), (), self._network, bare, depth)
             others = _together([x for j, x in logits.items() if j != i])
@@ -119,7 +121,7 @@ class TrackCalls:
                 state = replace(state, calls=state.calls + 1)
                 if state.kind == "rectangle":  # CVAT's page cannot take null for these
                     shape = {"type": "rectangle", "points": state.shape}
-            shapes[i] = shape["points"] if state.bare else shape
+            shapes[i] = shape["points"] if state.bare and shape is not None else shape
             following[i] = state.to_json()
         return {"shapes": shapes, "states": following}
 

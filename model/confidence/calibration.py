@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from model.confidence.cues import Cues
 
@@ -88,4 +89,5 @@ class Calibration:
     def from_json(cls, text: str) -> "Calibration":
         """The calibration that `to_json` wrote; raises ValueError, KeyError or TypeError for anything else."""
         fields = json.loads(text)
-        return cls(**{k: Tolerance(**v) if isinstance(v, dict) else float(v) for k, v in fields.items()})
+        values: dict[str, Any] = {k: Tolerance(**v) if isinstance(v, dict) else float(v) for k, v in fields.items()}
+        return cls(**values)

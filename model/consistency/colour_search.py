@@ -78,7 +78,7 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 
 def _frequency(codes: np.ndarray) -> np.ndarray:
     """How frequent each colour is, by its number, smoothed over its neighbours; sum about 1."""
-    count = np.bincount(codes.ravel(), minlength=_LEVELS**3).astype(np.float32)
+    count: np.ndarray = np.bincount(codes.ravel(), minlength=_LEVELS**3).astype(np.float32)
     for _ in range(3):  # along one side of the cube of colours, then that side becomes the last
         count = count.reshape(_LEVELS, -1)
         count = cv2.GaussianBlur(count, (1, 7), sigmaX=1, sigmaY=1, borderType=cv2.BORDER_CONSTANT).T

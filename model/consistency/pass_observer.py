@@ -98,7 +98,12 @@ class PassObserver:
             missed = self._whereabouts.observe(partial(picture, t), seen[t], objects)
             for obj in objects:
                 self._continuity[obj] = min(self._continuity[obj], similarity)
-            evidence.append([Evidence(*a, self._continuity[obj], 1 - m) for obj, a, m in zip(objects, answer, missed)])
+            evidence.append(
+                [
+                    Evidence(recovered, contained, self._continuity[obj], 1 - m)
+                    for obj, (recovered, contained), m in zip(objects, answer, missed)
+                ]
+            )
         return evidence
 
 

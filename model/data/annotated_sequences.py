@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -60,7 +61,7 @@ class AnnotatedSequence:
         return replace(self, frames=self.frames[:frames], label_maps=self.label_maps[:frames], annotated=())
 
 
-class _DecodedOnDemand(Sequence):
+class _DecodedOnDemand(Sequence[Any]):
     """Images that are decoded each time they are asked for; None stays None."""
 
     def __init__(self, names: Sequence[str | None], decode: Callable[[str], np.ndarray]):
@@ -69,7 +70,7 @@ class _DecodedOnDemand(Sequence):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return _DecodedOnDemand(self._names[index], self._decode)
         name = self._names[index]
@@ -113,11 +114,11 @@ def read_sequences(
                 "frame, or take it out"
             )
         names = [annotations.get(stem) for stem in order]
-        width, height = _common_size(files, images[order[labelled[0]]], names[labelled[0]])
+        width, height = _common_size(files, images[order[labelled[0]]], annotations[order[labelled[0]]])
         total += width * height * (3 * len(order) + len(labelled))
         in_order = [images[stem] for stem in order]
         decode = partial(files.image, depth=files.common_depth_of(in_order))
-        colours = _colours(files, [names[i] for i in labelled])
+        colours = _colours(files, [annotations[order[i]] for i in labelled])
         label_maps = _DecodedOnDemand(names, partial(files.label_map, colours=colours))
         sequences.append(AnnotatedSequence(printable(name), _DecodedOnDemand(in_order, decode), label_maps, labelled))
     if not sequences:

@@ -6,12 +6,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from model.data.pixel_formats import Pixels, upright
 from model.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 MAX_PIXELS = 8192 * 8192
 """Pixels of an image that is decoded by default: 8 times 4K. Decoding takes 7 bytes for each, 17 for WEBP."""
@@ -93,7 +97,10 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
 
 def _refuse_large_tiles(image: Image.Image, max_pixels: int) -> None:
     """A small TIFF may claim tiles of any size, and libtiff takes memory for a whole one."""
-    if image.format == "TIFF" and image.tag_v2.get(_TILE_WIDTH, 0) * image.tag_v2.get(_TILE_HEIGHT, 0) > max_pixels:
+    if image.format != "TIFF":
+        return
+    tags = cast("TiffImageFile", image).tag_v2
+    if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_HEIGHT, 0) > max_pixels:
         raise Image.DecompressionBombError
 
 
@@ -107,7 +114,8 @@ def _pillow_settings(max_pixels: int) -> Iterator[None]:
     with _PILLOW_SETTINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS, logger.level
-        Image.MAX_IMAGE_PIXELS = max_pixels / 2  # Pillow warns at its limit and refuses at twice of it
+        # Pillow warns at its limit and refuses at twice of it; it takes fractions, too.
+        Image.MAX_IMAGE_PIXELS = max_pixels / 2  # type: ignore[assignment]
         logger.setLevel(logging.CRITICAL)
         try:
             yield

@@ -16,9 +16,10 @@ What may be read in two ways is refused with a line that says how to save it.
 """
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from model.data.picture_files import picture_count
 from model.data.soft_edges import hard_edge, has_soft_edges, is_flat
@@ -153,8 +154,9 @@ def _counts_by_colour(
 
 def _grey(picture: Image.Image, where: str | Path) -> tuple[np.ndarray, int]:
     """Sample values as the file stores them, int64 (H, W), and the largest that it could store, 0 if unknown."""
-    arguments = picture.tile[0][3] if picture.tile else None
-    decoder = picture.tile[0][0] if picture.tile else None
+    tiles = cast(ImageFile.ImageFile, picture).tile
+    arguments = tiles[0][3] if tiles else None
+    decoder = tiles[0][0] if tiles else None
     values = np.asarray(picture)
     if values.ndim == 3:
         values = values[..., 0]

@@ -1,6 +1,11 @@
 """Picture files: their kinds, and how many pictures are in one."""
 
+from typing import TYPE_CHECKING, cast
+
 from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
@@ -31,10 +36,10 @@ def picture_numbers(picture: Image.Image) -> list[int]:
     if picture.format == "PNG" and getattr(picture, "default_image", False):
         return list(range(1, count))
     if picture.format == "TIFF":
-        numbers = []
+        numbers, tiff = [], cast("TiffImageFile", picture)
         for i in range(count):
             picture.seek(i)
-            if not int(picture.tag_v2.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED_IMAGE:
+            if not int(tiff.tag_v2.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED_IMAGE:
                 numbers.append(i)
         picture.seek(0)
         return numbers or [0]

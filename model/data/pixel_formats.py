@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 _WIDE_INTEGER_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _STRIP = 1 << 17  # pixels that are copied at a time
@@ -88,7 +89,7 @@ class Pixels:
         """
         if not self.is_wide:
             return self.values
-        upper = np.clip(self.values >> ((depth or self.depth) - 8), 0, 255).astype(np.uint8)
+        upper = np.clip(self.values >> ((depth or common_depth([self.brightest])) - 8), 0, 255).astype(np.uint8)
         return upper if upper.ndim == 3 else np.repeat(upper[:, :, None], 3, axis=2)
 
 
@@ -141,12 +142,14 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def has_wide_pixels(image: Image.Image) -> bool:
     """Whether the file of an image that is not loaded yet has more than 8 bits a value."""
-    tiles = getattr(image, "tile", None)  # none of an image that was made here
+    tiles: Sequence[Any] = getattr(image, "tile", ())  # none of an image that was made here
     return image.mode in _WIDE_INTEGER_MODES or (bool(tiles) and ";16" in str(tiles[0][3]))
 
 
 def _wide_colour(image: Image.Image) -> np.ndarray | None:
     """uint16 (H, W, 3) RGB of a file that is not loaded yet; None where it cannot be had."""
+    if not isinstance(image, ImageFile.ImageFile) or image.fp is None:
+        return None
     if image.format not in ("PNG", "TIFF") or getattr(image, "n_frames", 1) > 1:
         return None
     place = image.fp.tell()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,7 @@ class SequenceScore:
         """Frames per second as if the frames were decoded already."""
         return self.frames / (self.seconds - self.decoding_seconds)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: the measures, the speed, and the measures of each object with the number of its scored frames."""
         counts = Counter(s.object for s in self.scores)
         return {
@@ -170,7 +171,7 @@ class Evaluation:
         seconds = sum(s.seconds - s.decoding_seconds for s in self.sequences)
         return sum(s.frames for s in self.sequences) / seconds
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: the headline, `objects` for the mean over all objects, the speed, and `sequences` by name."""
         objects = sum(len(s.objects) for s in self.sequences)
         return {

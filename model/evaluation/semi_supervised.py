@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import torch
@@ -178,7 +179,7 @@ class _Stopwatch:
             torch.cuda.synchronize(self._device)
 
 
-class _TimedFrames(Sequence):
+class _TimedFrames(Sequence[np.ndarray]):
     """Frames that time their decoding."""
 
     def __init__(self, frames: Sequence[np.ndarray], stopwatch: _Stopwatch):
@@ -187,7 +188,13 @@ class _TimedFrames(Sequence):
     def __len__(self) -> int:
         return len(self._frames)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
         with self._stopwatch:
             # A slice of lazy frames would decode them behind our back.
             return list(self._frames[index]) if isinstance(index, slice) else self._frames[index]

@@ -58,17 +58,21 @@ class WorstFrames:
             self._write()
 
     def _write(self) -> None:
+        if (sequence := self._sequence) is None:
+            return
         written: list[int] = []
         for j, index, packed in sorted(self._frames, key=lambda frame: frame[:2]):
             if len(written) == self._count:
                 break
             if all(abs(index - other) >= _APART for other in written):
                 label_map = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)
-                picture = draw(self._sequence.frames[index], label_map, self._sequence.label_maps[index])
-                name = self._sequence.name.replace("/", "-")
+                truth = sequence.label_maps[index]
+                assert label_map is not None and truth is not None  # it was packed here, and it was scored
+                picture = draw(sequence.frames[index], label_map, truth)
+                name = sequence.name.replace("/", "-")
                 path = self._folder / f"{name}-{index:05d}-J{j:.3f}.png"
                 try:
-                    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
+                    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
                 except OSError as error:
                     raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from error
                 written.append(index)

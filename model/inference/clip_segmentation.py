@@ -33,7 +33,8 @@ class ClipSegmentation:
         fresh = self._readouts.numel() == 0
         self._readouts = readouts if fresh else torch.cat([self._readouts, readouts], 1)
         if clip.local_keys is not None:
-            self._local_keys = clip.local_keys if fresh else torch.cat([self._local_keys, clip.local_keys], 2)
+            before = self._local_keys
+            self._local_keys = clip.local_keys if fresh or before is None else torch.cat([before, clip.local_keys], 2)
         context = self._network.context
         waiting = self._readouts.shape[1] - self._lead
         if self._done + waiting == self._length:

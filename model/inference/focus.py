@@ -73,9 +73,9 @@ def segment_regions(
             frame = network.prepare_decoding(DecoderInput(*map(torch.cat, zip(*parts))))
             for (k, region), value in zip(places, values):
                 if around.holds(region):
-                    readout = value[:, frames.start : frames.stop].transpose(0, 1)[:, None]
+                    readout = value[:, frames[0] : frames[-1] + 1].transpose(0, 1)[:, None]
                     decoded = network.decode(_of_frame(region.inside(around), frame), readout)
-                    region.of(logits[frames.start : frames.stop, k], 4).copy_(decoded[:, 0])
+                    region.of(logits[frames[0] : frames[-1] + 1, k], 4).copy_(decoded[:, 0])
     return logits
 
 

@@ -96,7 +96,8 @@ class InferenceNetwork:
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self._layout = layout
         try:
-            self._network = network.to(self.device, self.dtype, memory_format=layout)
+            # Torch's annotations lack the memory format.
+            self._network = network.to(self.device, self.dtype, memory_format=layout)  # type: ignore[call-overload]
         except torch.OutOfMemoryError:
             raise DeviceMemoryError("the GPU's memory does not even hold the network: use the CPU") from None
         if self.device.type == "cpu" and options.fuse_activations:
@@ -150,15 +151,18 @@ class InferenceNetwork:
             room: image features that are not needed any more; what waits for the decoder takes their place. Blocks
                 that live longer than a frame, between those of single frames, cut the heap into pieces.
         """
-        keys, local_keys, decoding = [], [], []
+        keys: list[Tensor] = []
+        local_keys: list[Tensor] = []  # of a network with refinement only
+        decoding: list[DecoderInput] = []
         images = iter(images)
         while batch := list(islice(images, self._micro_batch)):
             for features in self._encode(batch):
                 keys.append(self._flat(features.key))
-                local_keys.append(features.local_key)
+                if features.local_key is not None:
+                    local_keys.append(features.local_key)
                 image = features.decoder_input
                 decoding.append(image if room is None else _put(image, room))
-        joined = None if local_keys[0] is None else torch.cat(local_keys).transpose(0, 1)[None]
+        joined = torch.cat(local_keys).transpose(0, 1)[None] if local_keys else None
         return EncodedClip(torch.cat(keys), joined, decoding, features.pyramid.f16[-1:])
 
     def repeated(self, clip: EncodedClip, count: int, room: list[DecoderInput]) -> EncodedClip:
@@ -185,6 +189,7 @@ class InferenceNetwork:
             image: gives the image of a frame by its place in the clip.
             regions: in cells; at least one.
         """
+        assert clip.own is not None
         grid = tuple(clip.decoding[0].thin.shape[2:])
         largest = max(region.cells for region in regions)
         for some in batches(frames, largest, grid[0] * grid[1]):
@@ -193,7 +198,7 @@ class InferenceNetwork:
                 for i, t in enumerate(some):
                     region.of(clip.own[t].view(grid))[:] = True
                     region.of(clip.keys[t].T.unflatten(1, grid)).copy_(features.key[i])
-                    if clip.local_keys is not None:
+                    if clip.local_keys is not None and features.local_key is not None:
                         region.of(clip.local_keys[0, :, t]).copy_(features.local_key[i])
                     for kept, new, scale in zip(clip.decoding[t], features.decoder_input, (1, 2, 4)):
                         region.of(kept[0], scale).copy_(new[i])

@@ -59,7 +59,7 @@ class FocusedRead:
         found = {}
         for o, look in self._look.items():
             found[o] = torch.zeros(len(look), *self._grid, dtype=torch.bool)
-            every_second(found[o])[:] = object_cells(look.flatten(0, 2), tuple(look.shape[1:3]), least)
+            every_second(found[o])[:] = object_cells(look.flatten(0, 2), (look.shape[1], look.shape[2]), least)
         return found
 
     def readouts(self, keys: Tensor, before: Tensor) -> dict[int, Tensor]:

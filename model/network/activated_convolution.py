@@ -1,5 +1,7 @@
 """A convolution with the activation behind it, in one pass over memory where oneDNN can do both."""
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ class ActivatedConv2d(nn.Conv2d):
     perclip-lite at 480 x 864 takes 32 ms instead of 39 (two cores, bfloat16).
     """
 
-    def __init__(self, in_dim: int, out_dim: int, kernel: int, activation: str, **options):
+    def __init__(self, in_dim: int, out_dim: int, kernel: int, activation: str, **options: Any):
         super().__init__(in_dim, out_dim, kernel, **options)
         self.activation = activation
         self._fused = False
@@ -35,7 +37,7 @@ class ActivatedConv2d(nn.Conv2d):
 
     def kernel(self) -> tuple[Tensor, tuple[int, int]]:
         """Weight (out_dim, in_dim / groups, rows, columns) and padding as the convolution is done."""
-        return self.weight, self.padding
+        return self.weight, cast(tuple[int, int], self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H / stride, W / stride)."""

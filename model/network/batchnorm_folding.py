@@ -1,5 +1,7 @@
 """Folds BatchNorm into the convolution before it: the same function with less work."""
 
+from typing import cast
+
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -18,7 +20,7 @@ def fold_batchnorm(network: nn.Module) -> None:
         if isinstance(module, nn.Sequential) and isinstance(names.get("1"), nn.BatchNorm2d):
             pairs.append(("0", "1"))
         for conv, norm in pairs:
-            folded = fuse_conv_bn_eval(names[conv], names[norm])
+            folded = fuse_conv_bn_eval(cast(nn.Conv2d, names[conv]), cast(nn.BatchNorm2d, names[norm]))
             setattr(module, norm, nn.Identity())
             relu = norm.replace("bn", "relu")
             if norm != relu and relu in names:

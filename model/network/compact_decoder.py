@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from model.network.compact_value_encoder import MASK_CHANNELS, SUB_PIXEL
 from model.network.decoder import DecoderFrame, DecoderInput
 from model.network.residual_block import ResBlock
-from model.network.resnet import Pyramid
+from model.network.resnet import PyramidDims
 
 
 class CompactUpsampleBlock(nn.Module):
@@ -28,7 +28,7 @@ class CompactUpsampleBlock(nn.Module):
 class CompactDecoder(nn.Module):
     """Same interface as `Decoder`; its logits are a correction of the mask that the readout's fixed channels carry."""
 
-    def __init__(self, value_dim: int, thin_dim: int, image_dims: Pyramid, dims: tuple[int, int, int]):
+    def __init__(self, value_dim: int, thin_dim: int, image_dims: PyramidDims, dims: tuple[int, int, int]):
         super().__init__()
         self.compress = ResBlock(value_dim + thin_dim, dims[0])
         self.up_16_8 = CompactUpsampleBlock(dims[0], image_dims.f8, dims[1])

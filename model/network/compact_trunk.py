@@ -6,7 +6,7 @@ from folded public weights.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.network.activated_convolution import ActivatedConv2d
 from model.network.quantised_convolution import QuantisedConv2d, quantise
-from model.network.resnet import Pyramid
+from model.network.resnet import Pyramid, PyramidDims
 
 
 class BlockPlan(NamedTuple):
@@ -52,10 +52,10 @@ class TrunkPlan:
     middle: int
 
     @property
-    def dims(self) -> Pyramid:
+    def dims(self) -> PyramidDims:
         """Channels of the features."""
         f16 = sum(self.blocks[i].dim for i in self.f16)
-        return Pyramid(f16, self.blocks[self.f8].dim, self.blocks[self.f4].dim)
+        return PyramidDims(f16, self.blocks[self.f8].dim, self.blocks[self.f4].dim)
 
 
 def _stages(*stages: tuple[int, BlockPlan]) -> tuple[BlockPlan, ...]:
@@ -128,6 +128,10 @@ class _HalvingConv2d(ActivatedConv2d):
 class InvertedResidual(nn.Module):
     """Expand 1x1, depthwise, project 1x1; residual where the shape stays."""
 
+    expand: ActivatedConv2d | QuantisedConv2d | None
+    depthwise: ActivatedConv2d | QuantisedConv2d
+    project: nn.Conv2d | QuantisedConv2d
+
     def __init__(self, in_dim: int, plan: BlockPlan):
         super().__init__()
         dim, out_dim = in_dim * plan.expansion, plan.dim
@@ -141,17 +145,15 @@ class InvertedResidual(nn.Module):
             )
         self.project = nn.Conv2d(dim, out_dim, 1)
         self.residual = plan.stride == 1 and in_dim == out_dim
-        self._quantised = False
 
     def quantise(self) -> None:
         """For inference in 8-bit integers from now on, of a block with an expansion; the sum stays as it is."""
         for name in ("expand", "depthwise", "project"):
             setattr(self, name, QuantisedConv2d(getattr(self, name)))
-        self._quantised = True
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_dim, H, W) -> (N, out_dim, H / stride, W / stride)."""
-        if self._quantised:
+        if isinstance(self.depthwise, QuantisedConv2d) and isinstance(self.expand, QuantisedConv2d):
             h = self.project(self.depthwise.to_six(self.expand.to_six(quantise(x))), x.dtype)
         else:
             h = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
@@ -164,6 +166,9 @@ class CompactTrunk(nn.Module):
     The two features at stride 16 are joined and standardised by fixed statistics per channel: matching by distance
     needs channels of one scale.
     """
+
+    f16_mean: Tensor
+    f16_std: Tensor
 
     def __init__(self, name: str):
         """A trunk of random weights; `name` is one of `TRUNKS`."""
@@ -195,13 +200,22 @@ class CompactTrunk(nn.Module):
         """Leaves the standardising to the 1x1 convolutions that read the stride-16 features, in place; all of them."""
         for conv in readers:
             conv.weight /= self.f16_std[:, None, None]
+            assert conv.bias is not None
             conv.bias -= (conv.weight[:, :, 0, 0] * self.f16_mean).sum(1)
         self._standardises = False
 
     def quantise(self) -> None:
         """For inference in 8-bit integers from now on, but for the first blocks."""
-        for block in self.blocks[self.plan.first_quantised :]:
+        for block in self._inverted_residuals()[self.plan.first_quantised :]:
             block.quantise()
+
+    def freeze_depthwise(self) -> None:
+        """Keeps the depthwise convolutions as they are from now on, whatever is trained."""
+        for block in self._inverted_residuals():
+            block.depthwise.requires_grad_(False)
+
+    def _inverted_residuals(self) -> list[InvertedResidual]:
+        return cast(list[InvertedResidual], list(self.blocks))
 
     def load_folded(self, tensors: dict[str, Tensor], image_mean: Tensor, image_std: Tensor) -> None:
         """Takes the trunk of a folded public network (see the weights' README for its names).

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.residual_block import ResBlock, SharedInput
-from model.network.resnet import Pyramid
+from model.network.resnet import PyramidDims
 
 
 class DecoderInput(NamedTuple):
@@ -42,7 +42,7 @@ class UpsampleBlock(nn.Module):
 class Decoder(nn.Module):
     """Compress the joined readout and thin features, then two upsampling steps with image skips."""
 
-    def __init__(self, value_dim: int, thin_dim: int, image_dims: Pyramid, dims: tuple[int, int, int]):
+    def __init__(self, value_dim: int, thin_dim: int, image_dims: PyramidDims, dims: tuple[int, int, int]):
         super().__init__()
         self.compress = ResBlock(value_dim + thin_dim, dims[0])
         self.up_16_8 = UpsampleBlock(image_dims.f8, dims[0], dims[1])

@@ -61,14 +61,17 @@ class PCVOS(nn.Module):
         self.config = config
         self.calibration = Calibration()  # of the confidence in this network's masks
         compact = config.trunk in TRUNKS
-        self.key_encoder = CompactTrunk(config.trunk) if compact else ResNet50()
+        self.key_encoder: CompactTrunk | ResNet50 = CompactTrunk(config.trunk) if compact else ResNet50()
         dims = self.key_encoder.dims
         kernel = 1 if compact else 3
         self.key_proj = _KeyProjection(dims.f16, config.key_dim - config.position_dim, kernel)
         self.position_code = PositionCode() if config.position_dim else None
         self.key_comp = nn.Conv2d(dims.f16, config.thin_dim, kernel, padding=kernel // 2)
-        self.value_encoder = (CompactValueEncoder if compact else ValueEncoder)(dims.f16, config.value_dim)
-        self.input_proj = self.refine_transformer = None
+        self.value_encoder: CompactValueEncoder | ValueEncoder = (CompactValueEncoder if compact else ValueEncoder)(
+            dims.f16, config.value_dim
+        )
+        self.input_proj: _KeyProjection | None = None
+        self.refine_transformer: IntraClipRefinement | None = None
         if config.local_key_dim is not None:
             self.input_proj = _KeyProjection(dims.f16, config.local_key_dim, kernel)
             self.refine_transformer = IntraClipRefinement(
@@ -79,13 +82,13 @@ class PCVOS(nn.Module):
                 # The compact decoder relies on the scale of the value's mask channels, which a last norm would undo.
                 final_norm=not compact,
             )
-        self.decoder = (CompactDecoder if compact else Decoder)(
+        self.decoder: CompactDecoder | Decoder = (CompactDecoder if compact else Decoder)(
             config.value_dim, config.thin_dim, dims, config.decoder_dims
         )
 
     def fold_norms(self) -> None:
         """The same network in eval mode, with less work: norms go into the convolutions beside them, in place."""
-        if isinstance(self.key_encoder, CompactTrunk):
+        if isinstance(self.key_encoder, CompactTrunk) and isinstance(self.value_encoder, CompactValueEncoder):
             readers = [self.key_proj.key_proj, self.key_comp, self.value_encoder.image]
             if self.input_proj is not None:
                 readers.append(self.input_proj.key_proj)
@@ -103,7 +106,8 @@ class PCVOS(nn.Module):
         return self.refine_transformer is not None
 
     def quantise(self) -> None:
-        """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place."""
+        """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place; compact only."""
+        assert isinstance(self.key_encoder, CompactTrunk)
         self.key_encoder.quantise()
 
     def encode(self, images: Tensor, corner: tuple[int, int] = (0, 0)) -> FrameFeatures:

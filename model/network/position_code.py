@@ -18,7 +18,7 @@ class PositionCode(nn.Module):
 
     channels = 4 * len(_PERIODS)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         # 1.5: of 0, 1, 2, 4 added to an untrained-for network, 1 and 2 kept similar objects apart best.
         self.amplitude = nn.Parameter(torch.full((len(_PERIODS),), 1.5))

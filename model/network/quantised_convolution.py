@@ -1,6 +1,6 @@
 """Convolutions of 8-bit integers, for CPUs that multiply them twice as fast as bfloat16."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,11 @@ class QuantisedConv2d(nn.Module):
     def __init__(self, convolution: nn.Conv2d):
         """Takes over a convolution's parameters, rounded; that one stays as it is. Its activation is left out."""
         super().__init__()
-        activated = isinstance(convolution, ActivatedConv2d)
-        weight, padding = convolution.kernel() if activated else (convolution.weight, convolution.padding)
+        assert convolution.bias is not None
+        weight: Tensor = convolution.weight
+        padding = cast(tuple[int, int], convolution.padding)
+        if isinstance(convolution, ActivatedConv2d):
+            weight, padding = convolution.kernel()
         weight = weight.detach().float()
         self._bias = convolution.bias.detach().float()
         self._steps = (weight.abs().amax((1, 2, 3)) / _STEPS).clamp(min=1e-8)

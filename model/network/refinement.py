@@ -3,7 +3,7 @@
 The attention weights come from image keys alone, so they are computed once for all objects of a clip.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +16,24 @@ WINDOW = (2, 7, 7)  # time, height, width (PCVOS: 7 is best for its cost)
 _POSITIONS = {"cpu": 2**12}
 
 
+_Size = tuple[int, int, int]  # time, height, width
+
+
 class _Layout(NamedTuple):
     """How one clip is cut into windows: the (time, height, width) sizes of each step."""
 
-    size: tuple[int, int, int]
-    padded: tuple[int, int, int]
-    window: tuple[int, int, int]
-    shift: tuple[int, int, int]
+    size: _Size
+    padded: _Size
+    window: _Size
+    shift: _Size
 
     @classmethod
-    def of(cls, size: tuple[int, int, int], shifted: bool) -> "_Layout":
+    def of(cls, size: _Size, shifted: bool) -> "_Layout":
         # An axis no longer than the window is one window of its own length, and is not shifted.
         window = tuple(min(w, s) for w, s in zip(WINDOW, size))
         shift = tuple(w // 2 if shifted and s > w else 0 for w, s in zip(WINDOW, size))
         padded = tuple(-(-s // w) * w for s, w in zip(size, window))
-        return cls(size, padded, window, shift)
+        return cls(size, cast(_Size, padded), cast(_Size, window), cast(_Size, shift))
 
     def partition(self, x: Tensor) -> Tensor:
         """(B, T, H, W, C) -> windows (B, windows, positions, C); padded with zeros at the end of each axis, rolled."""
@@ -83,6 +86,8 @@ def _relative_position_index() -> Tensor:
 class WindowAttention(nn.Module):
     """One-head attention inside windows; queries and keys are one and the same projection of the local key."""
 
+    relative_position_index: Tensor
+
     def __init__(self, key_dim: int, value_dim: int):
         super().__init__()
         table = (2 * WINDOW[0] - 1) * (2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1)
@@ -102,6 +107,16 @@ class WindowAttention(nn.Module):
         return torch.softmax(scores if mask is None else scores + mask, -1)
 
 
+class _Mlp(nn.Module):
+    def __init__(self, dim: int, hidden_dim: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
 class RefinementBlock(nn.Module):
     """Attention and MLP, each with LayerNorm and residual, on the value stream."""
 
@@ -112,13 +127,11 @@ class RefinementBlock(nn.Module):
         self.norm1_v = nn.LayerNorm(value_dim)
         self.attn = WindowAttention(key_dim, value_dim)
         self.norm2 = nn.LayerNorm(value_dim)
-        self.mlp = nn.Module()
-        self.mlp.fc1 = nn.Linear(value_dim, mlp_dim)
-        self.mlp.fc2 = nn.Linear(mlp_dim, value_dim)
+        self.mlp = _Mlp(value_dim, mlp_dim)
 
     def forward(self, key: Tensor, value: Tensor) -> Tensor:
         """Local keys (B, T, H, W, key_dim) and values of K objects (B, K, T, H, W, value_dim) -> refined values."""
-        layout = _Layout.of(tuple(key.shape[1:4]), self.shifted)
+        layout = _Layout.of(cast(_Size, tuple(key.shape[1:4])), self.shifted)
         weights = self.attn.weights(layout.partition(self.norm1(key)), layout.mask(key))
         # One object and a few rows of windows at a time bound the memory.
         return torch.stack([self._refine(value[:, k], weights, layout) for k in range(value.shape[1])], 1)
@@ -146,9 +159,15 @@ class RefinementBlock(nn.Module):
             if len(seen) < len(frames):
                 attended = attended[:, [frames.index(i) for i in seen]]
             v = v + attended
-            v = v + self.mlp.fc2(F.gelu(self.mlp.fc1(self.norm2(v))))
+            v = v + self.mlp(self.norm2(v))
             refined |= zip(seen, v.split(1, 1))
         return torch.cat([refined[i] for i in range(value.shape[1])], 1)
+
+
+class _Stack(nn.Module):
+    def __init__(self, blocks: list[RefinementBlock]):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
 
 
 class IntraClipRefinement(nn.Module):
@@ -156,16 +175,21 @@ class IntraClipRefinement(nn.Module):
 
     def __init__(self, key_dim: int, value_dim: int, mlp_dim: int, blocks: int, final_norm: bool):
         super().__init__()
-        stack = nn.Module()
-        stack.blocks = nn.ModuleList(RefinementBlock(key_dim, value_dim, mlp_dim, i % 2 == 1) for i in range(blocks))
+        stack = _Stack([RefinementBlock(key_dim, value_dim, mlp_dim, i % 2 == 1) for i in range(blocks)])
         self.layers = nn.ModuleList([stack])
         self.norm = nn.LayerNorm(value_dim) if final_norm else None
+
+    @property
+    def blocks(self) -> list[RefinementBlock]:
+        """In the order of their work."""
+        (stack,) = cast(list[_Stack], list(self.layers))
+        return cast(list[RefinementBlock], list(stack.blocks))
 
     def forward(self, key: Tensor, value: Tensor) -> Tensor:
         """Local keys (B, key_dim, T, h, w) and readouts (B, K, value_dim, T, h, w) -> the readouts' shape."""
         key = key.permute(0, 2, 3, 4, 1)
         value = value.permute(0, 1, 3, 4, 5, 2)
-        for block in self.layers[0].blocks:
+        for block in self.blocks:
             value = block(key, value)
         if self.norm is not None:
             value = self.norm(value)

@@ -37,6 +37,7 @@ class ResBlock(nn.Module):
 
         A convolution is linear in its input channels, so this part needs computing once per frame and not per object.
         """
+        assert self.downsample is not None
         n = tail.shape[1]
         return SharedInput(
             F.conv2d(F.relu(tail), self.conv1.weight[:, -n:], self.conv1.bias, padding=1),
@@ -45,6 +46,7 @@ class ResBlock(nn.Module):
 
     def forward_shared(self, head: Tensor, shared: SharedInput) -> Tensor:
         """The block for (N, K, head_dim, H, W) inputs that share their other channels -> (N, K, out_dim, H, W)."""
+        assert self.downsample is not None
         n = head.shape[2]
         x = head.flatten(0, 1)
         objects = head.shape[:2]

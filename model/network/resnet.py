@@ -6,6 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class PyramidDims(NamedTuple):
+    """Channels of the image features at strides 16, 8 and 4."""
+
+    f16: int
+    f8: int
+    f4: int
+
+
 class Pyramid(NamedTuple):
     """Image features at strides 16, 8 and 4, each (N, C, H / stride, W / stride)."""
 
@@ -62,7 +70,7 @@ class BasicBlock(nn.Module):
         return F.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
-def stage(block: type[nn.Module], in_dim: int, dim: int, blocks: int, stride: int) -> nn.Sequential:
+def stage(block: type[Bottleneck] | type[BasicBlock], in_dim: int, dim: int, blocks: int, stride: int) -> nn.Sequential:
     """Blocks of one resolution, the first of which changes size and channels."""
     out_dim = 4 * dim if block is Bottleneck else dim
     return nn.Sequential(block(in_dim, dim, stride), *(block(out_dim, dim, 1) for _ in range(blocks - 1)))
@@ -71,9 +79,9 @@ def stage(block: type[nn.Module], in_dim: int, dim: int, blocks: int, stride: in
 class ResNet50(nn.Module):
     """The key encoder of PCVOS and STCN: features of 1024, 512 and 256 channels at strides 16, 8 and 4."""
 
-    dims = Pyramid(1024, 512, 256)
+    dims = PyramidDims(1024, 512, 256)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)

@@ -18,11 +18,16 @@ class _ChannelGate(nn.Module):
         return x * torch.sigmoid(pooled)[:, :, None, None]
 
 
-class _SpatialGate(nn.Module):
-    def __init__(self):
+class _Spatial(nn.Module):
+    def __init__(self) -> None:
         super().__init__()
-        self.spatial = nn.Module()
-        self.spatial.conv = nn.Conv2d(2, 1, 7, padding=3)
+        self.conv = nn.Conv2d(2, 1, 7, padding=3)
+
+
+class _SpatialGate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.spatial = _Spatial()
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)

@@ -5,9 +5,12 @@ import io
 import os
 import select
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from model.program.printable import SHOW_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # Nobody wants to read on: no loss.
 _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
@@ -33,7 +36,7 @@ class _Bytes(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)
 
-    def write(self, content: "memoryview | bytes") -> int:
+    def write(self, content: "ReadableBuffer") -> int:
         while True:
             try:
                 return os.write(self._descriptor, content)
@@ -42,7 +45,7 @@ class _Bytes(io.RawIOBase):
             except OSError as error:
                 if error.errno not in _GONE:
                     self.lost = self.lost or error
-                return len(content)
+                return memoryview(content).nbytes
 
 
 def settle_streams() -> None:

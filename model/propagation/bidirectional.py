@@ -95,8 +95,9 @@ class BidirectionalPropagation:
         joined: dict[int, Joined] = {}
         for obj in forward.keys() | backward.keys():
             if obj in forward and obj in backward:
-                since = index - self._run.timeline.before(obj, index).index
-                until = self._run.timeline.after(obj, index).index - index
+                before, after = self._run.timeline.before(obj, index), self._run.timeline.after(obj, index)
+                assert before is not None and after is not None  # where the passes come from
+                since, until = index - before.index, after.index - index
                 joined[obj] = join(forward[obj], backward[obj], since, until, self._run.calibration)
             else:
                 logits, evidence = forward[obj] if obj in forward else backward[obj]

@@ -152,7 +152,8 @@ class PerClipPass:
         # In whole clips nothing is saved by keeping room for the next.
         room = self._room if self._network.in_pieces else None
         segmentation = ClipSegmentation(self._network, length, [] if room is None else room)
-        keys, own = [], []
+        keys: list[Tensor] = []
+        own: list[Tensor] = []  # of pieces around objects only
         for start in range(0, length, together):
             part = range(start, min(start + together, length))
             if self._network.focuses:
@@ -165,8 +166,9 @@ class PerClipPass:
             stacked = torch.stack([readouts[o] for o in self._active]).unflatten(2, self._framing.grid)
             segmentation.add(piece, stacked)
             keys.append(piece.keys)
-            own.append(piece.own)
-        of_all = None if own[0] is None else torch.cat(own)
+            if piece.own is not None:
+                own.append(piece.own)
+        of_all = torch.cat(own) if own else None
         return _Segmented(torch.cat(keys), of_all, piece.last, images.last, segmentation.logits())
 
     def _piece_around_objects(
@@ -176,7 +178,8 @@ class PerClipPass:
         piece, reads = encode_around_objects(
             self._network, self._banks, images, part, self._framing.grid, self._seen, self._room
         )
-        before, readouts = anywhere(self._seen.values()), {}
+        before = anywhere(self._seen.values())
+        readouts: dict[int, Tensor] = {}
         for bank, read in zip(self._banks, reads):
             found = read.readouts(piece.keys, before)
             if not last:

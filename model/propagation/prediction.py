@@ -69,9 +69,13 @@ def rounded(logits: Tensor) -> Tensor:
 def pack(predictions: Predictions) -> PackedPredictions:
     """Packs the predictions of a frame, logits on any device."""
     return {
-        obj: PackedPrediction(*logits.shape, zlib.compress(_steps(logits).cpu().numpy(), 1), evidence)
+        obj: PackedPrediction(logits.shape[0], logits.shape[1], _compressed(logits), evidence)
         for obj, (logits, evidence) in predictions.items()
     }
+
+
+def _compressed(logits: Tensor) -> bytes:
+    return zlib.compress(_steps(logits).cpu().numpy().data, 1)
 
 
 def unpack(packed: PackedPredictions) -> Predictions:

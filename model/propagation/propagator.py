@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class Propagator:
         """Rows and columns of memory positions of frames of a size in pixels; logits have four times as many."""
         return Framing(height, width, self.options.short_side, self.device).grid
 
-    def with_options(self, **changes) -> "Propagator":
+    def with_options(self, **changes: Any) -> "Propagator":
         """A propagator with other run options that shares this one's prepared network.
 
         Raises:

@@ -63,7 +63,7 @@ class SpanResults:
         framing, objects = self._run.framing, self._run.timeline.objects
         label_map = np.zeros((framing.height, framing.width), np.uint8)
         probabilities = None
-        if predicted:
+        if logits is not None:
             label_map = most_likely(framing, logits, predicted)
         if keyframe is not None:
             # What is drawn is true: its pixels replace predicted ones, and its objects have no others.
@@ -71,7 +71,7 @@ class SpanResults:
         remove_specks(label_map, {o: self._least_area[o] for o in predicted})
         if self._run.options.keep_probabilities:
             each = torch.zeros(len(objects), framing.height, framing.width)
-            if predicted:
+            if logits is not None:
                 p = aggregate(framing.crop(object_probabilities(logits[None])[0]))[1:]
                 each[[objects.index(obj) for obj in predicted]] = framing.restore(p)[0].cpu()
             if keyframe is not None:

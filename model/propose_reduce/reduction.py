@@ -4,17 +4,15 @@ Masks are propagated from each keyframe to its neighbours, forward and backward.
 sequences overlap: the IoU over all frames between them, taken together, is at least 0.5.
 """
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
 from model.errors import InputError
 from model.keyframe import Keyframe
-
-if TYPE_CHECKING:
-    from model.propagation.propagator import Propagator
+from model.result import FrameResult
 
 LEAST_IOU = 0.5
 """Of two sequences that are one object (Propose-Reduce, ICCV 2021)."""
@@ -55,8 +53,23 @@ class Reduction(NamedTuple):
     apart: list[Link]
 
 
+class Propagates(Protocol):
+    """What is used of a propagator, `model.Propagator` or another."""
+
+    def run(
+        self,
+        frames: Sequence[np.ndarray],
+        keyframes: Sequence[Keyframe],
+        start: int = 0,
+        stop: int | None = None,
+        direction: str = "both",
+    ) -> Iterator[FrameResult]:
+        """As `model.Propagator.run`."""
+        ...
+
+
 def reduce(
-    propagator: "Propagator",
+    propagator: Propagates,
     frames: Sequence[np.ndarray],
     keyframes: Sequence[Keyframe],
     kinds: Mapping[Mask, Hashable] | None = None,
@@ -126,7 +139,7 @@ def _together(label_map: np.ndarray, masks: Mapping[int, np.ndarray]) -> tuple[l
 
 
 def _compare(
-    propagator: "Propagator", frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
+    propagator: Propagates, frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
 ) -> tuple[np.ndarray, np.ndarray]:
     """Propagates two keyframes to one another.
 
@@ -134,7 +147,7 @@ def _compare(
         float (256, 256): the sequence IoU of each mask of the first with each of the second; and what the first
         becomes on the frame of the second, uint8 (H, W).
     """
-    between = {"start": before.index, "stop": behind.index + 1}
+    start, stop = before.index, behind.index + 1
     height, width = before.label_map.shape
     scale = min(1.0, _COMPARED_SIDE / min(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -144,11 +157,11 @@ def _compare(
 
     ends = before.label_map
     forward = {}
-    for result in propagator.run(frames, [before], direction="forward", **between):
+    for result in propagator.run(frames, [before], direction="forward", start=start, stop=stop):
         forward[result.index] = small(result.label_map)
         ends = result.label_map
     joint = np.zeros((256, 256))
-    for result in propagator.run(frames, [behind], direction="backward", **between):
+    for result in propagator.run(frames, [behind], direction="backward", start=start, stop=stop):
         pairs = forward[result.index].astype(np.intp) * 256 + small(result.label_map)
         joint += np.bincount(pairs.ravel(), minlength=256 * 256).reshape(256, 256)
     union = joint.sum(1, keepdims=True) + joint.sum(0, keepdims=True) - joint

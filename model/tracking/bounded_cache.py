@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 class BoundedCache:
@@ -16,7 +18,7 @@ class BoundedCache:
         self._budget, self._held = budget, 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+    def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """What is kept under a key; made where it is not there, and kept if it fits.
 
         Args:
@@ -26,7 +28,7 @@ class BoundedCache:
         """
         if key in self._entries:
             self._entries.move_to_end(key)
-            return self._entries[key][0]
+            return cast(T, self._entries[key][0])
         made = make()
         needed = size(made)
         if needed <= self._budget:

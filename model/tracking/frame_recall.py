@@ -46,9 +46,10 @@ class FrameRecall:
             pixels = decode_image(image, max_pixels=framing.net_height * framing.net_width)
             return encode_jpeg(pixels >> min(bits, 8), _QUALITIES[0])
 
-        return tuple(
-            replace(f, image=self._cache.get(("dark", f.image, bits), lambda f=f: darken(f.image), len)) for f in frames
-        )
+        def dark(image: bytes) -> bytes:
+            return self._cache.get(("dark", image, bits), lambda: darken(image), len)
+
+        return tuple(replace(f, image=dark(f.image)) for f in frames)
 
     def encoded(self, framing: Framing, image: bytes) -> EncodedFrame:
         """A remembered or present frame; what is seen now is encoded as it will be remembered.

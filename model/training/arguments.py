@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model.errors import InputError
 from model.training.recipe import Recipe
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from model.training.program import Run
 
 
-def add_arguments(parser: argparse.ArgumentParser, **defaults) -> None:
+def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """The options of a training, for `python -m model.training` and for programs that read data of their own.
 
     Args:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser, **defaults) -> None:
         )
 
 
-def run_and_recipe(args: argparse.Namespace, **changes) -> "tuple[Run, Recipe]":
+def run_and_recipe(args: argparse.Namespace, **changes: Any) -> "tuple[Run, Recipe]":
     """What the parsed options ask for; `changes` are fields of the run.
 
     Raises:

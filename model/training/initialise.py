@@ -56,7 +56,9 @@ def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
     Raises:
         CheckpointError: the file is missing, unreadable or for another trunk.
     """
-    trunk = network.key_encoder
+    trunk, key_projection, prediction = network.key_encoder, network.key_proj.key_proj, network.decoder.pred
+    # Such a network has a compact trunk, and its convolutions have biases.
+    assert isinstance(trunk, CompactTrunk) and key_projection.bias is not None and prediction.bias is not None
     try:
         trunk.load_folded(_read(weights), torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD))
     except (KeyError, RuntimeError):
@@ -66,14 +68,14 @@ def start_from_trunk(network: PCVOS, weights: Path, images: Tensor) -> None:
     trunk.f16_std.copy_(raw.std(1).clamp(min=1e-3))
     standard = (raw - trunk.f16_mean[:, None]) / trunk.f16_std[:, None]
     directions = torch.linalg.eigh(standard @ standard.T / standard.shape[1]).eigenvectors.flip(1)
-    projection = directions[:, : len(network.key_proj.key_proj.weight)].T
+    projection = directions[:, : len(key_projection.weight)].T
     projection *= (_KEY_SPREAD / (projection @ standard).square().sum(0).mean()) ** 0.5
-    network.key_proj.key_proj.weight.copy_(projection[:, :, None, None])
-    network.key_proj.key_proj.bias.zero_()
-    network.decoder.pred.weight.zero_()
-    network.decoder.pred.bias.zero_()
+    key_projection.weight.copy_(projection[:, :, None, None])
+    key_projection.bias.zero_()
+    prediction.weight.zero_()
+    prediction.bias.zero_()
     if network.refine_transformer is not None:
-        for block in network.refine_transformer.layers[0].blocks:
+        for block in network.refine_transformer.blocks:
             for layer in (block.attn.proj, block.mlp.fc2):
                 layer.weight.zero_()
                 layer.bias.zero_()

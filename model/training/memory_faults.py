@@ -81,7 +81,7 @@ class MemoryFaults:
 
 def _spoil_frame(masks: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
     """Masks (K, H, W) of one frame, of which the drawn ones get a fault."""
-    objects = list(masks.unbind(0))
+    objects, size_of_frame = list(masks.unbind(0)), (masks.shape[1], masks.shape[2])
     for k in torch.nonzero(draws)[:, 0].tolist():
         inside = torch.nonzero(objects[k].detach() > 0.5)
         if len(inside) == 0:
@@ -95,7 +95,7 @@ def _spoil_frame(masks: Tensor, draws: Tensor, random: torch.Generator) -> Tenso
             angle = _uniform(random, 0, 2 * math.pi)
             place = place + 0.6 * size * torch.tensor([math.sin(angle), math.cos(angle)], device=place.device)
             radius = size * _uniform(random, 0.15, 0.45)
-        blob = _blob(place, radius, masks.shape[1:], random)
+        blob = _blob(place, radius, size_of_frame, random)
         others = [i for i in range(len(objects)) if i != k and objects[i].detach().amax() > 0.5]
         if kind == "lost":
             objects[k] = objects[k] * 0
@@ -106,7 +106,7 @@ def _spoil_frame(masks: Tensor, draws: Tensor, random: torch.Generator) -> Tenso
             taken = torch.maximum(objects[k], blob)
             objects = [taken if i == k else mask * (1 - blob) for i, mask in enumerate(objects)]
         elif kind == "dots":
-            objects[k] = objects[k] * (1 - blob * _dots(masks.shape[1:], random, masks.device))
+            objects[k] = objects[k] * (1 - blob * _dots(size_of_frame, random, masks.device))
         else:
             piece = objects[k] * blob
             objects[k] = objects[k] - piece

@@ -33,12 +33,13 @@ def segment_clips(
         clip_frames: frames of one clip.
         top_k: memory positions read per query.
         faults: of what is remembered behind the first frame.
-        random: what faults are drawn from; needed with faults only.
+        random: what faults are drawn from; None: torch's own.
 
     Returns:
         float32 (B, T - 1, K + 1, H, W).
     """
     batch, length = images.shape[:2]
+    random = torch.default_generator if random is None else random
     features = network.encode(images.flatten(0, 1))
     if faults.placeless:
         keys = features.key.unflatten(0, (batch, length))

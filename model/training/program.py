@@ -75,7 +75,7 @@ class Run:
     read: ReadSources = read_sources
     read_validation: ReadValidation = read_sequences
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("every", "save_every", "stop_after", "validation_frames"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -107,10 +107,12 @@ def train(run: Run, recipe: Recipe) -> Path:
         sequences, stills = run.read(run.data)
         shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
         samples = TrainingSamples(sequences, stills, shape, recipe.seed)
-        if resumed is None:
+        trainer = resumed
+        if network is not None:
             lock = stack.enter_context(FolderLock(run.out))
             _refuse_other_training(run)
-        trainer = resumed or _start(network, run, recipe, samples, device)
+            trainer = _start(network, run, recipe, samples, device)
+        assert trainer is not None
         checkpoint = _Training(run, recipe, trainer, held_out).run(samples)
         lock.check()
     return checkpoint

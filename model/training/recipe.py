@@ -57,7 +57,7 @@ class Recipe:
     placeless: float = 0.1
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         network_config(self.network)
         if self.refinement not in (0, 1):
             raise InputError(f"refinement {self.refinement}: give 1, or 0 for a network without")

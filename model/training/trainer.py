@@ -14,6 +14,7 @@ from model.confidence.calibration import Calibration
 from model.device.cpu_features import has_bfloat16
 from model.errors import InputError
 from model.inference.framing import IMAGE_MEAN, IMAGE_STD
+from model.network.compact_trunk import CompactTrunk
 from model.network.config import NetworkConfig
 from model.network.pcvos import PCVOS
 from model.training.losses import bootstrapped_cross_entropy, clip_dice
@@ -57,7 +58,9 @@ class Trainer:
         self._autocast = device.type == "cuda" or has_bfloat16()
         compact = network.compact
         self._faults = MemoryFaults(recipe.faults, recipe.blurred if compact else 0.0, recipe.placeless)
-        self._network = network.to(device, memory_format=torch.channels_last).eval()
+        # Torch's annotations lack the memory format.
+        on_device: PCVOS = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = on_device.eval()
         _freeze(network, recipe)
         self.average = copy.deepcopy(self._network).requires_grad_(False)
         """The averaged network (EMA), the result of the training so far."""
@@ -186,15 +189,14 @@ def _freeze(network: PCVOS, recipe: Recipe) -> None:
     trunk = network.key_encoder
     if recipe.trunk_rate == 0:
         trunk.requires_grad_(False)
-    elif network.compact:
+    elif isinstance(trunk, CompactTrunk):
         for part in (trunk.Conv, *trunk.blocks[: recipe.frozen_blocks]):
             part.requires_grad_(False)
         # Training the depthwise convolutions takes a fifth of a step on the CPU.
-        for block in trunk.blocks:
-            block.depthwise.requires_grad_(False)
+        trunk.freeze_depthwise()
 
 
-def _groups(network: PCVOS, recipe: Recipe) -> list[dict]:
+def _groups(network: PCVOS, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters with their learning rates: the trunk's own; none of weight decay for scales and positions."""
     trunk, plain, rest = [], [], []
     for name, parameter in network.named_parameters():

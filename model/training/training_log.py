@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from model.training.trainer import StepLosses
 
@@ -71,7 +72,7 @@ def _keep(path: Path, columns: tuple[str, ...], wanted: Callable[[int], bool]) -
     os.replace(new, path)
 
 
-def _append(path: Path, row: list) -> None:
+def _append(path: Path, row: list[Any]) -> None:
     with open(path, "a", newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(row)
 

@@ -19,6 +19,7 @@ from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
 
 if TYPE_CHECKING:
     from plugin.cvat.engine.engine import Engine
+    from plugin.cvat.journal.journal import Journal
     from plugin.cvat.run.task_run import TaskOutcome
     from plugin.cvat.server.client import Server
 
@@ -325,7 +326,7 @@ def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
     return arguments.cache or cache_folder(), arguments.journal or journal_folder()
 
 
-def _journal(folder: Path, server: "Server", task: int, read_only: bool):
+def _journal(folder: Path, server: "Server", task: int, read_only: bool) -> "Journal":
     from plugin.cvat.journal.journal import Journal, journal_path
 
     path = journal_path(folder, server.url, task)

@@ -8,12 +8,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.data.mask_picture import ColourTable
 from model.errors import InputError
 from plugin.keyframes.coco import read_coco, read_coco_data_set
 from plugin.keyframes.cvat_xml import read_cvat_task, read_cvat_xml
 from plugin.keyframes.frame_finder import FrameFinder
 from plugin.keyframes.keyframe_set import KeyframeSet, default_name, merge_keyframe_sets
-from plugin.keyframes.label_map import ColourTable, read_label_map
+from plugin.keyframes.label_map import read_label_map
 from plugin.keyframes.mask_files import label_map_files, read_label_map_folder, read_label_map_keyframe
 
 __all__ = [

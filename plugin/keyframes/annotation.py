@@ -13,6 +13,7 @@ numbered from 1 in the order of the file.
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -115,8 +116,8 @@ def _object_ids(keys: Sequence[tuple[str, Hashable]]) -> dict[tuple[str, Hashabl
     identities = [identity for _, identity in objects]
     usable = all(isinstance(identity, int) and 1 <= identity <= MOST_OBJECTS for identity in identities)
     if not usable or len(set(identities)) < len(identities):
-        identities = range(1, len(objects) + 1)
-    return dict(zip(objects, identities))
+        return {obj: number for number, obj in enumerate(objects, 1)}
+    return dict(zip(objects, cast(list[int], identities)))
 
 
 def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]]) -> Keyframe | None:

@@ -278,9 +278,9 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 def _whole(element: ElementTree.Element, name: str, default: int | None = None) -> int:
     """An attribute that is a whole number; it must be there unless it has a default."""
-    value = element.get(name) if default is not None else _text(element, name)
-    if value is None:
+    if default is not None and element.get(name) is None:
         return default
+    value = _text(element, name)
     try:
         return int(value)
     except ValueError:

@@ -131,19 +131,20 @@ class FrameFinder:
                 if self._length is not None and number >= self._length:
                     self._refuse_missing(f"frame {number}", number)
             return {number: number for number in numbers}
-        in_reach = all(number < self._length for number in (*numbers, *(task or ())[-1:]))
-        if task is not None and len(task) == self._length and all(number in task for number in numbers):
+        names = self._names
+        in_reach = all(number < len(names) for number in (*numbers, *(task or ())[-1:]))
+        if task is not None and len(task) == len(names) and all(number in task for number in numbers):
             frames = {number: task.index(number) for number in numbers}
-        elif in_reach and all(self._by_number.get(frame + 1) == [frame] for frame in range(self._length)):
+        elif in_reach and all(self._by_number.get(frame + 1) == [frame] for frame in range(len(names))):
             # Names that count from 1 are no doubt: CVAT counts from 0.
             frames = {number: number for number in numbers}
         else:
             frames = self._by_numbers({number: f"frame {number}" for number in numbers}, _TASK_ADVICE)
         if not is_video:
             # CVAT sorts pictures letter by letter, so that img10 comes before img2.
-            sorted_names = sorted(self._names)
+            sorted_names = sorted(names)
             for number, frame in frames.items():
-                other, name = sorted_names[frame], self._names[frame]
+                other, name = sorted_names[frame], names[frame]
                 if other != name:
                     raise InputError(
                         f"frame {number} may be {other} (as CVAT sorts names) or {name} (as {self._where} is counted): "
@@ -184,6 +185,7 @@ class FrameFinder:
 
     def _named(self, mention: Mention) -> tuple[int | None, int]:
         """The frame of that name, and how loosely it was looked for; None if there is none."""
+        assert self._names is not None
         base = self._folders(mention.match or mention.name)[1]
         forms = name_forms(base)
         for looseness, (by_form, form) in enumerate(zip(self._by_form, forms[:-1] if is_count(base) else forms)):
@@ -225,7 +227,7 @@ class FrameFinder:
         frames = self._by_numbers(numbers, _ADVICE)
         for i in which:
             number = number_in(self._folders(mentions[i].match or mentions[i].name)[1])
-            found[i] = frames.get(number)
+            found[i] = None if number is None else frames.get(number)
 
     def _by_numbers(self, numbers: Mapping[int, str], advice: str) -> dict[int, int]:
         """The frames that numbers mean, all in the same way: as those in the frames' names, or as places.
@@ -234,6 +236,7 @@ class FrameFinder:
             numbers: what to call each number in an error.
             advice: how the error ends.
         """
+        assert self._names is not None and self._length is not None
         alone = {number: frames[0] for number, frames in self._by_number.items() if len(frames) == 1}
         named = {number: alone[number] for number in numbers if number in alone}
         counted = {number: number for number in numbers if number < self._length}
@@ -248,7 +251,7 @@ class FrameFinder:
         # Pictures with numbers of their own are not counted anew, but where every one of them is counted.
         if by_place and (not self._by_number or len(numbers) == self._length):
             return counted
-        lost = next((number for number in numbers if number not in named), None)
+        lost = next(number for number in numbers if number not in named)
         self._refuse_missing(numbers[lost], advice=advice)
 
     def _check_that_none_meet(
@@ -257,14 +260,15 @@ class FrameFinder:
         """Refuse two pictures for one frame, unless only one is wanted and meets the frame's name better."""
         owner: dict[int, int] = {}
         for i in sorted(range(len(mentions)), key=lambda i: (not mentions[i].is_wanted, i)):
-            if found[i] is None or (not mentions[i].is_wanted and found[i] not in owner):
+            frame = found[i]
+            if frame is None or (not mentions[i].is_wanted and frame not in owner):
                 continue
-            other = owner.setdefault(found[i], i)
+            other = owner.setdefault(frame, i)
             is_better = not mentions[i].is_wanted and looseness.get(other, 0) < looseness.get(i, 0)
             if mentions[other].name != mentions[i].name and not is_better:
                 raise InputError(
                     f"{mentions[other].name} and {mentions[i].name} are two pictures, and both would be "
-                    f"{self.describe(found[i])} of {self._where}: keep one, or those of one video"
+                    f"{self.describe(frame)} of {self._where}: keep one, or those of one video"
                 )
 
     def _check_one_folder(self, mentions: Iterable[Mention]) -> None:
@@ -282,6 +286,7 @@ class FrameFinder:
 
     def _refuse_missing(self, name: str, number: int | None = None, advice: str = _ADVICE) -> NoReturn:
         if self._names is None:
+            assert self._length is not None
             says = "" if number is None else f" is for frame {number}, but"
             raise InputError(f"{name}{says or ' matches nothing:'} {self._where} has the frames 0..{self._length - 1}")
         first, last = self._names[0], self._names[-1]

@@ -60,7 +60,7 @@ def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:
     if not files:
         raise InputError(f"{path} has no mask pictures: give a folder of PNG files named like the frames")
     found = frames.find([_mention(file) for file in files])
-    return dict(sorted(zip(found, files), key=lambda item: item[0]))
+    return dict(sorted((index, file) for index, file in zip(found, files) if index is not None))
 
 
 def read_label_map_keyframe(

@@ -43,6 +43,7 @@ def read_origin(path: Path) -> MaskOrigin | None:
     """Where Perclip had a mask from; None if Perclip did not write it under this name."""
     if re.fullmatch(r"[0-9]{6,9}\.png", path.name) is None:
         return None
+    origin: MaskOrigin | None
     try:
         with Image.open(path) as picture:
             note = json.loads(picture.info.get(_KEY, "{}"))

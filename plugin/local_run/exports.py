@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -34,7 +35,7 @@ class ExportShapes:
     kind: ShapeKind = "mask"
     tolerance: float = DEFAULT_TOLERANCE
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.tolerance < float("inf"):
             raise InputError(f"the tolerance of polygons must be 0 pixels or more, not {self.tolerance}")
 
@@ -66,7 +67,7 @@ def write_formats(
         InputError: a file cannot be written, or a frame cannot be read.
     """
     size = (source.height, source.width)
-    cvat = {
+    cvat: dict[str, Any] = {
         "shape": shapes.kind,
         "tolerance": shapes.tolerance,
         "object_names": object_names,

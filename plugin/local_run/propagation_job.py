@@ -22,7 +22,16 @@ from plugin.local_run.exports import ExportShapes, write_formats
 from plugin.local_run.run_settings import claimed_folder
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
-from plugin.sources import FrameSource, ReadAhead, StandInFrames, fill_in, open_source
+from plugin.sources import (
+    Animation,
+    FrameReader,
+    FrameSource,
+    ImageFolder,
+    ReadAhead,
+    StandInFrames,
+    fill_in,
+    open_source,
+)
 
 _TABLE_ROWS = 20
 _WARNINGS = 10
@@ -101,6 +110,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             tell(line)
         if job.dry_run:
             return _what_would_be_done(finder, reached, truth)
+        assert job.out is not None  # without --dry-run it is needed
         if opened.gaps:
             warn(
                 f"{job.source}: frames seem to be missing behind frame {', '.join(map(str, opened.gaps[:10]))}: where "
@@ -236,7 +246,9 @@ def _settings(
 
 def _source_digest(path: Path, source: FrameSource) -> str:
     """Tells another video, or other images, from those of an earlier run."""
-    return names_digest(source.files) if path.is_dir() else file_digest(path)
+    if path.is_dir() and isinstance(source, ImageFolder | Animation):
+        return names_digest(source.files)
+    return file_digest(path)
 
 
 def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -> range:
@@ -257,7 +269,7 @@ def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -
 def _propagate(
     job: PropagationJob,
     propagator: Propagator,
-    source: FrameSource,
+    source: FrameReader,
     frames: StandInFrames,
     keyframes: KeyframeSet,
     results: MaskFolder,
@@ -271,6 +283,7 @@ def _propagate(
         Number of new frames, the seconds they took, and why the run ended before the end of the source; None: it did
         not.
     """
+    assert job.out is not None
     finished = results.finished_label_maps()
     done = sum(i in reached for i in finished)
     began = time.perf_counter()

@@ -17,7 +17,8 @@ from plugin.sinks.video_writer import video_writer
 
 FPS = 25.0
 
-_LIGHT = np.float32([-0.45, -0.65, 0.61])  # unit vector from the scene to the light; x right, y down, z to the viewer
+# Unit vector from the scene to the light; x right, y down, z to the viewer.
+_LIGHT = np.array([-0.45, -0.65, 0.61], np.float32)
 _TURN = 2 * np.pi
 
 
@@ -89,7 +90,7 @@ class _Body:
         x0, y0 = self.centre(time)
         columns = slice(max(0, int(x0 - self.reach)), min(width, int(x0 + self.reach) + 2))
         rows = slice(max(0, int(y0 - self.reach)), min(height, int(y0 + self.reach) + 2))
-        dy, dx = np.mgrid[rows, columns].astype(np.float32) - np.float32([y0, x0])[:, None, None]
+        dy, dx = np.mgrid[rows, columns].astype(np.float32) - np.array([y0, x0], np.float32)[:, None, None]
         distance, angle = cv2.cartToPolar(dx, dy)
         own_angle = np.mod(angle - np.float32(self.spin(time)), np.float32(_TURN))
         radius = self.outline(own_angle, time)
@@ -120,7 +121,7 @@ class _Scene:
     def render(self, time: float) -> tuple[np.ndarray, np.ndarray]:
         """The frame at a time 0..1 as uint8 (H, W, 3) RGB, and its label map as uint8 (H, W)."""
         right, down = self._unit * (10 + 60 * time), self._unit * 56 * (0.5 - time) ** 2
-        camera = np.float32([[1, 0, -right], [0, 1, -down]])
+        camera = np.array([[1, 0, -right], [0, 1, -down]], np.float32)
         frame = cv2.warpAffine(self._background, camera, (self._width, self._height))
         label_map = np.zeros((self._height, self._width), np.uint8)
         for object_id, body in enumerate(self._bodies, start=1):
@@ -135,7 +136,7 @@ class _Scene:
 
     def _drop_shadow(self, frame: np.ndarray, box: tuple[slice, slice], coverage: np.ndarray) -> None:
         """Darken what lies below and to the right of an object, softly."""
-        offset = np.float32([[1, 0, 9 * self._unit], [0, 1, 14 * self._unit]])
+        offset = np.array([[1, 0, 9 * self._unit], [0, 1, 14 * self._unit]], np.float32)
         shadow = cv2.warpAffine(coverage, offset, coverage.shape[::-1])
         shadow = cv2.GaussianBlur(shadow, (0, 0), 9 * self._unit)
         frame[box] *= 1 - 0.42 * shadow[:, :, None]
@@ -159,7 +160,7 @@ def _striped_blob(height: int, width: int, rng: np.random.Generator) -> _Body:
     bent = x + 0.5 * _noise(rng, size, size, radius) - 0.25 + 0.08 * _noise(rng, size, size, radius / 5)
     stripes = _step(np.sin(bent * 11) - 0.25, 0.35)[:, :, None]
     fur = _mix((196, 118, 52), (236, 178, 104), _noise(rng, size, size, radius / 2.5))
-    texture = fur * (1 - stripes) + np.float32([66, 42, 34]) * stripes
+    texture = fur * (1 - stripes) + np.array([66, 42, 34], np.float32) * stripes
     texture *= 0.78 + 0.44 * _noise(rng, size, size, radius / 24, radius / 50)[:, :, None]
     return _Body(1.3 * radius + 0.09 * height, outline, centre, lambda time: 0.25 * np.sin(_TURN * time), texture, 1.4)
 
@@ -182,7 +183,7 @@ def _tiled_polygon(height: int, width: int, rng: np.random.Generator) -> _Body:
     patches = _step(_noise(rng, size, size, radius / 2) - 0.5, 0.03)
     veins = _step(0.03 - np.abs(_noise(rng, size, size, radius / 3) - 0.5), 0.02)[:, :, None]
     texture = _mix((32, 92, 150), (214, 210, 190), patches)
-    texture = texture * (1 - 0.75 * veins) + np.float32([20, 44, 70]) * 0.75 * veins
+    texture = texture * (1 - 0.75 * veins) + np.array([20, 44, 70], np.float32) * 0.75 * veins
     texture *= 0.85 + 0.3 * _noise(rng, size, size, radius / 5, radius / 25)[:, :, None]
     return _Body(1.35 * radius + 0.09 * height, outline, centre, lambda time: 2.4 * time, texture, 6.0)
 
@@ -212,7 +213,8 @@ def _noise(rng: np.random.Generator, height: int, width: int, *cells: float) -> 
 
 def _mix(dark: tuple[int, int, int], light: tuple[int, int, int], weight: np.ndarray) -> np.ndarray:
     """Colours between two RGB colours, float32 (H, W, 3), for weights (H, W) in 0..1."""
-    return np.float32(dark) + (np.float32(light) - np.float32(dark)) * weight[:, :, None].astype(np.float32)
+    low, high = np.array(dark, np.float32), np.array(light, np.float32)
+    return low + (high - low) * weight[:, :, None].astype(np.float32)
 
 
 def _step(x: np.ndarray, softness: float) -> np.ndarray:

@@ -29,7 +29,7 @@ def runs_to_counts(columns: np.ndarray, height: int, width: int) -> np.ndarray:
     return merge_runs(offset + columns[:, 1], offset + columns[:, 2], height * width)
 
 
-def counts_to_mask(counts: Sequence[int], height: int, width: int) -> np.ndarray:
+def counts_to_mask(counts: Sequence[int] | np.ndarray, height: int, width: int) -> np.ndarray:
     """Paint COCO counts.
 
     Args:

@@ -1,6 +1,7 @@
 """The mask of the object in a rectangle that a person drew."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -102,7 +103,9 @@ def _grab_cut(image: np.ndarray, inside: np.ndarray, core: np.ndarray, scale: fl
     labels[(certain > 0) & (maybe > 0)] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # k-means starts at random
     try:
-        cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        # No rectangle, which OpenCV's annotations do not know of.
+        nothing: Any = None
+        cv2.grabCut(small, labels, nothing, np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # too few pixels of one kind, as in very flat boxes
         return np.zeros((height, width), bool)
     share = ((labels == cv2.GC_PR_FGD) | (labels == cv2.GC_FGD)).astype(np.float32)

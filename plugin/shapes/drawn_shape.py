@@ -64,7 +64,7 @@ def mask_to_points(
     if not mask.any():
         return None
     if kind == "mask":
-        return encode_mask(mask)
+        return [*encode_mask(mask)]
     if kind == "rectangle":
         return mask_to_box(mask)
     if previous is not None and tolerance > 0:

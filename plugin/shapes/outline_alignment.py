@@ -70,7 +70,7 @@ def align(ring: np.ndarray, start: np.ndarray, outline: Outline, *, scales: bool
         if not scales:
             system[3, 3] = np.inf
         known = np.isfinite(np.diag(system))
-        system = system[np.ix_(known, known)] + 1e-3 * weights.sum() * np.eye(np.count_nonzero(known))
+        system = system[np.ix_(known, known)] + 1e-3 * weights.sum() * np.eye(int(np.count_nonzero(known)))
         step = np.zeros(4)
         step[known] = np.linalg.solve(system, factors[:, known].T @ (weights * feet.signed))
         angle, growth = step[2] / radius, np.exp(np.clip(step[3] / radius, -0.3, 0.3))

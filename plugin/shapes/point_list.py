@@ -7,7 +7,7 @@ import numpy as np
 from model.errors import InputError
 
 
-def as_numbers(points: Sequence[float], what: str) -> np.ndarray:
+def as_numbers(points: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
     """The list as a one-dimensional array of whole or floating numbers, not yet checked for nan and infinity.
 
     Args:

@@ -145,12 +145,14 @@ def _components(mask: np.ndarray, with_holes: bool) -> list[tuple[np.ndarray, li
     # On a grid twice as fine, grown by one, even coordinates are the corners of pixels and contours run through them.
     grid = np.zeros((2 * height + 1, 2 * width + 1), dtype=np.uint8)
     grid[1::2, 1::2] = mask[top : top + height, left : left + width] != 0
-    grid = cv2.dilate(grid, np.ones((3, 3), dtype=np.uint8))
+    grown = cv2.dilate(grid, np.ones((3, 3), dtype=np.uint8))
     retrieval = cv2.RETR_CCOMP if with_holes else cv2.RETR_EXTERNAL
-    contours, hierarchy = cv2.findContours(grid, retrieval, cv2.CHAIN_APPROX_SIMPLE)
+    contours, hierarchy = cv2.findContours(grown, retrieval, cv2.CHAIN_APPROX_SIMPLE)
     rings = [np.add(_corners(contour.reshape(-1, 2)), (left, top)) for contour in contours]
     parents = hierarchy.reshape(-1, 4)[:, 3].tolist()
-    found = {i: (ring, []) for i, (ring, parent) in enumerate(zip(rings, parents)) if parent < 0}
+    found: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {
+        i: (ring, []) for i, (ring, parent) in enumerate(zip(rings, parents)) if parent < 0
+    }
     for ring, parent in zip(rings, parents):
         if parent >= 0:
             found[parent][1].append(ring)

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from model.program.atomic_write import atomic_write
 from model.program.printable import printable
-from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.coco_rle import compress_counts, runs_to_counts
 from plugin.shapes.rle import object_runs
+from plugin.sinks.mask_folder import AnyResult
 
 # Some importers refuse a file without these sections (CVAT 2.35 and 2.36 among them); as CVAT writes them.
 _INFO = {"contributor": "", "date_created": "", "description": "by Perclip", "url": "", "version": "", "year": ""}
@@ -19,7 +20,7 @@ _LICENSE = {"id": 0, "name": "", "url": ""}
 
 
 def write_coco_json(
-    results: Iterable[FrameResult],
+    results: Iterable[AnyResult],
     path: str | Path,
     *,
     frame_names: Callable[[int], str],
@@ -41,7 +42,7 @@ def write_coco_json(
     Raises:
         InputError: the file cannot be written.
     """
-    images: list[dict] = []
+    images: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
     names = {object_id: printable(name) for object_id, name in sorted(object_names.items())}
     for name in names.values():

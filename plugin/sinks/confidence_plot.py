@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from model.errors import InputError
 from model.program.atomic_write import atomic_write
-from model.result import FrameResult
 from plugin.sinks.lettering import INK, font
+from plugin.sinks.mask_folder import AnyResult
 from plugin.sinks.palette import colour
 
 _WIDTH, _PLOT_HEIGHT = 1800, 520  # pixels; about twice what a page shows, for sharp screens
@@ -28,7 +28,7 @@ _Confidences = list[tuple[int, dict[int, float], bool]]  # frame number, confide
 
 
 def write_confidence_plot(
-    records: Iterable[FrameResult], path: Path | str, object_names: Mapping[int, str] | None = None
+    records: Iterable[AnyResult], path: Path | str, object_names: Mapping[int, str] | None = None
 ) -> None:
     """Write a PNG: frame number to the right, confidence 0..1 upwards, one line per object in its palette colour.
 

@@ -7,9 +7,9 @@ from PIL import Image, ImageDraw
 
 from model.errors import InputError
 from model.program.atomic_write import atomic_write
-from model.result import FrameResult
 from plugin.sinks.doubt import LOW_CONFIDENCE, doubt_of, most_doubtful
 from plugin.sinks.lettering import ATTENTION, INK, KEYFRAME, PAPER, font, tag
+from plugin.sinks.mask_folder import AnyResult
 from plugin.sinks.overlay import draw_overlay
 from plugin.sources.frame_source import FrameSource
 
@@ -21,7 +21,7 @@ _TEXT = 15
 
 def write_contact_sheet(
     source: FrameSource,
-    records: Iterable[FrameResult],
+    records: Iterable[AnyResult],
     path: Path | str,
     object_names: Mapping[int, str] | None = None,
     *,
@@ -88,7 +88,7 @@ def _paste(
     sheet: Image.Image,
     picture: Image.Image,
     corner: tuple[int, int],
-    record: FrameResult,
+    record: AnyResult,
     object_names: Mapping[int, str],
 ) -> None:
     """Put one thumbnail with its caption on the sheet."""

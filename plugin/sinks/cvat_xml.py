@@ -21,16 +21,16 @@ import numpy as np
 from model.errors import InputError
 from model.program.atomic_write import atomic_write
 from model.program.printable import printable
-from model.result import FrameResult
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.polygon import DEFAULT_TOLERANCE, mask_to_polygons
 from plugin.shapes.rle import encode_label_map
+from plugin.sinks.mask_folder import AnyResult
 
 ShapeKind = Literal["polygon", "mask"]
 
 
 def write_cvat_video_xml(
-    results: Iterable[FrameResult],
+    results: Iterable[AnyResult],
     path: str | Path,
     *,
     shape: ShapeKind,
@@ -80,7 +80,7 @@ def write_cvat_video_xml(
 
 
 def write_cvat_images_xml(
-    results: Iterable[FrameResult],
+    results: Iterable[AnyResult],
     path: str | Path,
     *,
     shape: ShapeKind,
@@ -178,7 +178,7 @@ def _head(labels: Iterable[str], mode: str, frame_count: int, frame_size: tuple[
     )
 
 
-def _in_order(results: Iterable[FrameResult], frame_count: int, frame_size: tuple[int, int]) -> Iterator[FrameResult]:
+def _in_order(results: Iterable[AnyResult], frame_count: int, frame_size: tuple[int, int]) -> Iterator[AnyResult]:
     """The results, checked."""
     before = -1
     for result in results:
@@ -223,7 +223,7 @@ def _polygon_attributes(polygon: list[float]) -> dict[str, str]:
     return {"points": ";".join(f"{x:.2f},{y:.2f}" for x, y in zip(polygon[::2], polygon[1::2]))}
 
 
-def _source(result: FrameResult, object_id: int) -> str:
+def _source(result: AnyResult, object_id: int) -> str:
     """Who made a mask: a confidence of exactly 1 on a keyframe says that the keyframe speaks for the object."""
     return "manual" if result.is_keyframe and result.confidence.get(object_id) == 1.0 else "auto"
 

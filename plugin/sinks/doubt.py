@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from model.result import FrameResult
+from plugin.sinks.mask_folder import AnyResult
 
 LOW_CONFIDENCE = 0.5  # below it a frame is marked in pictures
 
@@ -23,7 +23,7 @@ class Doubt:
     object_id: int
 
 
-def doubt_of(record: FrameResult) -> Doubt | None:
+def doubt_of(record: AnyResult) -> Doubt | None:
     """The least certain object of a frame; None where no object has a confidence."""
     if not record.confidence:
         return None
@@ -31,7 +31,7 @@ def doubt_of(record: FrameResult) -> Doubt | None:
     return Doubt(record.index, confidence, object_id)
 
 
-def most_doubtful(records: Iterable[FrameResult], count: int, *, apart: int = 1) -> list[Doubt]:
+def most_doubtful(records: Iterable[AnyResult], count: int, *, apart: int = 1) -> list[Doubt]:
     """The frames with the lowest confidence, most doubtful first.
 
     Args:

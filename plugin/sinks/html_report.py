@@ -10,9 +10,9 @@ from urllib.parse import quote
 from PIL import Image
 
 from model.errors import InputError
-from model.result import FrameResult
 from plugin.sinks.doubt import Doubt, most_doubtful
 from plugin.sinks.html_page import data_uri, facts_table, write_page
+from plugin.sinks.mask_folder import AnyResult
 from plugin.sinks.overlay import draw_overlay
 from plugin.sinks.palette import PALETTE
 from plugin.sources.frame_source import FrameSource
@@ -26,7 +26,7 @@ def write_html_report(
     path: Path | str,
     *,
     title: str,
-    records: Iterable[FrameResult],
+    records: Iterable[AnyResult],
     object_names: Mapping[int, str],
     pictures: Mapping[str, Path],
     facts: Mapping[str, str],
@@ -94,7 +94,7 @@ def _links(files: Iterable[Path], folder: Path) -> str:
     return f"<h2>Files</h2>\n<ul>\n{items}</ul>" if items else ""
 
 
-def _thumbnails(records: Iterable[FrameResult], wanted: set[int], source: FrameSource | None) -> dict[int, bytes]:
+def _thumbnails(records: Iterable[AnyResult], wanted: set[int], source: FrameSource | None) -> dict[int, bytes]:
     """Small JPEGs of the wanted frames: with the frame below the mask where there is a source."""
     thumbnails = {}
     for record in records:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,6 +43,10 @@ class StoredResult:
     def label_map(self) -> np.ndarray:
         """uint8 (H, W), the value of a pixel is its object id. Raises InputError where the file is gone or damaged."""
         return self.folder.label_map(self.index)
+
+
+AnyResult = FrameResult | StoredResult
+"""A finished frame, in memory or on disk."""
 
 
 class MaskFolder:
@@ -169,7 +174,7 @@ class MaskFolder:
             records[record.index] = record
         return records
 
-    def _record(self, entry: dict) -> StoredResult:
+    def _record(self, entry: dict[str, Any]) -> StoredResult:
         confidence = {int(object_id): float(c) for object_id, c in entry["confidence"].items()}
         return StoredResult(int(entry["frame"]), confidence, bool(entry["keyframe"]), self)
 

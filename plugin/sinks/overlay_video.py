@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from model.errors import InputError
-from model.result import FrameResult
 from plugin.sinks.doubt import LOW_CONFIDENCE, doubt_of
 from plugin.sinks.lettering import ATTENTION, INK, KEYFRAME, tag
+from plugin.sinks.mask_folder import AnyResult
 from plugin.sinks.overlay import draw_overlay
 from plugin.sinks.palette import colour
 from plugin.sinks.video_writer import video_writer
@@ -20,7 +20,7 @@ _MAX_BARS = 8
 
 def write_overlay_video(
     source: FrameSource,
-    records: Iterable[FrameResult],
+    records: Iterable[AnyResult],
     path: Path | str,
     *,
     fps: float | None = None,
@@ -51,7 +51,7 @@ def write_overlay_video(
             raise InputError(f"cannot write {path}: there are no results to show; propagate first")
 
 
-def draw_result(frame: np.ndarray, record: FrameResult, opacity: float = 0.45) -> np.ndarray:
+def draw_result(frame: np.ndarray, record: AnyResult, opacity: float = 0.45) -> np.ndarray:
     """One frame of the overlay video, uint8 (H, W, 3) RGB: the overlay with number, badge, bars and border."""
     picture = Image.fromarray(draw_overlay(frame, record.label_map, opacity))
     draw = ImageDraw.Draw(picture, "RGBA")
@@ -66,7 +66,7 @@ def draw_result(frame: np.ndarray, record: FrameResult, opacity: float = 0.45) -
     return np.asarray(picture)
 
 
-def _draw_bars(draw: ImageDraw.ImageDraw, record: FrameResult, height: int, size: int) -> None:
+def _draw_bars(draw: ImageDraw.ImageDraw, record: AnyResult, height: int, size: int) -> None:
     """One horizontal bar per object at the lower left: full is a confidence of 1."""
     shown = sorted(record.confidence.items())[:_MAX_BARS]
     length, thickness, step = 4 * size, 0.45 * size, 0.8 * size

@@ -18,6 +18,8 @@ class FrameSource(Protocol):
         height: rows of every frame, in pixels.
         width: columns of every frame, in pixels.
         fps: frames per second, or None where the source does not say (a folder of images).
+        cut_off: whether the source is known to end before its own end, as a file whose copy was interrupted.
+        gaps: frames behind which others seem to be missing, so that numbers behind them may be too low.
 
     Reading raises `UndecodableFrameError` where a frame cannot be decoded; it names the file and the frame number.
     """
@@ -25,6 +27,8 @@ class FrameSource(Protocol):
     height: int
     width: int
     fps: float | None
+    cut_off: bool
+    gaps: Sequence[int]
 
     def __len__(self) -> int: ...
 
@@ -59,10 +63,8 @@ class FrameReader(Sequence[np.ndarray]):
     height: int
     width: int
     fps: float | None
-    cut_off = False
-    """Whether the source is known to end before its own end, as a file whose copy was interrupted."""
+    cut_off: bool = False
     gaps: Sequence[int] = ()
-    """Frames behind which others seem to be missing, so that numbers behind them may be too low."""
 
     @abstractmethod
     def _read(self, index: int) -> np.ndarray:

@@ -118,7 +118,7 @@ def _gaps(times: Sequence[int]) -> list[int]:
     return long if len(long) <= _RARE * len(steps) else []
 
 
-def _is_damaged_keyframe(packet: Packet, stream: VideoStream) -> bool:
+def _is_damaged_keyframe(packet: "Packet[VideoStream]", stream: VideoStream) -> bool:
     """Whether the file's index says that this packet is a keyframe, which the parser did not see in its bytes.
 
     A damaged first frame must count, or all others would be numbered too low.
@@ -130,7 +130,7 @@ def _is_damaged_keyframe(packet: Packet, stream: VideoStream) -> bool:
 def _promises_more_time(shown: Sequence[tuple[int, int | None]], frame_time: int, stream: VideoStream) -> bool:
     """Whether the file's head gives the stream a length, as Matroska's do, and its frames end well before it."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-    if match is None or not shown or frame_time <= 0:
+    if match is None or not shown or frame_time <= 0 or stream.time_base is None:
         return False
     hours, minutes, seconds = map(float, match.groups())
     promised = (3600 * hours + 60 * minutes + seconds) / float(stream.time_base)

@@ -41,7 +41,7 @@ class ImageFolder(FrameReader):
             several in a file.
     """
 
-    fps = None
+    fps: float | None = None
 
     def __init__(self, path: Path | str):
         self._folder = Path(path)

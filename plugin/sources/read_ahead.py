@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class ReadAhead(FrameReader):
         self._changed.notify_all()
         frames = []
         for index in indices:
-            self._changed.wait_for(lambda index=index: self._closed or index in self._ready)
+            self._changed.wait_for(partial(self._is_settled, index))
             if self._closed:
                 raise ValueError("the frame source is closed")
             frame = self._ready.pop(index)
@@ -98,6 +99,9 @@ class ReadAhead(FrameReader):
             frames.append(frame)
         return frames
 
+    def _is_settled(self, index: int) -> bool:
+        return self._closed or index in self._ready
+
     def _work(self) -> None:
         """Decode what is asked for, then what is guessed, until the source is closed."""
         while True:
@@ -106,6 +110,8 @@ class ReadAhead(FrameReader):
                 if self._closed:
                     return
                 index = self._in_work
+                assert index is not None
+            frame: np.ndarray | Exception
             try:
                 frame = self._source[index]
             except Exception as error:  # delivered to whoever asks for the frame

@@ -53,6 +53,7 @@ class StandInFrames(FrameReader):
 
     def error_of_end(self) -> UndecodableFrameError:
         """What is wrong with the lost end."""
+        assert self.lost_from is not None
         return UndecodableFrameError(f"{self._errors[self.lost_from]}. Nothing behind it can be decoded either")
 
     def warnings(self, reached: Collection[int]) -> list[str]:
@@ -90,8 +91,11 @@ class StandInFrames(FrameReader):
         if behind is None:
             self.lost_from = first
         for i in range(first, len(self) if behind is None else behind):
-            nearer = behind is None or (before is not None and i - before <= behind - i)
-            self._stand_ins[i] = before if nearer else behind
+            if behind is None or (before is not None and i - before <= behind - i):
+                assert before is not None
+                self._stand_ins[i] = before
+            else:
+                self._stand_ins[i] = behind
 
     def _try(self, index: int) -> np.ndarray | None:
         if index in self._errors:

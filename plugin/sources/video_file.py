@@ -5,12 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
 from av import Packet, VideoFrame
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.stream import VideoStream
 
 from model.errors import InputError, UndecodableFrameError
 from plugin.sources.frame_cache import FrameCache
@@ -57,7 +59,7 @@ class VideoFile(FrameReader):
         try:
             self._open(frame_threads=True)
             is_shorter = is_shorter_than_it_says(self._path)
-            self._table = read_frame_table(self._container, self._stream, is_shorter)
+            self._table = read_frame_table(self._opened, self._stream, is_shorter)
             self.cut_off = is_shorter or (self._table is not None and self._table.is_cut)
             self.gaps = () if self._table is None else self._table.gaps
             if self._table is not None and self._table.times:
@@ -194,10 +196,12 @@ class VideoFile(FrameReader):
                 continue
             number = self._table.number_at(frame.pts)
             # Frames shown before the keyframe may lack the frames they refer to.
-            if number is not None and (keyframe == 0 or frame.pts >= self._table.keyframes[keyframe]):
+            if number is not None and (
+                keyframe == 0 or (frame.pts is not None and frame.pts >= self._table.keyframes[keyframe])
+            ):
                 yield number, frame
 
-    def _decoded_packets(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+    def _decoded_packets(self, packets: Iterator["Packet[VideoStream]"]) -> Iterator[VideoFrame]:
         """Decode packets; those that cannot be decoded are left out."""
         for packet in packets:
             try:
@@ -206,13 +210,21 @@ class VideoFile(FrameReader):
                 continue
             yield from frames
 
-    def _packets_from(self, keyframe: int) -> Iterator[Packet]:
+    def _packets_from(self, keyframe: int) -> Iterator["Packet[VideoStream]"]:
         """Yield the packets of the stream in decoding order, from a keyframe on."""
         if keyframe > 0:
+            assert self._table is not None  # which names the keyframes
             wanted = self._table.keyframes[keyframe]
             for target in (keyframe, keyframe - 1, keyframe - 8):  # seeking is not exact in every container
                 packets = self._demuxed(self._table.keyframes[max(0, target)])
-                first = next((p for p in packets if p.pts == wanted or (p.is_keyframe and p.pts > wanted)), None)
+                first = next(
+                    (
+                        p
+                        for p in packets
+                        if p.pts is not None and (p.pts == wanted or (p.is_keyframe and p.pts > wanted))
+                    ),
+                    None,
+                )
                 if first is not None and first.pts == wanted:
                     yield first
                     yield from packets
@@ -220,25 +232,32 @@ class VideoFile(FrameReader):
         self._open(self._frame_threads)
         yield from self._demuxed()
 
-    def _demuxed(self, time: int | None = None) -> Iterator[Packet]:
+    def _demuxed(self, time: int | None = None) -> Iterator["Packet[VideoStream]"]:
         """Yield packets in decoding order from where the file stands, or from a keyframe at about `time`."""
         try:
             if time is not None:
-                self._container.seek(time, stream=self._stream)
-            yield from self._container.demux(self._stream)
+                self._opened.seek(time, stream=self._stream)
+            yield from self._opened.demux(self._stream)
         except DEMUX_ERRORS:  # the file ends in rubbish: ask the decoder for what it still holds
-            last = Packet()
+            last = cast("Packet[VideoStream]", Packet())
             last.stream = self._stream
             yield last
 
     def _drop_frames_cut_from_their_keyframe(self) -> None:
         """Take the frames before the first keyframe out of the table if the decoder does not give them."""
-        keyframe_time = self._table.keyframes[0]
-        if self._table.times[0] < keyframe_time:
+        assert self._table is not None
+        table, keyframe_time = self._table, self._table.keyframes[0]
+        if table.times[0] < keyframe_time:
             self._start(0)
-            given = {frame.pts for _, frame in takewhile(lambda item: item[1].pts < keyframe_time, self._decoding)}
-            kept = [time for time in self._table.times if time >= keyframe_time or time in given]
-            self._table = replace(self._table, times=kept)
+            decoded = (frame.pts for _, frame in self._decoding if frame.pts is not None)
+            given = set(takewhile(lambda time: time < keyframe_time, decoded))
+            kept = [time for time in table.times if time >= keyframe_time or time in given]
+            self._table = replace(table, times=kept)
+
+    @property
+    def _opened(self) -> av.container.InputContainer:
+        assert self._container is not None
+        return self._container
 
     def _count_frames(self) -> int:
         self._start(0)
@@ -250,15 +269,16 @@ class VideoFile(FrameReader):
             self._container.close()
         try:
             self._container = av.open(str(self._path), metadata_errors="ignore")
-            self._stream = self._container.streams.best("video")
+            stream = self._container.streams.best("video")
         except (av.error.FFmpegError, OSError) as error:
             self._container = None
             raise InputError(f"{self._path}: {_why_it_does_not_open(self._path, error)}") from None
-        if self._stream is None or self._stream.disposition & Disposition.attached_pic:
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise InputError(f"{self._path}: the file holds no video stream; give a video or a folder of images")
-        if self._stream.codec_context is None:
+        if stream.codec_context is None:
             raise InputError(f"{self._path}: no decoder for this kind of video; re-encode it, for example to H.264")
-        self._stream.thread_type = "AUTO" if frame_threads else "SLICE"
+        stream.thread_type = "AUTO" if frame_threads else "SLICE"
+        self._stream = stream
         self._frame_threads = frame_threads
 
 
@@ -281,7 +301,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, tuple[slice, slice]]:
         return turn in (90, 270), (slice(None, None, down), slice(None, None, across))
     if matrix is None:
         return False, (slice(None), slice(None))
-    x_from_x, y_from_x, _, x_from_y, y_from_y = np.frombuffer(bytes(matrix), np.int32)[:5]
+    x_from_x, y_from_x, _, x_from_y, y_from_y = np.frombuffer(bytes(cast(Any, matrix)), np.int32)[:5]
     transposed = abs(int(y_from_x)) > abs(int(x_from_x))
     across, down = (x_from_y, y_from_x) if transposed else (x_from_x, y_from_y)
     return bool(transposed), (slice(None, None, -1 if down < 0 else 1), slice(None, None, -1 if across < 0 else 1))

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 import numpy as np
 from tqdm import tqdm
@@ -69,7 +70,7 @@ def read_exported_tasks(path: Path, *, preload: bool = False, progress: bool = T
     for warning in left_out[:_WARNINGS] if progress else ():
         tqdm.write(f"warning: {warning}", file=sys.stderr)
     if preload and tasks:
-        _preload([task.frames for task in tasks], path.name if progress else None)
+        _preload([task.frames for task in tasks if isinstance(task.frames, _Frames)], path.name if progress else None)
     return tasks or None
 
 
@@ -114,7 +115,7 @@ def _frames_of_task(where: Path, images: _Images, name: str, task: CvatTask) -> 
     if task.is_video is not False:
         numbers = [re.fullmatch(r"frame_(\d+)", PurePosixPath(image).stem) for image in below]
         if all(numbers):
-            return {int(number[1]): image for number, image in zip(numbers, below)}
+            return {int(number[1]): image for number, image in zip(numbers, below) if number}
     # A task of images: nothing names their frames. The order is sure if none is missing and both ways to sort agree.
     if task.frames is None or len(task.frames) != len(below) or sorted(below, key=natural_key) != below:
         raise InputError(f"{where}: which image is which frame cannot be told: export as COCO 1.0")
@@ -161,7 +162,7 @@ def _check_size(files: DatasetFiles, image: str, size: tuple[int, int]) -> None:
         )
 
 
-class _Frames(Sequence):
+class _Frames(Sequence[np.ndarray]):
     """The frames of a task, decoded on demand but for those that are kept.
 
     Attributes:
@@ -184,7 +185,13 @@ class _Frames(Sequence):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import cv2
@@ -19,7 +19,7 @@ from model.training.schedule import largest_gap, paste_share, still_share
 _Arrays = tuple[np.ndarray, np.ndarray]
 
 
-class _Samples(Dataset):
+class _Samples(Dataset[_Arrays | PerclipError]):
     """Sample number i belongs to step i // batch, whose schedule it follows.
 
     Objects beyond the step's number of them stay in the frames, as background.
@@ -41,7 +41,9 @@ class _Samples(Dataset):
         return sample.frames, sample.masks[:, :most]
 
 
-def draw_batches(samples: TrainingSamples, recipe: Recipe, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+def draw_batches(
+    samples: TrainingSamples, recipe: Recipe, first_step: int
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S) of all steps from a given one on.
 
     K is the largest number of objects that a sample of the batch has. The same steps give the same batches, whatever

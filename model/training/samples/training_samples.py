@@ -79,9 +79,13 @@ class TrainingSamples:
         share = self._still_share if still_share is None else still_share
         if self._videos is None or self._stills is None:
             share = 1.0 if self._videos is None else 0.0
-        still = rng.random() < share
+        stills = self._stills if rng.random() < share else None
         for _ in range(_MOST_TRIES):
-            sample = self._stills.draw(rng, max_gap) if still else self._videos.draw(rng, max_gap, paste)
+            if stills is not None:
+                sample = stills.draw(rng, max_gap)
+            else:
+                assert self._videos is not None
+                sample = self._videos.draw(rng, max_gap, paste)
             if sample is not None:
                 return sample
         raise InputError("no object of the training data covers 0.3 % of a crop: check the annotations")

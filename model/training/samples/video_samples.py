@@ -205,7 +205,9 @@ class ClipSampler:
         same_time = alike and rng.random() < 0.3
         times = view.times if same_time else draw_times(rng, sequence.annotated, self._shape, max_gap)
         still = None if alike or self._foreign is None or rng.random() < 0.5 else self._foreign(rng)
-        cutouts = [still] * len(times) if still is not None else _cutouts(rng, sequence, times, wanted)
+        cutouts: list[Cutout | None] | None = [still] * len(times)
+        if still is None:
+            cutouts = _cutouts(rng, sequence, times, wanted)
         if cutouts is None:
             return ""
         lines = _INFERENCE_LINES if still is not None else min(sequence.label_maps[times[0]].shape)

@@ -25,8 +25,10 @@ def warp(
     """
     images, matrix = _needed_part(images, matrix, size, 0 if bent is None else 3 * bent[0].amplitude)
     if bent is None:
-        options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REFLECT_101}
-        return [cv2.warpAffine(image, matrix, (size, size), **options) for image in images]
+        mirrored = cv2.BORDER_REFLECT_101
+        return [
+            cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=mirrored) for image in images
+        ]
     x, y = _source_of(matrix, (0, 0, size, size), (0, 0, size, size), *bent)
     return [cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for image in images]
 

@@ -127,7 +127,8 @@ class FunctionEngine:
 
     def _images(self, frames: Sequence[np.ndarray], needed: Sequence[int], ahead: Sequence[int]) -> dict[int, str]:
         """The images for a call in base64: all that are needed, and as many of the next ones as a call carries."""
-        images, size = {}, 0
+        images: dict[int, str] = {}
+        size = 0
         for index in [*needed, *ahead]:
             if index not in needed and (len(images) >= len(needed) + _MOST_IMAGES or size > _MOST_BYTES):
                 break

@@ -85,7 +85,9 @@ def split_track(track: Track, known: Mapping[str, Sequence[int]], record: JointR
     """
     if track.source == AUTO and record is None:
         return None
-    own, perclips, objects = set(), set(), Counter()
+    own: set[int] = set()
+    perclips: set[int] = set()
+    objects: Counter[int] = Counter()
     before: Shape | None = None
     for keyframe, following in zip(track.keyframes, [*track.keyframes[1:], None]):
         if keyframe.kind == "polygon" and is_marked(keyframe.points, keyframe.outside):
@@ -99,7 +101,7 @@ def split_track(track: Track, known: Mapping[str, Sequence[int]], record: JointR
         before = keyframe
     if not perclips and record is None:
         return None
-    obj = record.object if record is not None else max(sorted(objects), key=objects.get, default=0)
+    obj = record.object if record is not None else max(sorted(objects), key=lambda o: objects[o], default=0)
     return JointTrack(track, without(track, perclips), frozenset(perclips), frozenset(own), record, obj)
 
 

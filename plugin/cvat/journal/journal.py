@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from model.errors import InputError
@@ -120,7 +120,7 @@ class Journal:
 
     def __init__(self, path: Path, read_only: bool = False):
         self._path = path
-        self._lock = None
+        self._lock: TextIO | None = None
         place = str(path)
         try:
             if read_only:
@@ -130,7 +130,8 @@ class Journal:
                 self._lock = path.with_suffix(".lock").open("w")
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.close()
+            if self._lock is not None:
+                self._lock.close()
             raise InputError(f"another run of Perclip works on this task ({path}): wait for its end") from None
         except OSError as error:
             raise InputError(f"the journal {path} cannot be written ({error.strerror}): choose --journal") from None
@@ -232,8 +233,8 @@ class Journal:
     def finish(self, done: Iterable[Done]) -> None:
         """Frames of stretches are finished; what other stretches of the object had there is no more."""
         for d in done:
-            row = (d.object, d.frame, d.stretch)
-            self._run("DELETE FROM done WHERE object = ? AND frame = ? AND stretch != ?", row)
+            others = (d.object, d.frame, d.stretch)
+            self._run("DELETE FROM done WHERE object = ? AND frame = ? AND stretch != ?", others)
             row = (d.stretch, d.frame, d.object, d.confidence)
             self._run("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", row)
 
@@ -297,6 +298,7 @@ class Journal:
             for digest in keyframes:
                 row = (record.job, digest, record.object)
                 self._run("INSERT OR IGNORE INTO joint_keyframe VALUES (?, ?, ?)", row)
+        assert made.lastrowid is not None  # it was inserted
         return replace(record, id=made.lastrowid)
 
     def confirm_joint(self, record: int, digest: str | None = None) -> None:
@@ -381,7 +383,7 @@ class Journal:
                 f"the journal {self._path} is of another version of Perclip: use that version for this task"
             )
 
-    def _run(self, statement: str, values: tuple = ()) -> sqlite3.Cursor:
+    def _run(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._base.execute(statement, values)
         except sqlite3.Error as error:
@@ -397,6 +399,6 @@ _JOINT = "id, object, digest, highest, original, state"
 _ITEM = "job, kind, digest, first, last, label, object, stretch, server_id, state, id"
 
 
-def _item(row: tuple) -> Item:
-    *fields, state, number = row
-    return Item(*fields, is_written=state == "written", id=number)
+def _item(row: tuple[Any, ...]) -> Item:
+    job, kind, digest, first, last, label, obj, stretch, server_id, state, number = row
+    return Item(job, kind, digest, first, last, label, obj, stretch, server_id, state == "written", number)

@@ -60,7 +60,8 @@ def _nearness(drawn: Sequence[Drawn], shapes: Sequence[Shape], mask_of: MaskOf) 
         nearest = min(shapes, key=lambda s: abs(s.frame - d.frame))
         try:
             mask = mask_of(d)
-            other = Drawn(d.job, nearest).mask(*mask.shape, no_image)
+            height, width = mask.shape
+            other = Drawn(d.job, nearest).mask(height, width, no_image)
         except InputError:
             continue  # of another size, or a rectangle
         apart = np.subtract(_middle(mask), _middle(other))

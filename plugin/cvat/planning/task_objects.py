@@ -103,8 +103,8 @@ def allot_groups(
         own = {d.origin for d in shapes}
         drawn = sorted({d.shape.group for d in shapes} - {0} - spoken_for - set(kept))
         given = [g for g in drawn if used.get(g, set()) <= own]
-        group = next((g for g in [*known, *given] if g not in groups), None)
-        groups[place] = next(free) if group is None else group
+        chosen = next((g for g in [*known, *given] if g not in groups), None)
+        groups[place] = next(free) if chosen is None else chosen
     return groups
 
 

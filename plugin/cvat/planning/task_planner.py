@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class TaskPlanner:
                 written,
                 places,
                 mask_of,
-                lambda source=source: self._network(StandInFrames(source)),
+                partial(self._network, source),
                 self._advanced,
                 seen_tracks(owned, layout, frames),
             )
@@ -138,9 +138,9 @@ class TaskPlanner:
             found.warnings.append("none of the frames that were asked for is in the jobs")
         return found
 
-    def _network(self, source: FrameSource) -> tuple[Engine, FrameSource]:
+    def _network(self, source: FrameSource) -> tuple[Engine, StandInFrames]:
         self._begin()
-        return self._engine, source
+        return self._engine, StandInFrames(source)
 
     def _wanted_labels(self) -> set[int]:
         names = {label.name: label.id for label in self._layout.labels.values()}

@@ -89,7 +89,8 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     try:
         outcome.pictures = picture_doubts(doubts, mask_of, sources)
     finally:
-        for opened in (*(source for _, source in sources), *stores.values()):
+        opened_here: list[TaskFrames | ChunkStore] = [*(source for _, source in sources), *stores.values()]
+        for opened in opened_here:
             opened.close()
     return outcome
 

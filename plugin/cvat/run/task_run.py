@@ -174,7 +174,8 @@ class TaskRun:
                     [(sequence.numbers, frames_of(sequence.numbers)) for sequence in plan.sequences],
                 )
         finally:
-            for opened in (*sources, *stores.values()):
+            opened_here: list[TaskFrames | ChunkStore] = [*sources, *stores.values()]
+            for opened in opened_here:
                 opened.close()
             outcome.seconds["total"] = time.perf_counter() - began
 

@@ -56,7 +56,7 @@ class TaskFrames(FrameReader):
         InputError: the frames are not of one size.
     """
 
-    fps = None
+    fps: float | None = None
 
     def __init__(self, layout: TaskLayout, frames: Sequence[int], stores: Mapping[str, ChunkStore]):
         sizes = {layout.sizes[frame] for frame in frames}

@@ -169,7 +169,9 @@ def read_task(
     frames = {frame for job in chosen for frame in job.frames}
     others = [job for job in found if job.kind == "annotation" and job not in chosen]
     neighbours = tuple(job for job in others if frames.intersection(job.frames))
-    media, sizes, deleted = [], {}, set()
+    media: list[Media] = []
+    sizes: dict[int, tuple[int, int]] = {}
+    deleted: set[int] = set()
     places = [f"/api/tasks/{task}"] if fields is not None else [f"/api/jobs/{job.id}" for job in chosen]
     for place in places if chosen else []:
         part, part_sizes, part_deleted = _media(server, place, facts, chosen)
@@ -237,7 +239,7 @@ def _media(
     meta = server.get(f"{place}/data/meta")
     is_task = place.startswith("/api/tasks/")
     job = next((job for job in jobs if place == f"/api/jobs/{job.id}"), None)
-    frames = range(meta.get("size") or 0) if is_task else job.frames
+    frames = range(meta.get("size") or 0) if job is None else job.frames
     described = meta.get("frames")
     if not described or not frames:
         raise InputError(f"{server.url}{place} has no images yet: wait until CVAT has read them")

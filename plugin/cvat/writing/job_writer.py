@@ -179,7 +179,8 @@ class JobWriter:
         A request without an answer may still be carried out, even much later: it is sent again under new items, and the
         old ones stay to know whatever comes of it.
         """
-        todo, made = list(creations), set()
+        todo = list(creations)
+        made: set[int] = set()
         patience = Patience(self._server.patience, self._server.pause)
         while todo:
             noted = self._journal.intend(self._item(c, highest) for c in todo)
@@ -267,7 +268,7 @@ def _doubles(items: Sequence[Item]) -> set[int]:
 
 def _body(contents: Sequence[object], annotations: Sequence[Annotation]) -> dict[str, object]:
     """The body of a PATCH with some annotations."""
-    body: dict[str, list] = {"shapes": [], "tracks": [], "tags": []}
+    body: dict[str, list[object]] = {"shapes": [], "tracks": [], "tags": []}
     for content, annotation in zip(contents, annotations):
         body[KINDS[type(annotation)]].append(content)
     return {"version": 0, **body}

@@ -127,7 +127,9 @@ class JointWriter:
             if stale == joint.own and stale:
                 swaps.append(self._restoring(joint))
             elif stale:
-                swaps.append(self._joining(joint, without(joint.track, stale), joint.object))
+                rest = without(joint.track, stale)
+                assert rest is not None  # the person's keyframes, or others of ours
+                swaps.append(self._joining(joint, rest, joint.object))
         self._swap(swaps, owned)
         return Written(deleted=len(swaps), refused=tuple(notes))
 
@@ -230,7 +232,7 @@ class JointWriter:
             self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
         part: list[_Swap] = []
         for swap in [*(swap for swap in swaps if swap.after is not None), None]:
-            if part and (swap is None or sum(len(s.after.keyframes) for s in (*part, swap)) > _MOST_AT_ONCE):
+            if part and (swap is None or sum(s.length for s in (*part, swap)) > _MOST_AT_ONCE):
                 left |= self._send(part, owned)
                 part = []
             part += [swap] if swap is not None else []
@@ -239,13 +241,14 @@ class JointWriter:
     def _send(self, swaps: Sequence["_Swap"], owned: Ownership) -> set[int]:
         """As `_swap`, in one request; it is sent again only where the server still has what it had."""
         highest = owned.highest["tracks"]
-        records = {}
+        records: dict[int, int] = {}
         for swap in swaps:
             if swap.original is not None:
                 since = _NEVER if _has_twin(swap.before, owned) else highest
                 record = JointRecord(self._job.id, swap.group, swap.digest, since, swap.original)
                 records[id(swap)] = self._journal.intend_joint(record, map(keyframe_digest, swap.mine)).id
-        todo, left = list(swaps), set()
+        todo = list(swaps)
+        left: set[int] = set()
         patience = Patience(self._server.patience, self._server.pause)
         while todo:
             body = _body([{**swap.body, "id": swap.before.id} for swap in todo])
@@ -261,8 +264,8 @@ class JointWriter:
                 lost = error
             except CvatError as error:
                 if 400 <= error.status < 500:
-                    for record in records.values():
-                        self._journal.forget_joint(record)
+                    for noted in records.values():
+                        self._journal.forget_joint(noted)
                 raise
             there = self._reader.read_all().tracks
             made = {joint_digest(t): t for t in there if t.id > highest}
@@ -319,9 +322,15 @@ class _Swap:
     mine: Sequence[Shape] = ()
     original: Mapping[str, Any] | None = None
 
+    @property
+    def length(self) -> int:
+        """Keyframes of the new one."""
+        return 0 if self.after is None else len(self.after.keyframes)
+
     @cached_property
     def digest(self) -> str:
-        """Of the new one."""
+        """Of the new one, which must have keyframes."""
+        assert self.after is not None
         return joint_digest(self.after)
 
 
@@ -360,6 +369,7 @@ def _is_newer_copy(other: JointTrack, joint: JointTrack) -> bool:
     if other.track.id == joint.track.id or other.record is None or other.object != joint.object:
         return False
     there = {k.frame for k in other.person.keyframes} if other.person else set()
+    assert joint.record is not None
     here = {k.frame for k in joint.person.keyframes} if joint.person else set()
     return here <= there and (other.record.id, other.track.id) > (joint.record.id, joint.track.id)
 
