@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from model.options import PropagationOptions
     from model.propagation.propagator import Propagator
 
+__version__ = "0.2.0"
+
 _LAZY = {
     "load_network": ".network.checkpoint",
     "PropagationOptions": ".options",

@@ -2,7 +2,7 @@
 
 import os
 
-# Entries of the two caches: as few as come at little cost. perclip-lite in 8-bit integers at 240p, two clips, each again
+# Entries of the two caches: as few as cost little. perclip-lite in 8-bit integers at 240p, two clips, each again
 # and again, milliseconds of one thread per frame: 84 and 98 with 192 convolutions, 84 and 96 with 256, 95 and 107 with
 # 128, 79 and 93 with all 1,024. Float32 at 480p grew by 10 % behind the tenth clip with 192, by 17 % with 256.
 _BOUNDS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "192", "LRU_CACHE_CAPACITY": "64"}

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
+from model import __version__
 from model.program.command_line import Parser, run_program
 
 _COMMANDS = ("propagate", "cvat", "train", "serve", "models", "sample")
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Carries the masks of a few annotated frames through a whole video.",
         epilog="`perclip COMMAND --help` explains a command with examples.",
     )
+    parser.add_argument("--version", action="version", version=f"perclip {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         command = import_module(f".{name}", __package__)
