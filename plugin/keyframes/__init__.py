@@ -13,9 +13,9 @@ from model.errors import InputError
 from plugin.keyframes.coco import read_coco, read_coco_data_set
 from plugin.keyframes.cvat_xml import read_cvat_task, read_cvat_xml
 from plugin.keyframes.frame_finder import FrameFinder
-from plugin.keyframes.keyframe_set import KeyframeSet, default_name, merge_keyframe_sets
+from plugin.keyframes.keyframe_set import KeyframeSet, merge_keyframe_sets
 from plugin.keyframes.label_map import read_label_map
-from plugin.keyframes.mask_files import label_map_files, read_label_map_folder, read_label_map_keyframe
+from plugin.keyframes.mask_files import label_map_files, read_label_map_file, read_label_map_folder
 
 __all__ = [
     "FrameFinder",
@@ -55,9 +55,7 @@ def _read_value(value: str, frames: FrameFinder, frame_size: tuple[int, int], co
     """The keyframes of one value."""
     numbered = re.fullmatch(r"([0-9]{1,9})=(.+)", value)
     if numbered:
-        keyframe = read_label_map_keyframe(numbered[2], int(numbered[1]), frame_size, colours)
-        names = {object_id: default_name(object_id) for object_id in keyframe.objects}
-        return KeyframeSet((keyframe,), names, {keyframe.index: Path(numbered[2]).name})
+        return read_label_map_file(numbered[2], int(numbered[1]), frame_size, colours)
     path = Path(value)
     if path.is_dir():
         return read_label_map_folder(path, frames, frame_size, colours)

@@ -13,7 +13,7 @@ numbered from 1 in the order of the file.
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from model.data.mask_picture import MOST_OBJECTS
 from model.errors import InputError
 from model.keyframe import Keyframe
 from plugin.keyframes.keyframe_set import KeyframeSet
+from plugin.shapes.polygon import polygon_ring
+
+_REASONS = 3  # that are told of one annotation
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,12 @@ class Annotation:
         frame: frame number, 0-based.
         size: (H, W) of the frame in pixels.
         label: the name of the object's kind.
-        paint: gives bool (H, W); None says that the object is absent on this frame.
+        paint: gives bool (H, W), and never fails; None says that the object is absent on this frame.
         identity: equal for all shapes of an object; None when the file does not say.
         fallback: the identity to use when it cannot be told from the label alone; None makes this an error.
         z_order: higher shapes cover lower ones; among equals the later in the file covers.
         is_interpolated: nobody drew it; it only completes frames on which somebody drew another shape.
-        flaws: parts of it that cannot be used, and what is wrong with them.
+        flaw: what is wrong with the parts of it that cannot be used; None where all can.
         is_useless: no part of it can be used.
     """
 
@@ -50,25 +53,25 @@ class Annotation:
     fallback: Hashable = None
     z_order: int = 0
     is_interpolated: bool = False
-    flaws: tuple[str, ...] = ()
+    flaw: str | None = None
     is_useless: bool = False
 
 
 def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> KeyframeSet:
     """Paint annotations into keyframes.
 
-    A shape that covers no pixel's centre says nothing. An object whose shapes are all covered by others is not to be
-    seen: its keyframe lists it without pixels, which means absent. Parts that cannot be used are left out with a
-    warning.
+    A shape that covers no pixel's centre says nothing. It is left out with a warning, as are parts that cannot be used:
+    one for each annotation. An object whose shapes are all covered by others is not to be seen: its keyframe lists it
+    without pixels, which means absent.
 
     Args:
         annotations: in the order of the file.
         how_to_link: ends the error for shapes whose object cannot be told, as "give each annotation a track_id".
 
     Raises:
-        InputError: a shape is broken, shapes cannot be told apart, there are more than 254 objects, or none.
+        InputError: shapes cannot be told apart, there are more than 254 objects, or none.
     """
-    warnings = tuple(f"{a.where}: {flaw}" for a in annotations for flaw in a.flaws)
+    warnings = [f"{a.where}: {a.flaw}" for a in annotations if a.flaw is not None]
     annotations = [annotation for annotation in annotations if not annotation.is_useless]
     keys = _object_keys(annotations, how_to_link)
     ids = _object_ids(keys)
@@ -76,14 +79,48 @@ def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> Keyfram
     for annotation, key in zip(annotations, keys):
         by_frame.setdefault(annotation.frame, []).append((annotation, ids[key]))
     drawn = sorted({annotation.frame for annotation in annotations if not annotation.is_interpolated})
-    painted = (_paint_frame(frame, by_frame[frame]) for frame in drawn)
+    painted = [_paint_frame(frame, by_frame[frame], warnings) for frame in drawn]
     keyframes = tuple(keyframe for keyframe in painted if keyframe is not None)
     spoken_for = {object_id for keyframe in keyframes for object_id in keyframe.objects}
     if not spoken_for:
         because = f" ({warnings[0]})" if warnings else ""
         raise InputError(f"no mask, polygon or box covers a pixel{because}: draw at least one object")
     names = {object_id: label for (label, _), object_id in ids.items() if object_id in spoken_for}
-    return KeyframeSet(keyframes, dict(sorted(names.items())), warnings=warnings)
+    return KeyframeSet(keyframes, dict(sorted(names.items())), warnings=tuple(warnings))
+
+
+def flaw_of_parts(parts: Sequence[Any], check: Callable[[Any], object]) -> tuple[list[Any], str | None]:
+    """Sort out the parts of an annotation that cannot be used.
+
+    Args:
+        parts: in any form.
+        check: raises what it likes about a part that cannot be used.
+
+    Returns:
+        The parts that can be used, and what is wrong with the others in one line; None where all can be used.
+    """
+    good, reasons = [], []
+    for part in parts:
+        try:
+            check(part)
+        except (InputError, LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            reasons.append(f"it has no {error}" if isinstance(error, KeyError) else str(error))
+        else:
+            good.append(part)
+    if not reasons:
+        return good, None
+    distinct = list(dict.fromkeys(reasons))
+    because = "; ".join(distinct[:_REASONS]) + ("; ..." if len(distinct) > _REASONS else "")
+    if not good:
+        return good, f"left out: {because}"
+    return good, f"{len(reasons)} of {len(parts)} parts left out: {because}"
+
+
+def check_polygon(points: Sequence[float]) -> None:
+    """Refuse what is no polygon, with an InputError that says why."""
+    ring = polygon_ring(points)
+    if np.linalg.matrix_rank(ring - ring[0]) < 2:
+        raise InputError("a polygon encloses nothing, its points lie on one line")
 
 
 def _object_keys(annotations: Sequence[Annotation], how_to_link: str) -> list[tuple[str, Hashable]]:
@@ -120,8 +157,8 @@ def _object_ids(keys: Sequence[tuple[str, Hashable]]) -> dict[tuple[str, Hashabl
     return dict(zip(objects, cast(list[int], identities)))
 
 
-def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]]) -> Keyframe | None:
-    """The keyframe of one frame, or None when its shapes say nothing."""
+def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]], warnings: list[str]) -> Keyframe | None:
+    """The keyframe of one frame, or None when its shapes say nothing; adds a warning for each that says nothing."""
     size = shapes[0][0].size
     label_map = np.zeros(size, dtype=np.uint8)
     named: set[int] = set()
@@ -129,11 +166,10 @@ def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]]) -> Keyfra
         if annotation.paint is None:
             named.add(object_id)
             continue
-        try:
-            mask = annotation.paint()
-        except InputError as error:
-            raise InputError(f"{annotation.where}: {error}") from error
+        mask = annotation.paint()
         if mask.any():
             np.copyto(label_map, object_id, where=mask)
             named.add(object_id)
+        else:
+            warnings.append(f"{annotation.where}: left out: it covers no pixel of the picture")
     return Keyframe(frame, label_map, tuple(named)) if named else None

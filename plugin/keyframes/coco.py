@@ -2,9 +2,10 @@
 
 The frame of an image is found by its file name (see `frame_finder.py`). The object of an annotation is told by
 `track_id`, `attributes.track_id` or `instance_id`; without one, by its category (see `annotation.py`). Segmentations
-may be polygons, RLE counts or compressed RLE. Where annotations overlap, the later one covers. Images without
-annotations say nothing. Annotations that say `keyframe: false` in their attributes are CVAT's interpolation, which
-nobody drew: for a run they are no keyframes, for a data set they complete the images on which somebody drew.
+may be polygons, RLE counts or compressed RLE; parts that are none of these are left out with a warning. Where
+annotations overlap, the later one covers. Images without annotations say nothing. Annotations that say
+`keyframe: false` in their attributes are CVAT's interpolation, which nobody drew: for a run they are no keyframes, for
+a data set they complete the images on which somebody drew.
 """
 
 import json
@@ -18,10 +19,10 @@ import numpy as np
 
 from model.data.natural_order import natural_key
 from model.errors import InputError
-from plugin.keyframes.annotation import Annotation, keyframes_of
+from plugin.keyframes.annotation import Annotation, check_polygon, flaw_of_parts, keyframes_of
 from plugin.keyframes.frame_finder import FrameFinder, Mention
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, with_origins
-from plugin.shapes.coco_rle import counts_to_mask, decompress_counts
+from plugin.shapes.coco_rle import checked_counts, counts_to_mask, decompress_counts
 from plugin.shapes.polygon import polygons_to_mask
 
 _HOW_TO_LINK = "give each annotation a track_id"
@@ -36,8 +37,8 @@ def read_coco(path: str | Path, frames: FrameFinder, frame_size: tuple[int, int]
         frame_size: (H, W) that every annotated image must have; None allows any.
 
     Raises:
-        InputError: the file is not a COCO instances file, a segmentation is broken, an annotated image matches no frame
-            or two, or nothing says which annotations are one object.
+        InputError: the file is not a COCO instances file, no segmentation can be used, an annotated image matches no
+            frame or two, or nothing says which annotations are one object.
     """
     path = Path(path)
     try:
@@ -121,32 +122,52 @@ def _annotations(
             continue
         size = (int(image["height"]), int(image["width"]))
         check_size(f"image {image['file_name']}", size, frame_size)
-        segmentation, flaws = _usable(entry.get("segmentation"))
+        parts, flaw = _usable(entry.get("segmentation"), size)
         annotations.append(
             Annotation(
                 where=where,
                 frame=frame,
                 size=size,
                 label=labels.get(entry["category_id"], f"category {entry['category_id']}"),
-                paint=partial(_paint, segmentation, size),
+                paint=partial(_paint, parts, size),
                 identity=_track_id(entry),
                 is_interpolated=_is_interpolated(entry),
-                flaws=flaws,
-                is_useless=not segmentation,
+                flaw=flaw,
+                is_useless=not parts,
             )
         )
     return annotations
 
 
-def _usable(segmentation: Any) -> tuple[Any, tuple[str, ...]]:
-    """A segmentation without the parts that are no polygons, and what is wrong with these."""
+def _usable(segmentation: Any, size: tuple[int, int]) -> tuple[list[Any], str | None]:
+    """The polygons and RLE masks of a segmentation that can be painted, and what is wrong with the others."""
     if not segmentation:
-        return None, ("there is no segmentation; export polygons or masks, not boxes alone",)
-    if not isinstance(segmentation, list):
-        return segmentation, ()
-    short = [part for part in segmentation if isinstance(part, list) and len(part) < 6]
-    flaws = tuple(f"a part of {len(part) // 2} points is no polygon, and is left out" for part in short)
-    return [part for part in segmentation if not isinstance(part, list) or len(part) >= 6], flaws
+        return [], "left out: there is no segmentation; export polygons or masks, not boxes alone"
+    if not isinstance(segmentation, list) or all(isinstance(value, int | float) for value in segmentation):
+        segmentation = [segmentation]  # RLE, or one polygon that is not in a list
+    return flaw_of_parts(segmentation, partial(_check, size=size))
+
+
+def _check(part: Any, size: tuple[int, int]) -> None:
+    """Raises what is wrong with one polygon or RLE mask of a segmentation."""
+    if isinstance(part, dict):
+        check_size("the RLE mask", tuple(part["size"]), size)
+        checked_counts(_counts(part), *size)
+    elif isinstance(part, list):
+        check_polygon(part)
+    else:
+        raise InputError(f"a part of the segmentation is {_shortened(part)}, neither a polygon nor an RLE mask")
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 20 else f"{text[:17]}..."
+
+
+def _counts(part: dict[str, Any]) -> Any:
+    """The counts of an RLE mask, not yet checked."""
+    counts = part["counts"]
+    return decompress_counts(counts) if isinstance(counts, str) else counts
 
 
 def _is_interpolated(entry: dict[str, Any]) -> bool:
@@ -167,12 +188,10 @@ def _attributes(entry: dict[str, Any]) -> dict[str, Any]:
     return attributes if isinstance(attributes, dict) else {}
 
 
-def _paint(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """A segmentation as bool (H, W)."""
-    if isinstance(segmentation, list):
-        return polygons_to_mask(segmentation, *size)
-    if not isinstance(segmentation, dict):
-        raise InputError("the segmentation is neither a list of polygons nor an RLE mask")
-    check_size("the RLE mask", tuple(segmentation["size"]), size)
-    counts = segmentation["counts"]
-    return counts_to_mask(decompress_counts(counts) if isinstance(counts, str) else counts, *size)
+def _paint(parts: Sequence[Any], size: tuple[int, int]) -> np.ndarray:
+    """Checked parts of a segmentation as bool (H, W)."""
+    mask = polygons_to_mask([part for part in parts if isinstance(part, list)], *size)
+    for part in parts:
+        if isinstance(part, dict):
+            mask |= counts_to_mask(_counts(part), *size)
+    return mask

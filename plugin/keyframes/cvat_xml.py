@@ -13,6 +13,7 @@ image (see `frame_finder.py`); tracks have frame numbers alone.
 * In "CVAT for images", shapes without group are one object per label as long as no image has two of them. More are
   understood only when all are on one image; else the shapes must be grouped.
 * Higher z_order covers lower; among equals the later in the file covers.
+* A shape that cannot be used, as a polygon of two points, is left out with a warning.
 
 A data set asks more than a run, `read_cvat_task`: a frame on which a person drew a shape is to show all objects, so the
 tracks without a keyframe there are taken as CVAT interpolates them; and shapes that nothing links are refused, as an
@@ -25,19 +26,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
 
 from model.errors import InputError
-from plugin.keyframes.annotation import Annotation, keyframes_of
+from plugin.keyframes.annotation import Annotation, check_polygon, flaw_of_parts, keyframes_of
 from plugin.keyframes.frame_finder import FrameFinder, Mention
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, with_origins
 from plugin.shapes.box import box_to_mask
 from plugin.shapes.polygon import polygons_to_mask
-from plugin.shapes.rle import decode_mask
+from plugin.shapes.rle import checked_mask_points, decode_mask
 
+_Number = TypeVar("_Number", int, float)
 _KINDS = ("mask", "polygon", "box")
+_OTHER_AREAS = ("ellipse", "cuboid")
 _HOW_TO_LINK = "group the shapes of one object in CVAT"
 
 
@@ -75,7 +79,7 @@ def read_cvat_xml(path: str | Path, frames: FrameFinder, frame_size: tuple[int, 
         frame_size: (H, W) that the video of the file must have; None allows any that the file itself states.
 
     Raises:
-        InputError: the file is not CVAT's XML 1.1, has a broken shape, no shapes, shapes of several tasks, or does not
+        InputError: the file is not CVAT's XML 1.1, has no shape that can be used, shapes of several tasks, or does not
             say how large the video is; an image with shapes matches no frame or two; or shapes cannot be told apart.
     """
     path = Path(path)
@@ -95,7 +99,9 @@ def read_cvat_xml(path: str | Path, frames: FrameFinder, frame_size: tuple[int, 
         origins = {frame: f"{path.name}: frame {number}" for number, frame in in_task.items()}
         origins.update((frame, f"{path.name}: {m.name}") for m, frame in zip(mentions, found) if frame is not None)
         elsewhere = [m.name for m, frame in zip(mentions, found) if m.is_wanted and frame is None]
-        return with_origins(keyframes_of(annotations, _HOW_TO_LINK), origins, path, elsewhere)
+        keyframes = keyframes_of(annotations, _HOW_TO_LINK)
+        keyframes = replace(keyframes, warnings=(*keyframes.warnings, *_passed_over(root)))
+        return with_origins(keyframes, origins, path, elsewhere)
 
 
 def read_cvat_task(content: bytes, where: str | Path) -> CvatTask:
@@ -154,6 +160,14 @@ def _refuse_interpolated_alone(root: ElementTree.Element, annotations: Sequence[
         raise InputError("all shapes are interpolated, none is a keyframe: export the frames that were drawn")
 
 
+def _passed_over(root: ElementTree.Element) -> list[str]:
+    """A warning for each kind of shape that has an area and is not read."""
+    counts = {kind: len(root.findall(f".//{kind}")) for kind in _OTHER_AREAS}
+    return [
+        f"{n} shapes of the kind {kind} left out: draw them as masks or polygons" for kind, n in counts.items() if n
+    ]
+
+
 def _track_annotations(
     root: ElementTree.Element, frame_size: tuple[int, int] | None, as_data_set: bool
 ) -> Iterator[Annotation]:
@@ -177,7 +191,7 @@ def _track_annotations(
         for element in entries if as_data_set else drawn:
             frame, is_absent = _whole(element, "frame"), _is_outside(element)
             if not (is_absent and (is_mask or is_closed_shape)):
-                flaws = () if is_absent else _flaws(element)
+                flaw = None if is_absent else _flaw(element, size)
                 yield Annotation(
                     where=f"track {track.get('id', position)}, frame {frame}",
                     frame=frame,
@@ -188,8 +202,8 @@ def _track_annotations(
                     fallback=None if as_data_set else ("track", position),
                     z_order=_whole(element, "z_order", 0),
                     is_interpolated=_is_interpolated(element),
-                    flaws=flaws,
-                    is_useless=bool(flaws),
+                    flaw=flaw,
+                    is_useless=flaw is not None,
                 )
 
 
@@ -219,7 +233,7 @@ def _image_annotations(
             if element.tag in _KINDS:
                 size = (_whole(image, "height"), _whole(image, "width"))
                 check_size(name, size, frame_size)
-                flaws = _flaws(element)
+                flaw = _flaw(element, size)
                 yield Annotation(
                     where=f"{name}, {element.tag} of {_text(element, 'label')!r}",
                     frame=frame,
@@ -228,15 +242,24 @@ def _image_annotations(
                     paint=partial(_paint, element, size),
                     identity=_group(element),
                     z_order=_whole(element, "z_order", 0),
-                    flaws=flaws,
-                    is_useless=bool(flaws),
+                    flaw=flaw,
+                    is_useless=flaw is not None,
                 )
 
 
-def _flaws(element: ElementTree.Element) -> tuple[str, ...]:
-    """What makes a shape useless."""
-    points = _text(element, "points").count(";") + 1 if element.tag == "polygon" else 3
-    return (f"a polygon needs 3 points or more, got {points}; it is left out",) if points < 3 else ()
+def _flaw(element: ElementTree.Element, size: tuple[int, int]) -> str | None:
+    """What makes a shape useless; None where nothing does."""
+    return flaw_of_parts([element], partial(_check, size=size))[1]
+
+
+def _check(element: ElementTree.Element, size: tuple[int, int]) -> None:
+    """Raises what is wrong with a shape."""
+    if element.tag == "mask":
+        checked_mask_points(_numbers(element), *size)
+    elif element.tag == "polygon":
+        check_polygon(_numbers(element))
+    else:
+        box_to_mask(_numbers(element), 1, 1, rotation=_rotation(element))
 
 
 def _video_size(root: ElementTree.Element, frame_size: tuple[int, int] | None) -> tuple[int, int]:
@@ -257,15 +280,40 @@ def _group(element: ElementTree.Element) -> int | None:
 
 
 def _paint(element: ElementTree.Element, size: tuple[int, int]) -> np.ndarray:
-    """A shape as bool (H, W)."""
+    """A checked shape as bool (H, W)."""
+    if element.tag == "mask":
+        return decode_mask(_numbers(element), *size)
+    if element.tag == "polygon":
+        return polygons_to_mask([_numbers(element)], *size)
+    return box_to_mask(_numbers(element), *size, rotation=_rotation(element))
+
+
+def _numbers(element: ElementTree.Element) -> list[float]:
+    """The points of a shape as CVAT's API has them, not yet checked."""
     if element.tag == "mask":
         left, top, width, height = (_whole(element, name) for name in ("left", "top", "width", "height"))
-        runs = [int(run) for run in _text(element, "rle").split(",")]
-        return decode_mask([*runs, left, top, left + width - 1, top + height - 1], *size)
+        runs = [_number(element, "rle", run, int) for run in _text(element, "rle").split(",")]
+        return [*runs, left, top, left + width - 1, top + height - 1]
     if element.tag == "polygon":
-        return polygons_to_mask([[float(v) for v in _text(element, "points").replace(";", ",").split(",")]], *size)
-    corners = [float(_text(element, name)) for name in ("xtl", "ytl", "xbr", "ybr")]
-    return box_to_mask(corners, *size, rotation=float(element.get("rotation", "0")))
+        points = [point.split(",") for point in _text(element, "points").strip("; ").split(";")]
+        if any(len(point) != 2 for point in points):
+            raise InputError("a polygon must be x,y;x,y;...")
+        return [_number(element, "points", value, float) for point in points for value in point]
+    return [_number(element, name, _text(element, name), float) for name in ("xtl", "ytl", "xbr", "ybr")]
+
+
+def _rotation(element: ElementTree.Element) -> float:
+    """The turn of a box in degrees."""
+    return _number(element, "rotation", element.get("rotation", "0"), float)
+
+
+def _number(element: ElementTree.Element, name: str, text: str, kind: type[_Number]) -> _Number:
+    """A number in an attribute."""
+    try:
+        return kind(text)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise InputError(f"a <{element.tag}> has {text[:20]!r} in its {name}, which is no {what}") from None
 
 
 def _text(element: ElementTree.Element, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from model.data.inside_out import inside_out
 from model.data.mask_picture import ColourTable
 from model.data.picture_files import PICTURE_SUFFIXES
 from model.errors import InputError
@@ -34,12 +35,13 @@ def read_label_map_folder(
     """
     files = label_map_files(path, frames)
     colours = {} if colours is None else colours
-    keyframes, warnings = [], []
+    keyframes, warnings, doubts = [], [], []
     for index, file in files.items():
         label_map = read_label_map(file, colours, may_be_empty=True)
         check_size(file, label_map.shape, frame_size)
         if label_map.any():
             keyframes.append(Keyframe(index, label_map))
+            doubts += [f"{file}: {doubt}" for doubt in [inside_out(label_map)] if doubt is not None]
         else:
             warnings.append(f"{file} is empty, no pixel belongs to an object: it is left out")
     if not keyframes:
@@ -47,7 +49,24 @@ def read_label_map_folder(
     ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
     origins = {keyframe.index: files[keyframe.index].name for keyframe in keyframes}
     names = {object_id: default_name(object_id) for object_id in ids}
-    return KeyframeSet(tuple(keyframes), names, origins, tuple(warnings))
+    return KeyframeSet(tuple(keyframes), names, origins, (*warnings, *_first_of(doubts)))
+
+
+def read_label_map_file(
+    path: str | Path, index: int, frame_size: tuple[int, int] | None = None, colours: ColourTable | None = None
+) -> KeyframeSet:
+    """Read one mask picture, with an object, as the keyframe of frame `index`; as `read_label_map_folder` otherwise."""
+    label_map = read_label_map(path, colours)
+    check_size(path, label_map.shape, frame_size)
+    keyframe = Keyframe(index, label_map)
+    names = {object_id: default_name(object_id) for object_id in keyframe.objects}
+    doubt = inside_out(label_map)
+    return KeyframeSet((keyframe,), names, {index: Path(path).name}, () if doubt is None else (f"{path}: {doubt}",))
+
+
+def _first_of(doubts: list[str]) -> list[str]:
+    """The first of warnings that are all alike, and how many there are."""
+    return doubts if len(doubts) < 2 else [f"{doubts[0]}. There are {len(doubts)} such masks"]
 
 
 def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:
@@ -61,15 +80,6 @@ def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:
         raise InputError(f"{path} has no mask pictures: give a folder of PNG files named like the frames")
     found = frames.find([_mention(file) for file in files])
     return dict(sorted((index, file) for index, file in zip(found, files) if index is not None))
-
-
-def read_label_map_keyframe(
-    path: str | Path, index: int, frame_size: tuple[int, int] | None = None, colours: ColourTable | None = None
-) -> Keyframe:
-    """Read one mask picture, with an object, as the keyframe of frame `index`; as `read_label_map_folder` otherwise."""
-    label_map = read_label_map(path, colours)
-    check_size(path, label_map.shape, frame_size)
-    return Keyframe(index, label_map)
 
 
 def _mention(file: Path) -> Mention:

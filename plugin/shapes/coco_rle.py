@@ -42,15 +42,21 @@ def counts_to_mask(counts: Sequence[int] | np.ndarray, height: int, width: int) 
     Raises:
         InputError: the counts are not whole numbers of 0 or more that fill the picture.
     """
+    runs = checked_counts(counts, height, width)
+    is_object = np.zeros(runs.size, dtype=bool)
+    is_object[1::2] = True
+    return np.ascontiguousarray(np.repeat(is_object, runs).reshape(width, height).T)
+
+
+def checked_counts(counts: Sequence[int] | np.ndarray, height: int, width: int) -> np.ndarray:
+    """COCO counts as an array of whole numbers (N,); arguments and errors as in `counts_to_mask`."""
     runs = as_numbers(counts, "RLE counts")
     size = height * width
     if runs.size == 0 or runs.dtype.kind not in "iu":
         raise InputError("RLE counts must be whole numbers")
     if runs.min() < 0 or runs.max() > size or int(runs.sum()) != size:
         raise InputError(f"the RLE counts do not fill the {width}x{height} picture")
-    is_object = np.zeros(runs.size, dtype=bool)
-    is_object[1::2] = True
-    return np.ascontiguousarray(np.repeat(is_object, runs).reshape(width, height).T)
+    return runs
 
 
 def compress_counts(counts: np.ndarray) -> str:

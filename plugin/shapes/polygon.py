@@ -97,7 +97,7 @@ def polygons_to_mask(polygons: Sequence[Sequence[float]], height: int, width: in
     """
     mask = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
-        ring = _ring(polygon)
+        ring = polygon_ring(polygon)
         low = np.clip(np.floor(ring.min(axis=0)), 0, (width, height)).astype(int)
         high = np.clip(np.ceil(ring.max(axis=0)), 0, (width, height)).astype(int)
         window_width, window_height = high - low
@@ -106,8 +106,8 @@ def polygons_to_mask(polygons: Sequence[Sequence[float]], height: int, width: in
     return mask
 
 
-def _ring(polygon: Sequence[float]) -> np.ndarray:
-    """A flat polygon as float64 (N, 2), checked."""
+def polygon_ring(polygon: Sequence[float]) -> np.ndarray:
+    """The points of one polygon as float64 (N, 2), N 3 or more; takes and raises what `polygons_to_mask` does."""
     values = as_numbers(polygon, "a polygon")
     if values.size % 2:
         raise InputError(f"a polygon must be x, y, x, y, ..., got {values.size} values")

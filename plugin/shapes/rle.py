@@ -98,6 +98,19 @@ def decode_mask(points: Sequence[float], height: int, width: int) -> np.ndarray:
     Raises:
         InputError: a value is not a whole number, the box is not inside the picture, or the runs do not fill the box.
     """
+    runs, (left, top, right, bottom) = checked_mask_points(points, height, width)
+    is_object = np.zeros(runs.size, dtype=bool)
+    is_object[1::2] = True
+    mask = np.zeros((height, width), dtype=bool)
+    crop = np.repeat(is_object, runs).reshape(bottom - top + 1, right - left + 1)
+    mask[top : bottom + 1, left : right + 1] = crop
+    return mask
+
+
+def checked_mask_points(
+    points: Sequence[float], height: int, width: int
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The runs of mask points, int64 (N,), and their box: left, top, right, bottom; errors as in `decode_mask`."""
     values = as_numbers(points, "mask points")
     if values.size < 5:
         raise InputError("mask points must have one run length or more, then left, top, right, bottom")
@@ -115,11 +128,7 @@ def decode_mask(points: Sequence[float], height: int, width: int) -> np.ndarray:
     # The longest run bounds the sum, so that the sum cannot overflow.
     if runs.min() < 0 or runs.max() > box_width * box_height or runs.sum() != box_width * box_height:
         raise InputError(f"the mask's run lengths do not fill its {box_width}x{box_height} box")
-    is_object = np.zeros(runs.size, dtype=bool)
-    is_object[1::2] = True
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top : bottom + 1, left : right + 1] = np.repeat(is_object, runs).reshape(box_height, box_width)
-    return mask
+    return runs, (left, top, right, bottom)
 
 
 def _mask_points(runs: np.ndarray) -> list[int]:

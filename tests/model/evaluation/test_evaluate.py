@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -333,6 +334,16 @@ def test_a_corrupt_annotation_of_the_last_frame_changes_nothing(dataset, capsys,
     assert measures(run_json(capsys, archive("same.zip", None))) == plain
     assert measures(run_json(capsys, archive("last.zip", LENGTH - 1))) == plain
     assert measures(run_json(capsys, archive("between.zip", LENGTH - 2))) != plain
+
+
+def test_masks_that_seem_to_be_inside_out_are_told(dataset, capsys, tmp_path):
+    shutil.copytree(dataset / "JPEGImages" / "both", tmp_path / "JPEGImages" / "both")
+    (tmp_path / "Annotations" / "both").mkdir(parents=True)
+    for mask in (dataset / "Annotations" / "both").iterdir():
+        inverted = np.where(np.array(Image.open(mask)) == 1, 0, 255).astype(np.uint8)
+        Image.fromarray(inverted).save(tmp_path / "Annotations" / "both" / mask.name)
+    assert main([str(tmp_path), "--short-side", "0"]) == 0
+    assert "warning: both, frame 0: object 1 covers" in capsys.readouterr().err
 
 
 def test_refinement_can_be_left_out(dataset, capsys):

@@ -147,7 +147,55 @@ def test_a_useless_polygon_is_left_out_with_a_warning(tmp_path):
         cvat(tmp_path, track("dog", useless), track("dog", polygon_xml(square(0, 0), **entry(0)))), BY_NUMBER
     )
     np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
-    assert len(found.warnings) == 1 and "annotations.xml: track 0, frame 0: a polygon needs 3" in found.warnings[0]
+    assert (
+        len(found.warnings) == 1
+        and "annotations.xml: track 0, frame 0: left out: a polygon needs 3" in found.warnings[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (("polygon", {"points": "1,1;1,2"}), "3 points"),
+        (("polygon", {"points": ""}), "x,y"),
+        (("polygon", {"points": "1,1;5,1;5,nan"}), "not a number"),
+        (("polygon", {"points": "1,1;5,1;5,abc"}), "no number"),
+        (("polygon", {"points": "1,1;5,1;5"}), "x,y"),
+        (("polygon", {"points": "1,1;5,5;9,9"}), "one line"),
+        (("polygon", {}), "no points"),
+        (("mask", {"rle": "1, 2, 3", "left": 0, "top": 0, "width": 5, "height": 2}), "do not fill"),
+        (("mask", {"rle": "0, 4", "left": 28, "top": 0, "width": 4, "height": 1}), "not inside"),
+        (("mask", {"rle": "0, 4.5", "left": 0, "top": 0, "width": 4, "height": 1}), "no whole number"),
+        (("mask", {"rle": "", "left": 0, "top": 0, "width": 4, "height": 1}), "no whole number"),
+        (("mask", {"rle": "0, 4", "left": 0, "top": 0, "height": 1}), "no width"),
+        (("box", {"xtl": 3, "ytl": 3, "xbr": 3, "ybr": 9}), "encloses nothing"),
+        (("box", {"xtl": 3, "ytl": 3, "xbr": "inf", "ybr": 9}), "four numbers"),
+        (("box", {"xtl": 300, "ytl": 3, "xbr": 310, "ybr": 9}), "no pixel"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+@pytest.mark.parametrize("where", ["track", "image"])
+def test_a_shape_that_cannot_be_used_does_not_spoil_the_others(tmp_path, bad, why, where):
+    tag, attributes = bad
+    good = polygon_xml(square(0, 0), **entry(0), label="dog")
+    broken = element(tag, **entry(0), label="cat", **attributes)
+    content = image(0, good, broken) if where == "image" else track("cat", broken) + track("dog", good)
+    path = cvat(tmp_path, content)
+    found = read_cvat_xml(path, BY_NUMBER)
+    np.testing.assert_array_equal(found.keyframes[0].label_map > 0, square(0, 0))
+    assert list(found.object_names.values()) == ["dog"]
+    (warning,) = found.warnings
+    assert why in warning and str(path) in warning and ("f0.png" if where == "image" else "frame 0") in warning
+    alone = image(0, broken) if where == "image" else track("cat", broken)
+    fails(read_cvat_xml, cvat(tmp_path, alone), BY_NUMBER, match=why)
+
+
+def test_kinds_of_areas_that_are_not_read_are_told(tmp_path):
+    ellipse = element("ellipse", label="cat", cx=5, cy=5, rx=2, ry=3)
+    path = cvat(tmp_path, image(0, ellipse, polygon_xml(square(0, 0), label="dog"), ellipse))
+    assert read_cvat_xml(path, BY_NUMBER).warnings == (
+        f"{path}: 2 shapes of the kind ellipse left out: draw them as masks or polygons",
+    )
 
 
 def test_interpolated_tracks_alone_are_no_keyframes(tmp_path):

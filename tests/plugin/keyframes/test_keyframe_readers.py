@@ -239,20 +239,69 @@ def test_what_cvat_interpolated_is_no_keyframe(tmp_path):
     fails(read_coco, coco(tmp_path, annotations[1:]), BY_NUMBER, match="all annotations are interpolated")
 
 
-def test_a_useless_part_is_left_out_with_a_warning(tmp_path):
+_WHOLE = {"size": [*SIZE], "counts": [SIZE[0] * SIZE[1]]}
+_USELESS = {
+    "two points": ([5, 1, 5, 2], "3 points"),
+    "one point": ([5, 1], "3 points"),
+    "empty": ([], "3 points"),
+    "odd": ([1, 1, 5, 1, 5, 5, 1], "7 values"),
+    "null": ([1, 1, 5, None, 5, 5], "list of numbers"),
+    "NaN": ([1, 1, 5, float("nan"), 5, 5], "not a number"),
+    "infinite": ([1, 1, 5, float("inf"), 5, 5], "not a number"),
+    "text": ([1, 1, 5, "1", 5, 5], "list of numbers"),
+    "huge": ([1, 1, 5, 10**40, 5, 5], "list of numbers"),
+    "pairs": ([[1, 1], [5, 1], [5, 5]], "list of numbers"),
+    "line": ([1, 1, 5, 5, 9, 9], "one line"),
+    "number": (7, "neither a polygon nor an RLE mask"),
+    "nothing": (None, "neither a polygon nor an RLE mask"),
+    "RLE short": (_WHOLE | {"counts": [1, 2]}, "do not fill"),
+    "RLE null": (_WHOLE | {"counts": [None, SIZE[0] * SIZE[1]]}, "list of numbers"),
+    "RLE without counts": ({"size": [*SIZE]}, "counts"),
+    "RLE counts null": (_WHOLE | {"counts": None}, "RLE counts"),
+    "RLE text": (_WHOLE | {"counts": "no text of this kind"}, "RLE"),
+    "RLE empty text": (_WHOLE | {"counts": ""}, "broken"),
+    "RLE size": (_WHOLE | {"size": [*SIZE[::-1]]}, f"is {SIZE[0]}x{SIZE[1]}"),
+    "RLE size null": (_WHOLE | {"size": None}, ""),
+    "RLE without size": ({"counts": "1"}, "size"),
+}
+
+
+@pytest.mark.parametrize(("bad", "why"), _USELESS.values(), ids=_USELESS)
+def test_a_useless_part_is_left_out_with_a_warning(tmp_path, bad, why):
     good = polygon_of(square(0, 0))
-    for bad in ([5, 1, 5, 2], [5, 1], []):
-        found = read_coco(coco(tmp_path, [{"image_id": 1, "segmentation": [*good, bad]}]), BY_NUMBER)
-        np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
-        (warning,) = found.warnings
-        assert warning.endswith(
-            f"instances.json: annotation 100: a part of {len(bad) // 2} points is no polygon, and is left out"
-        )
-    # A stray click of the same kind is no second object, that nobody could tell from the first on other images.
-    clicks = [{"image_id": i, "segmentation": s} for i in (1, 2) for s in ([[5, 1, 5, 2]], good)]
-    found = read_coco(coco(tmp_path, [*clicks, {"image_id": 2, "segmentation": []}]), BY_NUMBER)
-    assert [k.objects for k in found.keyframes] == [(1,), (1,)] and len(found.warnings) == 3
-    fails(read_coco, coco(tmp_path, clicks[:1]), BY_NUMBER, match=r"no mask.*annotation 100: a part of 2 points")
+    path = coco(tmp_path, [{"image_id": 1, "segmentation": [bad, *good, bad]}])
+    found = read_coco(path, BY_NUMBER)
+    np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+    (warning,) = found.warnings
+    assert warning.startswith(f"{path}: annotation 100: 2 of 3 parts left out: ") and why in warning
+    data_set, _ = read_coco_data_set(path.read_bytes(), path)
+    np.testing.assert_array_equal(data_set.keyframes[0].label_map, square(0, 0))
+
+    # Beside good annotations: no second object, which nobody could tell from the first on other images.
+    whole = bad if isinstance(bad, dict | int) else [bad]
+    clicks = [{"image_id": i, "segmentation": s} for i in (1, 2) for s in (whole, good)]
+    found = read_coco(coco(tmp_path, clicks), BY_NUMBER)
+    assert [k.objects for k in found.keyframes] == [(1,), (1,)] and len(found.warnings) == 2
+    assert "annotation 100: left out: " in found.warnings[0] and why in found.warnings[0]
+    fails(read_coco, coco(tmp_path, clicks[:1]), BY_NUMBER, match=r"no mask.*annotation 100: left out: ")
+
+
+def test_one_polygon_need_not_be_in_a_list(tmp_path):
+    (flat,) = polygon_of(square(0, 0))
+    found = read_coco(coco(tmp_path, [{"image_id": 1, "segmentation": flat}]), BY_NUMBER)
+    np.testing.assert_array_equal(found.keyframes[0].label_map, square(0, 0))
+    bad = {"image_id": 1, "segmentation": [float("nan"), *flat[1:]]}
+    fails(read_coco, coco(tmp_path, [bad]), BY_NUMBER, match="a coordinate that is not a number")
+
+
+@pytest.mark.parametrize("nothing", [None, [], {}, "", [[]], _WHOLE, [[90, 90, 95, 90, 95, 95]]], ids=repr)
+def test_an_annotation_without_pixels_is_left_out_with_a_warning(tmp_path, nothing):
+    both = [{"image_id": 1, "segmentation": s} for s in (nothing, polygon_of(square(0, 0)))]
+    for number, annotation in enumerate(both):
+        annotation["track_id"] = number + 1
+    found = read_coco(coco(tmp_path, both), BY_NUMBER)
+    assert [k.objects for k in found.keyframes] == [(2,)] and found.object_names.keys() == {2}
+    assert len(found.warnings) == 1 and "annotation 100: left out: " in found.warnings[0]
 
 
 def test_an_empty_mask_in_a_folder_says_nothing(tmp_path):
