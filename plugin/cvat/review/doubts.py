@@ -1,6 +1,6 @@
 """Which frames of a task a person should look at: the list, and marks in CVAT that point to them."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,12 +119,12 @@ class Marker:
             if job.id in failed:
                 continue
             here = [doubt for doubt in frames if doubt.frame in job.frames]
-            wanted: dict[int, tuple[DoubtfulFrame, str]] = {}
+            wanted: list[tuple[DoubtfulFrame, str]] = []
             removed = {(item.first, item.stretch) for item in self._journal.lost(job.id) if item.kind == kind}
             for doubt in doubtful_frames(here, self._settings.doubt_below, _APART, _MOST_MARKS):
                 stretch = stretches[doubt.frame, doubt.group]
                 if (doubt.frame, stretch) not in removed:
-                    wanted.setdefault(doubt.frame, (doubt, stretch))
+                    wanted.append((doubt, stretch))
             try:
                 if kind == KINDS[Tag]:
                     made += self._tag(job, wanted, elsewhere)
@@ -139,11 +139,14 @@ class Marker:
     def _tag(
         self,
         job: Job,
-        wanted: Mapping[int, tuple[DoubtfulFrame, str]],
+        wanted: Sequence[tuple[DoubtfulFrame, str]],
         elsewhere: Collection[str],
     ) -> int:
+        worst: dict[int, str] = {}  # one tag for a frame, whatever is doubtful there
+        for doubt, stretch in wanted:
+            worst.setdefault(doubt.frame, stretch)
         writer = JobWriter(self._server, self._journal, self._layout, job)
-        tags = [Creation(Tag(frame, self._label), stretch) for frame, (_, stretch) in sorted(wanted.items())]
+        tags = [Creation(Tag(frame, self._label), stretch) for frame, stretch in sorted(worst.items())]
 
         def missing(owned: Ownership) -> list[Creation]:
             fresh = {item.first for item in owned.missing if item.kind == KINDS[Tag] and item.is_written}
@@ -154,21 +157,30 @@ class Marker:
     def _raise_issues(
         self,
         job: Job,
-        wanted: Mapping[int, tuple[DoubtfulFrame, str]],
+        wanted: Sequence[tuple[DoubtfulFrame, str]],
         names: Mapping[int, str],
         elsewhere: Collection[str],
         mask_of: MaskOn,
     ) -> int:
         existing = read_issues(self._server, self._journal, job.id)
-        noted = {item.first: item for item in self._journal.items(job.id) if item.kind == ISSUES}
-        for frame, item in noted.items():
+        doubtful = {(doubt.frame, stretch) for doubt, stretch in wanted}
+        noted: set[tuple[int, str]] = set()
+        answered: set[int] = set()  # frames with issues of former stretches
+        for item in [item for item in self._journal.items(job.id) if item.kind == ISSUES]:
+            noted.add((item.first, item.stretch))
             if item.server_id not in existing:
                 self._journal.lose(item.id)  # a person has removed it
-            elif frame not in wanted and item.stretch not in elsewhere:
-                remove_issue(self._server, self._journal, item, existing)
-        new = {frame: found for frame, found in sorted(wanted.items()) if frame not in noted}
+                continue
+            is_current = (item.first, item.stretch) in doubtful or item.stretch in elsewhere
+            if not is_current and not remove_issue(self._server, self._journal, item, existing):
+                answered.add(item.first)
+        new = [
+            (doubt.frame, doubt, stretch)
+            for doubt, stretch in sorted(wanted, key=lambda found: (found[0].frame, found[0].group))
+            if (doubt.frame, stretch) not in noted and doubt.frame not in answered
+        ]
         known: Whereabouts | None = None
-        for frame, (doubt, stretch) in new.items():
+        for frame, doubt, stretch in new:
             mask = mask_of(frame, doubt.group)
             if mask is not None and mask.any():
                 point = point_on(mask)

@@ -6,7 +6,7 @@ The SDK's client does the talking; its typed models are left out, as they check 
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -65,7 +65,8 @@ class Server:
         tell: Callable[[str], None] = tell,
     ):
         self.patience, self.pause, self.tell = patience, pause, tell
-        self._asked_waits = AskedWaits()
+        # A server that answers questions may still put off all changes.
+        self._waits, self._waits_for_changes = AskedWaits(), AskedWaits()
         self._has_token = login.token is not None
         try:
             config = Config(verify_ssl=login.check_certificate)
@@ -192,7 +193,7 @@ class Server:
         if login.token is not None:
             self._client.api_client.configuration.access_token = login.token
         else:
-            tries = self._tries("the login")
+            tries = self._tries("the login", "POST")
             while True:
                 try:
                     self._client.login((login.user, login.password))
@@ -251,7 +252,7 @@ class Server:
     ) -> urllib3.HTTPResponse:
         """A response with a status below 300."""
         what = what or path
-        tries = self._tries(what, doing)
+        tries = self._tries(what, method, doing)
         while True:
             try:
                 _, response = self._client.api_client.call_api(
@@ -272,7 +273,8 @@ class Server:
                 tries.wait_or_raise(self._lost(error))
                 continue
             if response.status not in CvatError.PASSING:
-                self._asked_waits.refill()
+                for waits in self._waits_of(method):
+                    waits.refill()
             if response.status < 300:
                 return response
             refusal = _refusal(self.url, path, response.status, response.data, what)
@@ -291,9 +293,12 @@ class Server:
             f"no connection to {self.url} ({reason}): check the server{hint}, then run again to go on"
         )
 
-    def _tries(self, what: str, doing: str = "busy with") -> "_Tries":
+    def _waits_of(self, method: str) -> Sequence[AskedWaits]:
+        return (self._waits,) if method == "GET" else (self._waits, self._waits_for_changes)
+
+    def _tries(self, what: str, method: str, doing: str = "busy with") -> "_Tries":
         lost = Patience(self._patience_unreached, self.pause, _FIRST_WAIT)
-        failing = Patience(self.patience, self.pause, _FIRST_WAIT, asked_waits=self._asked_waits)
+        failing = Patience(self.patience, self.pause, _FIRST_WAIT, asked_waits=self._waits_of(method))
         said = f"{self.url} is {doing} {what}"
         return _Tries(lost, failing, lambda seconds: self.tell(f"{said}: waiting {seconds:.0f} s, as it asks"))
 

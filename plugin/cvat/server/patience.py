@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 MOST_ASKED = 1800.0
 """Seconds for which a server is waited for at its wish, without an answer in between."""
@@ -60,7 +60,7 @@ class Patience:
         pause: what waits.
         first: seconds before the second try; doubled at each further one.
         longest: seconds between two tries at most, unless the other side asks for more.
-        asked_waits: what bounds the waiting at its wish, beside half an hour for one request; None: that alone.
+        asked_waits: what bounds the waiting at its wish, beside half an hour for one request.
 
     Attributes:
         asked: seconds that were waited at the other side's wish so far.
@@ -72,9 +72,9 @@ class Patience:
         pause: Callable[[float], None],
         first: float = 1.0,
         longest: float = 30.0,
-        asked_waits: AskedWaits | None = None,
+        asked_waits: Sequence[AskedWaits] = (),
     ):
-        self._seconds, self._pause, self._asked_waits = seconds, pause, asked_waits or AskedWaits()
+        self._seconds, self._pause, self._asked_waits = seconds, pause, asked_waits
         self._first = self._wait = first
         self._longest = longest
         self._deadline: float | None = None  # None: no failure since the last sign of life
@@ -95,7 +95,9 @@ class Patience:
         if self.asked + seconds > MOST_ASKED:
             raise error
         counted = max(seconds, self._first)  # asked for nothing again and again it ends as well
-        with self._asked_waits.waiting(seconds, counted, error):
+        with ExitStack() as stack:
+            for waits in self._asked_waits:
+                stack.enter_context(waits.waiting(seconds, counted, error))
             self._pause(seconds)
         self.asked += counted
 

@@ -272,3 +272,18 @@ def test_undo_counts_what_people_have_touched_whatever_its_source(program_for):
         shape = next(s for s in job.shapes if s["frame"] == frame)
         edit(state, shape, source=source, points=mask_shape(0, square(9, 3))["points"])
     assert program.undo(dry=True).kept == program.undo().kept == program.undo().kept == 3
+
+
+def test_every_object_that_is_doubtful_on_a_frame_has_an_issue_of_its_own(program_for):
+    state = state_of(blank_task(6))
+    draw(state, shapes=[mask_shape(0, square(2, 2)), mask_shape(0, square(20, 12))])
+    program = program_for(state)
+    assert program.propagate(review="issue", doubt_below=0.2).marks == 2  # on the last frame, 5 from the keyframe
+    issues = sorted(state.issues.values(), key=lambda issue: issue["position"])
+    assert [issue["frame"] for issue in issues] == [5, 5]
+    for issue, mask, group in zip(issues, (square(2, 2), square(20, 12)), (1, 2)):
+        x, y = issue["position"]
+        assert mask[int(y), int(x)] and f"(group {group})" in issue["comments"][0]
+    program.propagate(review="issue", doubt_below=0.2)
+    assert len(state.issues) == 2
+    assert program.undo().kept == 0 and state.issues == {}

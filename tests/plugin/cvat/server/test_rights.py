@@ -262,6 +262,29 @@ def test_a_busy_server_is_not_waited_for_once_for_each_task(program_for):
     assert sum(program.pauses) <= 1800 and outcomes[1].error == "not begun"
 
 
+@pytest.mark.parametrize(("review", "most"), [("none", 3), ("issue", 5)])
+def test_changes_that_are_put_off_are_waited_for_half_an_hour_in_all(program_for, review, most):
+    """Though the server answers questions in between: of three jobs no change is carried out after the first ones."""
+    program, changes = program_for(three_jobs()), []
+
+    def fault(method, path):
+        if method == "GET":
+            return None
+        changes.append(path)
+        return 429 if len(changes) > most else None
+
+    program.fake.fault = fault
+    outcome = program.attempt(review=review)
+    assert 1700 < sum(program.pauses) <= 1800 and "job 9" in outcome.error
+    program.fake.fault = lambda method, path: None
+    program.propagate(review=review)
+    assert [written(program.fake.state, job) for job in (JOB, 8, THIRD)] == [
+        [1, 2, 3, 4, 5],
+        [*range(6, 12)],
+        [*range(12, 18)],
+    ]
+
+
 def test_waiting_side_by_side_counts_once():
     budget, ends = AskedWaits(most=200), threading.Barrier(4)
 
