@@ -104,6 +104,8 @@ class Shell:
         words = [re.sub(r"http://gpu\d:\d+", lambda m: self.serve(m[0]), word) for word in words]
         plain = {"--help", "--version", "--function-url"} & set(words)
         small = next((more for name, more in _SMALL.items() if words[: len(name)] == list(name)), "")
+        if words[0] == "propagate" and "--format" not in words:
+            small += " --format none"  # pictures and pages cost most, and one example makes all of them
         # No checkpoint of others ships: one that does takes its place.
         others = {"stcn": "perclip-lite", "stcn.pth": str(shipped_path("perclip-lite"))}
         words = [others.get(word, word) for word in words]
