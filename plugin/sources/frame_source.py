@@ -66,6 +66,13 @@ class FrameReader(Sequence[np.ndarray]):
     cut_off: bool = False
     gaps: Sequence[int] = ()
 
+    def damage_in(self, index: int) -> int | None:
+        """The damaged frame that frame `index` was decoded from, so that its picture may be wrong too.
+
+        None where there is none, as far as is known from reading. May be called from any thread.
+        """
+        return None
+
     @abstractmethod
     def _read(self, index: int) -> np.ndarray:
         """Read frame `index`, 0 <= index < len, as a fresh uint8 (H, W, 3) array."""

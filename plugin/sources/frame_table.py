@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import av
@@ -19,6 +19,9 @@ _UNLISTED = frozenset({"matroska,webm", "mpegts"})
 _GAP = 1.8  # times the usual distance
 _RARE = 0.1  # of all frames; more of them are a video of variable rate
 
+# A decoder may hand out a frame this many frames late: the largest picture buffer of H.264 and HEVC.
+MAX_REORDER = 16
+
 # VP8 stores hidden reference frames as packets of their own, so its packets are not its frames.
 _CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
 
@@ -33,12 +36,16 @@ class FrameTable:
             of the file; it may lie before `times[0]` where an edit list hides the first frames.
         gaps: frames behind which others seem to be missing, as times are else even; of containers without a list.
         is_cut: the file ends before its own end: more frames were promised, or the last one is incomplete.
+        decoding: place in the order of decoding of every frame, by its time.
+        unneeded: times of frames that no other frame is decoded from, as far as the file tells.
     """
 
     times: Sequence[int]
     keyframes: Sequence[int]
     is_cut: bool = False
     gaps: Sequence[int] = ()
+    decoding: Mapping[int, int] = field(default_factory=dict)
+    unneeded: frozenset[int] = frozenset()
 
     def number_at(self, time: int | None) -> int | None:
         """The number of the frame shown at `time`, or None where the stream has no such frame."""
@@ -55,6 +62,25 @@ class FrameTable:
         """Number of the first frame that is shown at or after the keyframe at position `keyframe`."""
         return bisect_left(self.times, self.keyframes[keyframe]) if keyframe > 0 else 0
 
+    def decoded_from(self, number: int) -> list[int]:
+        """Numbers of the frames that may be decoded from a frame, directly or through others.
+
+        These come behind it in the order of decoding, and are shown before the next keyframe. From a frame that is
+        decoded behind one shown later (a B-frame), only its neighbours up to that one are taken to be decoded.
+        """
+        time = self.times[number]
+        if time in self.unneeded or time not in self.decoding:
+            return []
+        place = self.decoding[time]
+        shown_later = range(number + 1, min(len(self.times), number + 1 + MAX_REORDER))
+        before = [later for later in shown_later if self.decoding[self.times[later]] < place]
+        following = bisect_right(self.keyframes, time)
+        stop = self.first_frame_of(following) if following < len(self.keyframes) else len(self.times)
+        if before:
+            stop = min(stop, before[-1]) if following < len(self.keyframes) else before[-1]
+        candidates = range(max(0, number - MAX_REORDER), stop)
+        return [other for other in candidates if self.decoding[self.times[other]] > place]
+
 
 def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter: bool = False) -> FrameTable | None:
     """List the frames of a stream from its packets, without decoding; reads the whole file once.
@@ -70,6 +96,7 @@ def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter:
         The table, or None where the packets do not tell the frames: they bear no, repeated or restarting presentation
         times (raw streams, AVI with B-frames, joined recordings), or some of them are never shown.
     """
+    unneeded: set[int] = set()
     shown: list[tuple[int, int | None]] = []  # presentation and decoding time of every packet that becomes a frame
     keyframes: list[int] = []
     complete = True
@@ -87,6 +114,8 @@ def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter:
                 continue  # nothing can be decoded before the first keyframe
             if not packet.is_discard:
                 shown.append((packet.pts, packet.dts))
+                if packet.is_disposable:
+                    unneeded.add(packet.pts)
     except DEMUX_ERRORS:
         complete = False
     else:
@@ -106,8 +135,10 @@ def read_frame_table(container: InputContainer, stream: VideoStream, is_shorter:
         or stream.codec_context.name in _CODECS_WITH_HIDDEN_PACKETS
     ):
         return None
+    decoding = {time: place for place, time in enumerate(times)}
     times = sorted(times)
-    return FrameTable(times, keyframes, not complete, _gaps(times) if container.format.name in _UNLISTED else ())
+    gaps = _gaps(times) if container.format.name in _UNLISTED else ()
+    return FrameTable(times, keyframes, not complete, gaps, decoding, frozenset(unneeded))
 
 
 def _gaps(times: Sequence[int]) -> list[int]:

@@ -7,9 +7,10 @@ import numpy as np
 
 from model.errors import UndecodableFrameError
 from model.result import FrameResult
-from plugin.sources.frame_source import FrameReader, FrameSource
+from plugin.sources.frame_source import FrameReader
 
 _WARNINGS = 10  # that name a frame each
+_FROM_DAMAGE = 0.5  # times the confidence that the network has in a picture which may be wrong
 
 
 class StandInFrames(FrameReader):
@@ -28,7 +29,7 @@ class StandInFrames(FrameReader):
     Reading raises `UndecodableFrameError` where no frame at all can be decoded, or a needed one is in the lost end.
     """
 
-    def __init__(self, source: FrameSource):
+    def __init__(self, source: FrameReader):
         self.height, self.width, self.fps = source.height, source.width, source.fps
         self.needed: Collection[int] = ()
         self.lost_from: int | None = None
@@ -63,7 +64,28 @@ class StandInFrames(FrameReader):
         if len(found) > _WARNINGS:
             rest = ", ".join(map(self.name, found[_WARNINGS:]))
             said.append(f"more that cannot be decoded and have the masks of their neighbours: {rest}")
-        return said
+        return said + self._warnings_of_damage(reached)
+
+    def _warnings_of_damage(self, reached: Collection[int]) -> list[str]:
+        """A sentence for each stretch of frames that were decoded from a damaged one."""
+        stretches: dict[int, list[int]] = {}
+        for index in sorted(reached):
+            damaged = None if index in self._stand_ins else self._source.damage_in(index)
+            if damaged is not None:
+                stretches.setdefault(damaged, []).append(index)
+        said = []
+        for damaged, stretch in stretches.items():
+            first, last = self.name(stretch[0]), self.name(stretch[-1])
+            which = f"{first} is" if len(stretch) == 1 else f"{first} to {last} are"
+            said.append(
+                f"{which} decoded from {self.name(damaged)}, which is damaged, and may show wrong pictures: their "
+                "confidence is halved"
+            )
+        return said if len(said) <= _WARNINGS else [*said[:_WARNINGS], f"{len(said) - _WARNINGS} more such stretches"]
+
+    def damage_in(self, index: int) -> int | None:
+        """The damaged frame that frame `index` was decoded from, see `FrameReader.damage_in`."""
+        return self._source.damage_in(index)
 
     def _consequence(self, index: int) -> str:
         name = self.name(self._stand_ins[index])
@@ -112,7 +134,8 @@ def fill_in(
 ) -> Iterator[FrameResult]:
     """Results of a run over frames of which some stand for others: these have the same masks, with confidence 0.
 
-    What was drawn on such a frame stays as it is drawn. Where the frame that stands for it has no result, in this run
+    Frames that were decoded from damaged ones keep their masks, with half of the confidence. What was drawn on any of
+    these frames stays as it is drawn. Where the frame that stands for it has no result, in this run
     or before, it keeps what the run found on that frame's image.
 
     Args:
@@ -136,6 +159,8 @@ def fill_in(
             for held in waiting:
                 is_it = frames.stand_in(held.index) == result.index
                 yield _without_confidence(held, result.label_map if is_it else held.label_map)
+            if frames.damage_in(result.index) is not None:
+                result = _doubted(result)
             waiting, latest = [], result
             yield result
         elif latest is not None and latest.index == number:
@@ -147,9 +172,20 @@ def fill_in(
     yield from (_without_confidence(held, held.label_map) for held in waiting)
 
 
+def _drawn(result: FrameResult) -> dict[int, float]:
+    """The confidence of objects that are as a person drew them."""
+    return {o: c for o, c in result.confidence.items() if result.is_keyframe and o not in result.cues and c == 1}
+
+
+def _doubted(result: FrameResult) -> FrameResult:
+    """A result of a picture that may be wrong."""
+    drawn = _drawn(result)
+    return replace(result, confidence={o: drawn.get(o, _FROM_DAMAGE * c) for o, c in result.confidence.items()})
+
+
 def _without_confidence(result: FrameResult, label_map: np.ndarray) -> FrameResult:
     """A result with another frame's masks, but for what was drawn."""
-    drawn = {o: c for o, c in result.confidence.items() if result.is_keyframe and o not in result.cues and c == 1}
+    drawn = _drawn(result)
     others = np.where(np.isin(label_map, list(drawn)), 0, label_map)
     own = np.where(np.isin(result.label_map, list(drawn)), result.label_map, 0)
     merged = np.where(own > 0, own, others).astype(np.uint8)

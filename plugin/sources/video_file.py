@@ -17,11 +17,9 @@ from av.video.stream import VideoStream
 from model.errors import InputError, UndecodableFrameError
 from plugin.sources.frame_cache import FrameCache
 from plugin.sources.frame_source import FrameReader
-from plugin.sources.frame_table import DEMUX_ERRORS, read_frame_table
+from plugin.sources.frame_table import DEMUX_ERRORS, MAX_REORDER, read_frame_table
 from plugin.sources.promised_length import is_shorter_than_it_says
 
-# A decoder may hand out a frame this many frames late: the largest picture buffer of H.264 and HEVC.
-_MAX_REORDER = 16
 # Where a frame does not come: frame threads lose good frames beside a bad one, and where a refresh spread over many
 # frames stands for keyframes, decoding must begin some of them earlier.
 _KEYFRAMES_BACK = (0, 1, 3, 8)
@@ -54,6 +52,8 @@ class VideoFile(FrameReader):
         self._cache = FrameCache(cache_bytes)
         self._to_rgb24 = VideoReformatter()
         self._unreadable: set[int] = set()
+        self._decoded_once: set[int] = set()
+        self._damage: dict[int, int] = {}  # damaged frame by frames that are decoded from it
         self._decoding: Iterator[tuple[int, VideoFrame]] = iter(())
         self._next = 0  # number of the frame that `_decoding` gives next
         try:
@@ -84,6 +84,10 @@ class VideoFile(FrameReader):
     def name(self, index: int) -> str:
         """`frame_000012`, as CVAT calls the frames of a video."""
         return f"frame_{range(self._length)[index]:06d}"
+
+    def damage_in(self, index: int) -> int | None:
+        """The damaged frame that frame `index` was decoded from; None where there is none, as far as is known."""
+        return self._damage.get(index)
 
     def close(self) -> None:
         """Close the file and drop the cached frames; may be called again."""
@@ -145,13 +149,38 @@ class VideoFile(FrameReader):
                     frame = self._decode_until(index, came)
             if frame is None:
                 # What did not come behind it either will not come when it is asked for: a long gap is tried once.
-                reached = max(came) - _MAX_REORDER if came and max(came) > index else self._length
-                self._unreadable |= set(range(index, max(reached, index + 1))) - came
+                reached = max(came) - MAX_REORDER if came and max(came) > index else self._length
+                lost = set(range(index, max(reached, index + 1))) - came
+                self._unreadable |= lost
+                self._spread_damage(lost)
+            elif self._table is not None:
+                self._look_into_gaps(first, index)
         if frame is None:
             raise UndecodableFrameError(
                 f"{self._path}: frame {index} cannot be decoded, the file is damaged there; repair the file"
             )
         return frame
+
+    def _look_into_gaps(self, first: int, index: int) -> None:
+        """Find out whether frames before one that came, from its keyframe on, are damaged: it is decoded from them."""
+        for number in range(first, index):
+            if number not in self._decoded_once and number not in self._unreadable:
+                with suppress(UndecodableFrameError):
+                    self._frame(number)
+
+    def _spread_damage(self, lost: set[int]) -> None:
+        """Note which frames are decoded from frames that cannot be decoded.
+
+        Where the stream begins with such frames it was probably cut from a longer one, and the decoder says itself from
+        where on its pictures are right.
+        """
+        if self._table is None:
+            return
+        for number in sorted(lost):
+            at_start = all(before in self._unreadable for before in range(number))
+            if not at_start and number not in self._damage:
+                for other in self._table.decoded_from(number):
+                    self._damage.setdefault(other, number)
 
     def _decode_until(self, index: int, came: set[int] | None = None) -> VideoFrame | None:
         """Decode on to frame `index`, keeping all frames on the way; None where the decoder leaves it out.
@@ -164,11 +193,12 @@ class VideoFile(FrameReader):
             self._next = max(self._next, number + 1)
             if not frame.is_corrupt:  # else the decoder has made up what is damaged from other frames
                 self._cache.put(number, frame)
+                self._decoded_once.add(number)
                 if came is not None:
                     came.add(number)
                 if number == index:
                     return frame
-            if number > index + _MAX_REORDER:
+            if number > index + MAX_REORDER:
                 break
         return None
 

@@ -268,3 +268,93 @@ def test_results_that_wait_for_a_later_frame_keep_their_order(tmp_path):
     assert [int(r.label_map[0, 0]) for r in backward] == [*range(COUNT - 1, 4, -1), 5, 2, 2, 1, 0]
     missing = list(fill_in((r for r in results if r.index in (3, 4)), frames))  # nobody's mask to take
     assert [int(r.label_map[0, 0]) for r in missing] == [3, 4] and missing[0].confidence[1] == 0
+
+
+SMEARED = {  # codec, its options, container
+    "h264": ("libx264", {"g": "12", "bf": "0"}, "mp4"),
+    "h264 mkv": ("libx264", {"g": "12", "bf": "0"}, "mkv"),
+    "h264 B": ("libx264", {"g": "12"}, "mp4"),
+    "h264 open GOP": ("libx264", {"x264-params": "open-gop=1:keyint=12:min-keyint=12"}, "mp4"),
+    "hevc": ("libx265", {"x265-params": "keyint=12:min-keyint=12:open-gop=1:log-level=none"}, "mp4"),
+    "vp9": ("libvpx-vp9", {"g": "12", "lag-in-frames": "0"}, "webm"),
+    "mpeg2": ("mpeg2video", {"g": "12"}, "mkv"),
+}
+
+
+def spoiled_at(path: Path, frame: int) -> Path:
+    """The video with nothing but zeros in the packet that is shown as this frame."""
+    with av.open(str(path)) as file:
+        shown = sorted((p.pts, bytes(p)) for p in file.demux(video=0) if p.size)
+    packet, content = shown[frame][1], path.read_bytes()
+    assert content.count(packet) == 1
+    path.write_bytes(content.replace(packet, bytes(len(packet))))
+    return path
+
+
+@pytest.mark.parametrize(("spoiled", "order"), [(15, "forward"), (16, "backward"), (17, "forward"), (18, "alone")])
+@pytest.mark.parametrize(("codec", "options", "suffix"), SMEARED.values(), ids=SMEARED)
+def test_frames_that_are_decoded_from_a_damaged_one_are_known(tmp_path, codec, options, suffix, spoiled, order):
+    path = write_video(tmp_path / f"v.{suffix}", 30, codec=codec, size=SIZE, options=options, frame_of=picture)
+    with VideoFile(path) as video:
+        whole = list(video)
+    wrong: list[int] = []
+    with VideoFile(spoiled_at(path, spoiled)) as video:
+        assert len(video) == 30
+        for i in {"forward": range(30), "backward": reversed(range(30)), "alone": [20]}[order]:
+            try:
+                wrong += [] if np.array_equal(video[i], whole[i]) else [i]
+            except UndecodableFrameError:
+                assert 12 <= i < 24
+        found = [i for i in range(30) if video.damage_in(i) is not None]
+    assert set(wrong) <= set(found) and all(12 < i < 27 for i in found), (wrong, found)
+
+
+def test_the_confidence_of_frames_from_damage_is_halved_and_the_stretch_is_named(tmp_path, mask, capsys):
+    path = tmp_path / "v.mkv"
+    options = {"g": "12", "bf": "0"}
+    write_video(path, 18, size=SIZE, options=options, frame_of=picture)
+    assert run(path, mask, tmp_path / "whole") == 0
+    assert capsys.readouterr().err.count("warning: ") == 0
+    spoiled_at(path, 6)
+    assert run(path, mask, tmp_path / "r", "--format", "report") == 0
+    error = capsys.readouterr().err
+    assert error.count("warning: ") == 2, error
+    assert "frame_000007 to frame_000011 are decoded from frame_000006, which is damaged" in error
+    assert "frame_000007" in (tmp_path / "r" / "report.html").read_text()
+    before, after = confidences(tmp_path / "whole"), confidences(tmp_path / "r")
+    assert all(after[i] <= 0.5 for i in range(7, 12)) and after[6] == 0
+    assert all(before[i] > 0.5 < after[i] for i in (*range(1, 6), *range(12, 18)))
+
+
+OPEN_HEVC = {"x265-params": "keyint=12:min-keyint=12:open-gop=1:log-level=none"}
+REFRESH = {"x264-params": "intra-refresh=1:keyint=12"}
+INTACT = {  # codec, its options, container, variable rate, part that is cut off at the start
+    "h264": ("libx264", {}, "mp4", False, 0),
+    "h264 variable": ("libx264", {}, "mkv", True, 0),
+    "h264 open GOP": ("libx264", {"x264-params": "open-gop=1:keyint=12:min-keyint=12"}, "mkv", False, 0),
+    "h264 refresh": ("libx264", REFRESH, "mp4", False, 0),
+    "h264 refresh, cut": ("libx264", REFRESH, "ts", False, 0.3),
+    "h264 cut": ("libx264", {}, "ts", False, 0.3),
+    "hevc open GOP": ("libx265", OPEN_HEVC, "mp4", False, 0),
+    "hevc cut": ("libx265", OPEN_HEVC, "ts", False, 0.3),
+    "vp9": ("libvpx-vp9", {}, "webm", True, 0),
+    "mpeg2": ("mpeg2video", {}, "ts", False, 0),
+    "mpeg2 cut": ("mpeg2video", {}, "ts", False, 0.3),
+    "mpeg4": ("mpeg4", {}, "mp4", False, 0),
+}
+
+
+@pytest.mark.parametrize(("codec", "options", "suffix", "is_variable", "cut"), INTACT.values(), ids=INTACT)
+def test_an_intact_video_raises_no_alarm(tmp_path, codec, options, suffix, is_variable, cut):
+    times = [40 * i + (i % 5) * 7 for i in range(40)] if is_variable else None
+    path = tmp_path / f"v.{suffix}"
+    write_video(path, 40, codec=codec, size=SIZE, options=options, frame_of=picture, times=times)
+    content = path.read_bytes()
+    path.write_bytes(content[int(cut * len(content)) // 188 * 188 :])
+    with VideoFile(path) as video:
+        for i in (len(video) // 2, *range(len(video)), *reversed(range(len(video)))):
+            try:
+                video[i]
+            except UndecodableFrameError:
+                assert cut
+        assert [i for i in range(len(video)) if video.damage_in(i) is not None] == []
