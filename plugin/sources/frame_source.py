@@ -48,6 +48,10 @@ class FrameSource(Protocol):
         """The names of all frames where each is a file of its own; None where frames have numbers alone (a video)."""
         ...
 
+    def damage_in(self, index: int) -> int | None:
+        """The damaged frame that frame `index` was decoded from, or None, see `FrameReader.damage_in`."""
+        ...
+
     def close(self) -> None:
         """Let go of files, threads and cached frames; may be called again."""
         ...

@@ -7,7 +7,7 @@ import numpy as np
 
 from model.errors import UndecodableFrameError
 from model.result import FrameResult
-from plugin.sources.frame_source import FrameReader
+from plugin.sources.frame_source import FrameReader, FrameSource
 
 _WARNINGS = 10  # that name a frame each
 _FROM_DAMAGE = 0.5  # times the confidence that the network has in a picture which may be wrong
@@ -29,7 +29,7 @@ class StandInFrames(FrameReader):
     Reading raises `UndecodableFrameError` where no frame at all can be decoded, or a needed one is in the lost end.
     """
 
-    def __init__(self, source: FrameReader):
+    def __init__(self, source: FrameSource):
         self.height, self.width, self.fps = source.height, source.width, source.fps
         self.needed: Collection[int] = ()
         self.lost_from: int | None = None
