@@ -249,7 +249,11 @@ ours = {"model", "plugin", "serverless"}
 files = [m.__file__ for name, m in list(sys.modules.items()) if name.split(".")[0] in ours]
 imported = set()
 for file in files:
-    for node in ast.walk(ast.parse(open(file, encoding="utf-8").read())):
+    tree = ast.parse(open(file, encoding="utf-8").read())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []  # never imported
+    for node in ast.walk(tree):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module]
