@@ -10,6 +10,9 @@ _BETWEEN = 0.8  # part of the soft pixels that must have lower and higher neighb
 _LEAST_VALUES = 4  # of rims between several objects
 _NOISE = 24  # values without an area of their own that no picture of objects has
 _STREWN = 0.4  # part of their pixels without a neighbour of their value
+_MOST_RIM = 0.75  # of a picture
+_MOSTLY_BETWEEN = 0.5  # the same where rims overshoot, and have echoes inside areas
+_FEW_MEETINGS = 0.05  # of the places where an area ends
 _LEAST_RIM = 0.3  # part of an outline that a rim of a single value must cover
 
 _BLOCK = np.ones((3, 3), np.uint8)
@@ -83,11 +86,38 @@ def has_soft_edges(ids: np.ndarray) -> bool:
     if rims.sum() < _LEAST_VALUES or not areas.any():
         return False
     rim = rims[ids]
+    if _parts_all_areas(ids, rim):
+        return True
     # A mixture has pure pixels of two kinds at hand; a small object lies on one.
     pure = np.where(rim, 0, ids.astype(np.int16) + 1)
     highest = cv2.dilate(pure, np.ones((5, 5), np.uint8))
     lowest = cv2.erode(np.where(rim, 300, pure).astype(np.int16), np.ones((5, 5), np.uint8))
     return bool((rim & (highest > lowest) & (lowest < 300)).sum() >= _BETWEEN * rim.sum())
+
+
+def _parts_all_areas(ids: np.ndarray, rim: np.ndarray) -> bool:
+    """Whether areas of different values hardly ever meet, as rims lie between them: wide slopes, and overshooting ones.
+
+    Args:
+        ids: uint8 (H, W).
+        rim: bool (H, W), pixels of values without an area.
+    """
+    meetings = parted = 0
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        both_pure = ~rim[one] & ~rim[other]
+        meetings += int((both_pure & (ids[one] != ids[other])).sum())
+        parted += int((rim[one] != rim[other]).sum())
+    if rim.mean() > _MOST_RIM or meetings > _FEW_MEETINGS * (meetings + parted):
+        return False
+    count, part = cv2.connectedComponents(rim.astype(np.uint8), connectivity=8)
+    pure = np.where(rim, 0, ids.astype(np.int16) + 1)
+    highest = cv2.dilate(pure, _BLOCK)
+    lowest = cv2.erode(np.where(rim, 300, pure).astype(np.int16), _BLOCK)
+    top, bottom = np.zeros(count, np.int16), np.full(count, 300, np.int16)
+    np.maximum.at(top, part[rim], highest[rim])
+    np.minimum.at(bottom, part[rim], lowest[rim])
+    is_between = (top > bottom)[part] & rim
+    return bool(is_between.sum() >= _MOSTLY_BETWEEN * rim.sum())
 
 
 def _is_noisy(values: np.ndarray, flat: np.ndarray) -> bool:

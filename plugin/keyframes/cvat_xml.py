@@ -164,7 +164,7 @@ def _passed_over(root: ElementTree.Element) -> list[str]:
     """A warning for each kind of shape that has an area and is not read."""
     counts = {kind: len(root.findall(f".//{kind}")) for kind in _OTHER_AREAS}
     return [
-        f"{n} shapes of the kind {kind} left out: draw them as masks or polygons" for kind, n in counts.items() if n
+        f"shapes of the kind {kind} left out ({n}): draw them as masks or polygons" for kind, n in counts.items() if n
     ]
 
 

@@ -85,7 +85,7 @@ def write_formats(
     # The report shows the two pictures, so they are made along with it.
     wanted = [n for n in writers if n in formats or ("report" in formats and n in ("contact-sheet", "confidence"))]
     written: dict[str, Path] = {}
-    for name in tqdm(wanted, unit="file", desc="writing", leave=False, dynamic_ncols=True):
+    for name in tqdm(wanted, unit="file", desc="writing", leave=False, dynamic_ncols=True, disable=not wanted):
         writers[name](folder / FORMATS[name])
         written[name] = folder / FORMATS[name]
     if "report" in formats:

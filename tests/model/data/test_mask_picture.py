@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from model.data.mask_picture import VOID, read_mask
 from model.errors import InputError
@@ -254,3 +254,38 @@ def test_what_can_be_read_in_two_ways_is_refused_in_a_line_that_says_what_to_sav
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("m.png")
     assert any(advice in str(caught.value) for advice in ("save", "paint", "number"))
+
+
+def _halved_and_back(kind):
+    return lambda image: image.resize((WIDTH // 2, HEIGHT // 2), Image.NEAREST).resize((WIDTH, HEIGHT), kind)
+
+
+SOFTENED = {
+    **{f"blur {r}": lambda image, r=r: image.filter(ImageFilter.GaussianBlur(r)) for r in (0.5, 1, 2, 3)},
+    "bilinear": _halved_and_back(Image.BILINEAR),
+    "bicubic": _halved_and_back(Image.BICUBIC),
+    "lanczos": _halved_and_back(Image.LANCZOS),
+}
+
+
+@pytest.mark.parametrize("soften", SOFTENED.values(), ids=SOFTENED)
+@pytest.mark.parametrize("values", [(255, 128), (100, 200), "colours"], ids=str)
+@pytest.mark.parametrize("apart", [0, 20])
+def test_two_objects_with_soft_edges_of_any_width_are_refused(soften, values, apart):
+    """They were read as dozens of objects."""
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    one, other = ((255, 0, 0), (0, 255, 0)) if values == "colours" else ([values[0]] * 3, [values[1]] * 3)
+    pixels[20:50, 8:32], pixels[14:46, 32 + apart : 60 + apart] = one, other
+    image = Image.fromarray(pixels)
+    with pytest.raises(InputError, match=r"soft|smooth"):
+        read_mask(_opened(soften(image if values == "colours" else image.convert("L"))), "m.png")
+
+
+def test_thin_objects_beside_large_ones_are_no_soft_edges():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    belts = ((rows > 10) & (rows < 55) & (columns > 20) & (columns < 80)).astype(np.uint8)
+    for k in range(6):
+        belts[14 + 6 * k : 16 + 6 * k, 15:70] = 2 + k
+    stripes = (rows // 2 % 250 + 1).astype(np.uint8)
+    for label_map in (belts, stripes):
+        np.testing.assert_array_equal(read_mask(_opened(label_map), "m.png"), label_map)

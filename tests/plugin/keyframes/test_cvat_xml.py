@@ -194,7 +194,7 @@ def test_kinds_of_areas_that_are_not_read_are_told(tmp_path):
     ellipse = element("ellipse", label="cat", cx=5, cy=5, rx=2, ry=3)
     path = cvat(tmp_path, image(0, ellipse, polygon_xml(square(0, 0), label="dog"), ellipse))
     assert read_cvat_xml(path, BY_NUMBER).warnings == (
-        f"{path}: 2 shapes of the kind ellipse left out: draw them as masks or polygons",
+        f"{path}: shapes of the kind ellipse left out (2): draw them as masks or polygons",
     )
 
 
