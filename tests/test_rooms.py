@@ -2,13 +2,10 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-TOPS = ("model", "plugin", "serverless")
-ROOMS = {".".join(p.parent.relative_to(ROOT).parts): p for top in TOPS for p in (ROOT / top).rglob("__init__.py")}
+from tests.rooms import ROOMS, ROOT, TOPS, said
 
 
 def room_of(module: str) -> str:
@@ -32,10 +29,9 @@ def imports() -> list[tuple[str, str]]:
 
 def listed(room: str, label: str) -> set[str]:
     """The names behind a label of a package's docstring."""
-    text = ast.get_docstring(ast.parse(ROOMS[room].read_text(encoding="utf-8"))) or ""
-    line = re.search(rf"^{label}: (.*?)\.$", text, re.MULTILINE | re.DOTALL)
+    line = said(room, label)
     assert line, f"{room}/__init__.py says nothing of its {label}"
-    return set(re.findall(r"`([\w.]+)`", line[1])) | ({""} if "the package itself" in line[1] else set())
+    return set(re.findall(r"`([\w.]+)`", line)) | ({""} if "the package itself" in line else set())
 
 
 @pytest.mark.parametrize("room", sorted(set(ROOMS) - {"model", "plugin"}))

@@ -64,7 +64,7 @@ class Propagates(Protocol):
         stop: int | None = None,
         direction: str = "both",
     ) -> Iterator[FrameResult]:
-        """As `model.Propagator.run`."""
+        """As `model.Propagator.run`: the results do not depend on start and stop."""
         ...
 
 

@@ -3,11 +3,10 @@
 `python -m tests.docs.rooms_table` writes it anew, where a docstring has changed.
 """
 
-import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.rooms import ROOMS, ROOT, docstring, said
+
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- rooms -->\n", "<!-- end of rooms -->\n"
 
@@ -15,13 +14,9 @@ BEGIN, END = "<!-- rooms -->\n", "<!-- end of rooms -->\n"
 def rooms_table() -> str:
     """A line for each package: its name, its business, what it imports."""
     lines = ["| room | what it is for | what it imports |", "|---|---|---|"]
-    for top in ("model", "plugin", "serverless"):
-        for path in sorted((ROOT / top).rglob("__init__.py")):
-            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            imports = re.search(r"^Imports: (.*?)\.$", text, re.MULTILINE | re.DOTALL)
-            business = re.split(r"\n\n|(?<=\.)\n", text)[0].replace("\n", " ")
-            told = "its own rooms" if imports is None else imports[1].replace("\n", " ")
-            lines.append(f"| `{path.parent.relative_to(ROOT).as_posix()}/` | {business} | {told} |")
+    for room in ROOMS:
+        business = re.split(r"\n\n|(?<=\.)\n", docstring(room))[0].replace("\n", " ")
+        lines.append(f"| `{room.replace('.', '/')}/` | {business} | {said(room, 'Imports') or 'its own rooms'} |")
     return "\n".join(lines) + "\n"
 
 

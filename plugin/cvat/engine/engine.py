@@ -10,6 +10,7 @@ import numpy as np
 from model.keyframe import Keyframe
 from model.network.checkpoint_files import shipped_path, weights_in_words
 from model.options import PropagationOptions
+from model.propose_reduce.reduction import Propagates
 from model.result import FrameResult
 from plugin.digest import file_digest
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from model import Propagator
 
 
-class Engine(Protocol):
+class Engine(Propagates, Protocol):
     """Propagates keyframes.
 
     Attributes:
@@ -34,17 +35,6 @@ class Engine(Protocol):
 
     def prepare(self) -> None:
         """Loads what `run` would load first."""
-        ...
-
-    def run(
-        self,
-        frames: Sequence[np.ndarray],
-        keyframes: Sequence[Keyframe],
-        start: int = 0,
-        stop: int | None = None,
-        direction: str = "both",
-    ) -> Iterator[FrameResult]:
-        """As `model.Propagator.run`: the results do not depend on start and stop."""
         ...
 
 

@@ -38,10 +38,20 @@ def borne_groups(
 
 
 def gone_groups(
-    owned: Mapping[int, Ownership], members: Mapping[str, int], ever: Collection[tuple[int, int]]
+    owned: Mapping[int, Ownership],
+    members: Mapping[str, int],
+    ever: Collection[tuple[int, int]],
+    borne: Collection[tuple[int, int]],
 ) -> set[int]:
-    """Group numbers of objects of Perclip of which nothing is left anywhere; arguments as those of `borne_groups`."""
-    seen = {group for _, group in borne_groups(owned, members, ever)}
+    """Group numbers of objects of Perclip of which nothing is left anywhere.
+
+    Args:
+        owned: as for `borne_groups`.
+        members: likewise.
+        ever: likewise.
+        borne: what `borne_groups` makes of these.
+    """
+    seen = {group for _, group in borne}
     for o in owned.values():
         seen |= {joint.object for joint in o.joint}
         for annotation in o.human:

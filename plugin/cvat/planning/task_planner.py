@@ -112,7 +112,7 @@ class TaskPlanner:
             raise NothingDrawnError(self._nothing_drawn(owned, wanted))
         inherited = self._inherited(identified, counts, masks, members, written, owned, found.warnings)
         used = {group: set[Origin]() for group in self._journal.joint_objects()} | _groups_in_use(owned)
-        gone = gone_groups(owned, members, ever)
+        gone = gone_groups(owned, members, ever, written)
         kept = {group for _, group in ever} | set(members.values())
         groups = allot_groups(identified, members, written, used, inherited, kept - gone)
         objects = [

@@ -166,7 +166,9 @@ class Marker:
         doubtful = {(doubt.frame, stretch) for doubt, stretch in wanted}
         noted: set[tuple[int, str]] = set()
         answered: set[int] = set()  # frames with issues of former stretches
-        for item in [item for item in self._journal.items(job.id) if item.kind == ISSUES]:
+        for item in self._journal.items(job.id):
+            if item.kind != ISSUES:
+                continue
             noted.add((item.first, item.stretch))
             if item.server_id not in existing:
                 self._journal.lose(item.id)  # a person has removed it
@@ -175,12 +177,13 @@ class Marker:
             if not is_current and not remove_issue(self._server, self._journal, item, existing):
                 answered.add(item.first)
         new = [
-            (doubt.frame, doubt, stretch)
+            (doubt, stretch)
             for doubt, stretch in sorted(wanted, key=lambda found: (found[0].frame, found[0].group))
             if (doubt.frame, stretch) not in noted and doubt.frame not in answered
         ]
         known: Whereabouts | None = None
-        for frame, doubt, stretch in new:
+        for doubt, stretch in new:
+            frame = doubt.frame
             mask = mask_of(frame, doubt.group)
             if mask is not None and mask.any():
                 point = point_on(mask)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from plugin.cvat.journal.journal import Item, Journal
 from plugin.cvat.journal.ownership import Ownership, reconcile, sort_by_owner
@@ -70,7 +71,20 @@ class JobWriter:
         self._dry = dry
         self._counted: set[int] = set()  # items that a dry run would have deleted
         self._server, self._journal, self._layout, self._job = server, journal, layout, job
-        self._path, self._change = f"/api/jobs/{job.id}/annotations/", f"a change of job {job.id}"
+        self._path = f"/api/jobs/{job.id}/annotations/"
+
+    def send(self, action: str, body: Mapping[str, object]) -> Any:
+        """Has the job's annotations changed; gives the server's answer. Only deleting may be sent twice.
+
+        Args:
+            action: "create", "update" or "delete".
+            body: the annotations.
+
+        Raises:
+            CvatError: the server refuses, or cannot be reached.
+        """
+        what = f"a change of job {self._job.id}"
+        return self._server.patch(self._path, body, repeatable=action == "delete", what=what, action=action)
 
     def read(self) -> Ownership:
         """The job's annotations as they are now, by owner; raises CvatError."""
@@ -171,7 +185,7 @@ class JobWriter:
 
     def _delete(self, annotations: Sequence[Annotation]) -> None:
         body = _body([annotation.raw for annotation in annotations], annotations)
-        self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
+        self.send("delete", body)
 
     def _create(self, creations: Sequence[Creation], highest: Mapping[str, int]) -> set[int]:
         """Creates annotations; gives the numbers of their items in the journal.
@@ -187,7 +201,7 @@ class JobWriter:
             annotations = [c.annotation for c in todo]
             try:
                 body = _body([a.to_json(self._layout.labels[a.label]) for a in annotations], annotations)
-                reply = self._server.patch(self._path, body, repeatable=False, what=self._change, action="create")
+                reply = self.send("create", body)
                 came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).all
                 self._confirm(noted, came)
                 return made | {item.id for item in noted}

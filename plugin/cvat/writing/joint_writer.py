@@ -72,9 +72,8 @@ class JointWriter:
 
     def __init__(self, server: Server, journal: Journal, layout: TaskLayout, job: Job, dry: bool = False):
         self._server, self._journal, self._layout, self._job, self._dry = server, journal, layout, job, dry
-        self._reader = JobWriter(server, journal, layout, job, dry)
+        self._job_writer = JobWriter(server, journal, layout, job, dry)
         self._counted: set[int] = set()  # objects; a track that is sent again, longer, is the same one
-        self._path, self._change = f"/api/jobs/{job.id}/annotations/", f"a change of job {job.id}"
 
     def write(self, fillings_for: Callable[[Ownership], Sequence[Filling]]) -> tuple[Written, set[int]]:
         """Fills in drawn tracks.
@@ -150,7 +149,7 @@ class JointWriter:
         Raises:
             CvatError: the server refuses.
         """
-        owned = self._reader.read()
+        owned = self._job_writer.read()
         notes: list[str] = []
         doomed: list[JointTrack] = []
         unchanged = {joint.track.id for joint in owned.joint if joint.record is not None}
@@ -180,8 +179,8 @@ class JointWriter:
             return owned, notes
         if not self._dry:
             body = _body([joint.track.raw for joint in doomed])
-            self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
-            return self._reader.read(), notes
+            self._job_writer.send("delete", body)
+            return self._job_writer.read(), notes
         gone = {joint.track.id for joint in doomed}
         human = tuple(a for a in owned.human if not isinstance(a, Track) or a.id not in gone)
         joints = tuple(joint for joint in owned.joint if joint.track.id not in gone)
@@ -229,7 +228,7 @@ class JointWriter:
         gone = [swap for swap in swaps if swap.after is None]
         if gone:
             body = _body([s.before.raw for s in gone])
-            self._server.patch(self._path, body, repeatable=True, what=self._change, action="delete")
+            self._job_writer.send("delete", body)
         part: list[_Swap] = []
         for swap in [*(swap for swap in swaps if swap.after is not None), None]:
             if part and (swap is None or sum(s.length for s in (*part, swap)) > _MOST_AT_ONCE):
@@ -254,7 +253,7 @@ class JointWriter:
             body = _body([{**swap.body, "id": swap.before.id} for swap in todo])
             lost = None
             try:
-                reply = self._server.patch(self._path, body, repeatable=False, what=self._change, action="update")
+                reply = self._job_writer.send("update", body)
                 came = parse_annotations(reply, f"job {self._job.id}", self._layout.labels).tracks
                 if len(came) == len(todo):
                     self._settled(_paired(todo, came), records)
@@ -267,7 +266,7 @@ class JointWriter:
                     for noted in records.values():
                         self._journal.forget_joint(noted)
                 raise
-            there = self._reader.read_all().tracks
+            there = self._job_writer.read_all().tracks
             made = {joint_digest(t): t for t in there if t.id > highest}
             done = [(swap, made[swap.digest]) for swap in todo if swap.digest in made]
             self._settled(done, records)
@@ -295,7 +294,7 @@ class JointWriter:
                 drawn = self._parsed(swap.original)
                 bare.append(replace(swap, before=track, body=swap.original, after=drawn, original=None))
         if bare:
-            self._send(bare, self._reader.read())
+            self._send(bare, self._job_writer.read())
             raise CvatError(
                 f"job {self._job.id}: this server rounds coordinates, so that nobody could tell Perclip's keyframes "
                 "from a person's: the drawn tracks were put back; choose --output track"
