@@ -1,6 +1,7 @@
 """Bytes of image files, decoded without trust; and JPEGs the other way."""
 
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,13 @@ MAX_PIXELS = 8192 * 8192
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
 _PILLOW_SETTINGS = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A process forked while another thread decodes would find the lock held for ever, and the settings changed.
+    os.register_at_fork(
+        before=_PILLOW_SETTINGS.acquire,
+        after_in_parent=_PILLOW_SETTINGS.release,
+        after_in_child=_PILLOW_SETTINGS.release,
+    )
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -143,10 +143,13 @@ def test_an_archive_is_read_from_worker_processes(tmp_path, method):
     children = [context.Process(target=_read_in_child, args=(sequence, answer)) for _ in range(2)]
     for child in children:
         child.start()
-    for _ in children:
-        assert answer.get(timeout=60) == {(10, 11, 12)}
-    for child in children:
-        child.join()
+    try:
+        for _ in children:
+            assert answer.get(timeout=60) == {(10, 11, 12)}
+    finally:
+        for child in children:
+            child.kill()
+            child.join()
 
 
 @pytest.mark.parametrize("preload", [False, True])

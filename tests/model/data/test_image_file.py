@@ -1,10 +1,14 @@
 """Images that CVAT stores, and bytes that are none."""
 
 import logging
+import multiprocessing
 import struct
+import sys
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from threading import Event
 
 import cv2
 import numpy as np
@@ -346,3 +350,28 @@ def test_other_types_and_qualities_are_not_encoded():
     for quality in (0, 101, -1):
         with pytest.raises(InputError, match=r"1\.\.100"):
             encode_jpeg(np.zeros((4, 4, 3), np.uint8), quality)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_a_process_forked_while_another_thread_decodes_can_decode():
+    data, end = file_of(blocks(400, 300)), Event()
+
+    def decode_all_the_time():
+        while not end.is_set():
+            decode_image(data)
+
+    with ThreadPoolExecutor(3) as pool:
+        busy = [pool.submit(decode_all_the_time) for _ in range(3)]
+        children = [multiprocessing.get_context("fork").Process(target=decode_image, args=(data,)) for _ in range(5)]
+        try:
+            for child in children:
+                child.start()
+            for child in children:
+                child.join(timeout=30)
+            assert [child.exitcode for child in children] == [0] * 5
+        finally:
+            end.set()
+            for child in children:
+                child.kill()
+    for thread in busy:
+        thread.result()
