@@ -49,6 +49,12 @@ def squares() -> MovingSquares:
 
 
 @pytest.fixture(scope="session")
+def few() -> MovingSquares:
+    """The squares in twelve frames, for tests of many runs."""
+    return MovingSquares(12)
+
+
+@pytest.fixture(scope="session")
 def lite() -> Propagator:
     """The shipped network, in float32 and at the frames' own size."""
     return Propagator(load_network("perclip-lite"), PropagationOptions(short_side=None, dtype="float32", device="cpu"))
