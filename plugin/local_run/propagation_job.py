@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
-from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
+import model
+from model import InputError, Keyframe
 from model.data.mask_picture import VOID, ColourTable
 from model.errors import UndecodableFrameError
 from model.evaluation.metrics import region_similarity
@@ -32,6 +34,9 @@ from plugin.sources import (
     fill_in,
     open_source,
 )
+
+if TYPE_CHECKING:
+    from model import PropagationOptions, Propagator
 
 _TABLE_ROWS = 20
 _WARNINGS = 10
@@ -66,7 +71,7 @@ class PropagationJob:
     out: Path | None
     network: str
     weights: Path | None
-    options: PropagationOptions
+    options: "PropagationOptions"
     start: int
     stop: int | None
     direction: str
@@ -102,7 +107,8 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             warn(f"{len(keyframes.warnings) - _WARNINGS} more like these")
         frames.needed = [k.index for k in keyframes.keyframes]
         truth = None if job.truth is None else label_map_files(job.truth, finder)
-        propagator = Propagator(load_network(job.network, job.weights), job.options)
+        # Loads torch, now that what was given can be read.
+        propagator = model.Propagator(model.load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
@@ -228,7 +234,7 @@ def _only(by_frame: dict[int, Keyframe], objects: tuple[int, ...]) -> dict[int, 
 
 
 def _settings(
-    job: PropagationJob, source: FrameSource, keyframes: KeyframeSet, propagator: Propagator
+    job: PropagationJob, source: FrameSource, keyframes: KeyframeSet, propagator: "Propagator"
 ) -> dict[str, object]:
     """What a run must have in common with an earlier one to go on with its results."""
     return {
@@ -268,7 +274,7 @@ def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -
 
 def _propagate(
     job: PropagationJob,
-    propagator: Propagator,
+    propagator: "Propagator",
     source: FrameReader,
     frames: StandInFrames,
     keyframes: KeyframeSet,
