@@ -70,6 +70,12 @@ def test_the_summary_has_the_means_over_sequences_and_both_bars(done):
     assert "corrected too" in table  # nobody must be misled
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch):
+    """Drawing takes longer than these runs; `done`, which is made before, is drawn."""
+    monkeypatch.setattr("benchmarks.effort_report.draw", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def killed(dataset, tmp_path_factory) -> Path:
     """A folder with a run that was killed at the sixth of its eight annotators."""
