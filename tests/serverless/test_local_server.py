@@ -88,6 +88,14 @@ def test_direct_callers_get_proper_statuses(address):
     assert answer.status_code == 405 and answer.json()["error"]["code"] == "bad_http"
 
 
+def test_a_refused_caller_may_send_all_before_reading_the_answer(address):
+    for _ in range(5):
+        answer = requests.post(
+            address, data=(b"x" * 2**16 for _ in range(100)), timeout=60
+        )  # in chunks, without a length
+        assert answer.status_code == 411 and answer.json()["error"]["code"] == "no_length"
+
+
 def test_a_stop_finishes_the_call_and_leaves_quietly(body):
     process, address = start()
     host, port = address.removeprefix("http://").split(":")
