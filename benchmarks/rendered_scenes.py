@@ -118,7 +118,7 @@ class _Scene:
         for t in range(_LENGTH):
             x, y = 40 + self._shift[t]
             move = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
-            picture = cv2.warpAffine(self.ground, move, (_WIDTH, _HEIGHT))
+            picture = np.asarray(cv2.warpAffine(self.ground, move, (_WIDTH, _HEIGHT)), np.float32)
             label_map = np.zeros((_HEIGHT, _WIDTH), np.uint8)
             for thing, obj in zip(things, objects):
                 covered, colours = thing.drawn(t)
