@@ -96,12 +96,21 @@ def test_a_partial_keyframe_takes_nothing_from_an_object_of_another_layer(lite, 
     assert not same_layer[6].masks.overlapping
 
 
-def test_finished_frames_are_memorised_with_whole_masks(lite, nested):
-    keyframes = [nested.keyframe(0)]
+def test_later_frames_are_as_if_there_were_no_objects_in_other_layers(plain, nested):
+    """What is memorised of a frame that others draw on, or that is known from before, is whole."""
+    elsewhere = Keyframe(6, np.zeros(_SHAPE, np.uint8), (9,))  # clips end there, too
+    drawn_over = by_frame(plain.run(nested.frames, [nested.keyframe(0), nested.keyframe(6, 3)]))
+    alone = by_frame(plain.run(nested.frames, [nested.keyframe(0, 1, 2), elsewhere]))
+    for index in range(7, _LENGTH):
+        np.testing.assert_allclose(drawn_over[index].probabilities[1], alone[index].probabilities[1], atol=1e-3)
     known = {i: ObjectMasks.of(nested.masks[i]) for i in range(1, 6)}
-    results = by_frame(lite.run(nested.frames, keyframes, finished=known))
-    assert set(results) == {0, *range(6, _LENGTH)}
-    assert all(shares(result.masks) > 0.8 for result in results.values())
+    finished = by_frame(plain.run(nested.frames, [nested.keyframe(0)], finished=known))
+    known = {i: known[i].only((1, 2)).label_map for i in known}
+    alone = by_frame(plain.run(nested.frames, [nested.keyframe(0, 1, 2)], finished=known))
+    assert set(finished) == {0, *range(6, _LENGTH)}
+    for index in range(6, _LENGTH):
+        np.testing.assert_allclose(finished[index].probabilities[1], alone[index].probabilities[1], atol=1e-3)
+        assert shares(finished[index].masks) > 0.8
 
 
 def test_a_stretch_has_the_layers_of_its_own_keyframes(lite, nested):
