@@ -7,7 +7,7 @@ alone; together with the others, as they overlap; and together in one label map,
 uppermost, as it was before there were layers. Wanted: together no object is 0.02 worse than alone.
 
 Then the time of two objects, one in the other, in two layers against the same two in one, in turns, least of some.
-Writes `overlapping_objects.json` and `.md`, and a picture of three frames of a clip.
+Writes `overlapping_objects.json` and `.md`, and a picture of what becomes of the first clip.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "overlapping_objects.json").write_text(json.dumps({"objects": rows, "seconds": seconds}, indent=1))
     (arguments.out / "overlapping_objects.md").write_text(table, encoding="utf-8")
-    _picture(propagator, clips[-1]).save(arguments.out / "overlapping_objects.jpg", quality=88)
+    _picture(propagator, clips[0]).save(arguments.out / "overlapping_objects.jpg", quality=88)
     print(table)
 
 
