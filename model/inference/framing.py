@@ -1,5 +1,6 @@
 """From frames to network input and back: normalise, resize, pad; and the way back for masks."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import cv2
@@ -13,6 +14,7 @@ from model.errors import InputError
 from model.inference.region import Region
 from model.inference.resampling import AxisResampling
 from model.network.pcvos import STRIDE
+from model.object_masks import ObjectMasks
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB in 0..1
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -102,17 +104,35 @@ class Framing:
         size = (self.net_width, self.net_height)
         return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
-    def masks(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
-        """Float32 0/1 masks (K, padded H, padded W) of the named objects in a label map (H, W).
+    def masks(
+        self, drawn: ObjectMasks | np.ndarray, objects: Sequence[int], layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """Float32 0/1 masks (K, padded H, padded W) of the named objects; of a layer each pixel has at most one.
+
+        Args:
+            drawn: masks or a label map, (H, W).
+            objects: K ids.
+            layers: of these objects; None: all lie in one.
 
         Raises:
-            InputError: the label map is not of the frames' size.
+            InputError: the masks are not of the frames' size.
         """
-        if label_map.shape != (self.height, self.width):
+        if drawn.shape != (self.height, self.width):
             raise InputError(
-                f"a label map is {label_map.shape[1]}x{label_map.shape[0]} pixels, the frames are "
+                f"a label map is {drawn.shape[1]}x{drawn.shape[0]} pixels, the frames are "
                 f"{self.width}x{self.height}; give it at the frames' size"
             )
+        if not (isinstance(drawn, ObjectMasks) and drawn.overlapping):
+            return self._masks(drawn.label_map if isinstance(drawn, ObjectMasks) else drawn, objects)
+        layers = [0] * len(objects) if layers is None else layers
+        masks = self._scale.new_empty(len(objects), self.padded_height, self.padded_width)
+        for layer in set(layers):
+            places = [k for k, other in enumerate(layers) if other == layer]
+            mates = [objects[k] for k in places]
+            masks[places] = self._masks(drawn.flattened(mates), mates)
+        return masks
+
+    def _masks(self, label_map: np.ndarray, objects: Sequence[int]) -> Tensor:
         if self._resized:
             label_map = cv2.resize(label_map, (self.net_width, self.net_height), interpolation=cv2.INTER_NEAREST_EXACT)
         labels = tensor_of(label_map).to(self._device)

@@ -275,9 +275,18 @@ class InferenceNetwork:
         halves = (DecoderInput(*(x[part] for x in image)) for part in (slice(half), slice(half, None)))
         return torch.cat([self._decode(*each) for each in zip(halves, (readouts[:half], readouts[half:]))])
 
-    def encode_value(self, image: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
-        """Soft masks (K, H, W) of all objects of a frame -> values (K, tokens, value_dim)."""
-        values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype))
+    def encode_value(self, image: Tensor, f16: Tensor, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
+        """Values of all objects of a frame, (K, tokens, value_dim).
+
+        Args:
+            image: float32 (3, H, W).
+            f16: its stride-16 features (1, C, h, w).
+            masks: soft masks (K, H, W).
+            layers: of the objects; None: all lie in one.
+        """
+        # What is compiled is compiled anew for each list of layers: one layer is none.
+        several = () if layers is None or len(set(layers)) <= 1 else (tuple(layers),)
+        values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype), *several)
         return values[0].flatten(2).transpose(1, 2)
 
     def _flat(self, keys: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The network, to be read beside Fig. 2 of PCVOS (CVPR 2022): encode, read the memory, refine, decode, memorise."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from model.network.decoder import Decoder, DecoderFrame, DecoderInput
 from model.network.position_code import PositionCode
 from model.network.refinement import IntraClipRefinement
 from model.network.resnet import Pyramid, ResNet50
+from model.network.soft_aggregation import layer_sums
 from model.network.value_encoder import ValueEncoder
 
 STRIDE = 16  # of keys, values and readouts; image sizes are multiples of it
@@ -134,7 +136,16 @@ class PCVOS(nn.Module):
         """Readouts (N, K, value_dim, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""
         return self.decoder(frame, readouts)
 
-    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
-        """Images, their stride-16 features and soft masks (N, K, H, W) of all objects -> (N, K, value_dim, h, w)."""
-        others = masks.sum(1, keepdim=True) - masks
-        return self.value_encoder(images, f16, masks, others)
+    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
+        """Values of all objects; to each of them the others of its layer are shown.
+
+        Args:
+            images: normalised, (N, 3, H, W).
+            f16: their stride-16 features.
+            masks: soft masks (N, K, H, W).
+            layers: of the K objects; None: all lie in one.
+
+        Returns:
+            (N, K, value_dim, h, w).
+        """
+        return self.value_encoder(images, f16, masks, layer_sums(masks, layers, layers) - masks)

@@ -1,6 +1,6 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,8 @@ from model.keyframe import Keyframe
 from model.memory.memory_bank import MemoryBank
 from model.memory.memory_thinning import worth_keeping
 from model.network.decoder import DecoderInput
-from model.network.soft_aggregation import aggregate, object_probabilities
+from model.network.soft_aggregation import aggregate_objects, layer_sums, object_probabilities
+from model.propagation.layers import Layers
 from model.propagation.local_encoding import encode_around_objects
 from model.propagation.prediction import Prediction, Predictions, pack, rounded, unpack
 from model.propagation.run import Run
@@ -58,9 +59,9 @@ class PerClipPass:
     other end of its stretch, if there is one) as permanent memory; it leaves at the next keyframe that speaks for it.
     """
 
-    def __init__(self, run: Run, span: Span, step: int):
+    def __init__(self, run: Run, span: Span, layers: Layers, step: int):
         """Plans the pass over a span, step 1 forward or -1 backward; keeps its part of the run's record up to date."""
-        self._run = run
+        self._run, self._layers = run, layers
         self._network, self._framing, self._options, self._frames = run.network, run.framing, run.options, run.frames
         self._record = run.record.of(span.first, step)
         self._recorded = self._record.reached
@@ -76,6 +77,10 @@ class PerClipPass:
     @property
     def _active(self) -> tuple[int, ...]:
         return tuple(sorted(o for bank in self._banks for o in bank.objects))
+
+    @property
+    def _active_layers(self) -> list[int]:
+        return self._layers.places(self._active)
 
     def clips(self) -> Iterator[list[tuple[int, Predictions]]]:
         """Frame numbers with what is predicted of the objects that are propagated there, clip by clip as the pass goes.
@@ -104,7 +109,9 @@ class PerClipPass:
                     raise Paused(indices)
                 images = ClipImages(self._framing, self._frames, indices)
                 clip = self._segment(images, len(indices))
-                evidence = self._observer.observe(clip.keys, clip.own, clip.logits, self._active, images.picture)
+                evidence = self._observer.observe(
+                    clip.keys, clip.own, clip.logits, self._active, images.picture, self._active_layers
+                )
                 del images  # its frames are not needed while the next clip is worked on
                 predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]
                 clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
@@ -121,7 +128,9 @@ class PerClipPass:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
                 ended = rounded(clip.logits[-1]) if self._record.resumable else clip.logits[-1]
-                self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, soft_masks(ended))
+                self._memorise(
+                    last, keyframe, clip.image, clip.keys[-1], clip.f16, soft_masks(ended, self._active_layers)
+                )
             if not recorded:
                 self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
@@ -212,7 +221,8 @@ class PerClipPass:
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
         image = self._image(index)
-        masks = aggregate(self._framing.masks(self._run.finished[index], self._active))[1:]
+        layers = self._active_layers
+        masks = aggregate_objects(self._framing.masks(self._run.finished[index], self._active, layers), layers)
         return image, *self._network.encode_image(image), masks
 
     def _memorise_recorded(self, index: int, keyframe: Keyframe | None) -> None:
@@ -224,12 +234,13 @@ class PerClipPass:
         self._observer.resume({o: p.evidence for o, p in predictions.items()})
         logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
         image = self._image(index)
-        self._memorise(index, keyframe, image, *self._network.encode_image(image), soft_masks(logits))
+        masks = soft_masks(logits, self._active_layers)
+        self._memorise(index, keyframe, image, *self._network.encode_image(image), masks)
 
     def _memorise(
         self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
     ) -> None:
-        """Memorise a predicted frame; where it is a keyframe too, its masks replace the predicted pixels.
+        """Memorise a predicted frame; where it is a keyframe too, its masks replace what their layers have there.
 
         Args:
             index: frame number.
@@ -243,11 +254,12 @@ class PerClipPass:
         if keyframe is not None:
             self._leave(keyframe)
             survivors = self._active
-            drawn = self._framing.masks(keyframe.label_map, keyframe.objects)
-            kept = masks[[objects.index(o) for o in survivors]] * (1 - drawn.sum(0))
-            masks = aggregate(torch.cat([kept, drawn]))[1:]
+            above, below = self._layers.places(keyframe.objects), self._layers.places(survivors)
+            drawn = self._framing.masks(keyframe.masks, keyframe.objects, above)
+            kept = masks[[objects.index(o) for o in survivors]] * (1 - layer_sums(drawn, above, below))
+            masks = aggregate_objects(torch.cat([kept, drawn]), below + above)
             objects = survivors + keyframe.objects
-        values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
+        values = dict(zip(objects, self._network.encode_value(image, f16, masks, self._layers.places(objects))))
         self._observer.pass_by(key)
         self._seen = self._cells(values)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
@@ -282,7 +294,7 @@ class PerClipPass:
     def _enter(self, keyframe: Keyframe) -> None:
         """Start the keyframe's objects where no other object goes on."""
         self._leave(keyframe)
-        key, values = self._run.keyframe_memory.read(keyframe)
+        key, values = self._run.keyframe_memory.read(keyframe, self._layers)
         self._seen = self._cells(values)
         self._enter_with(keyframe, key, values)
 
@@ -295,10 +307,10 @@ class PerClipPass:
             bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options, end)
             bank.add_keyframe(key, values)
             if end is not None:
-                bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end]))
+                bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end], self._layers))
             self._banks.append(bank)
         if keyframe.present:
-            masks = self._framing.masks(keyframe.label_map, keyframe.present)
+            masks = self._framing.masks(keyframe.masks, keyframe.present, self._layers.places(keyframe.present))
             picture = self._framing.at_network_size(np.asarray(self._frames[keyframe.index]))
             self._observer.enter(key, picture, masks, keyframe.present)
 
@@ -308,6 +320,6 @@ class PerClipPass:
         return next(ahead, None)
 
 
-def soft_masks(logits: Tensor) -> Tensor:
-    """Logits (K, H / 4, W / 4) -> aggregated soft masks (K, H, W)."""
-    return aggregate(object_probabilities(logits[None])[0])[1:]
+def soft_masks(logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
+    """Logits (K, H / 4, W / 4) of objects in these layers (None: in one) -> aggregated soft masks (K, H, W)."""
+    return aggregate_objects(object_probabilities(logits[None])[0], layers)
