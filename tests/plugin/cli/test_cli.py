@@ -228,6 +228,13 @@ def test_help_teaches_and_needs_no_torch(arguments):
         assert "--keyframe 0=first.png" in done.stdout and "exit codes" in done.stdout
 
 
+def test_a_mistyped_path_is_told_before_torch_is_loaded():
+    arguments = ["propagate", "nowhere.mp4", "--keyframe", "0=m.png", "--dry-run"]
+    code = f"import sys; from plugin.cli import main; assert main({arguments}) == 2; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "nowhere.mp4" in done.stderr, done.stderr
+
+
 def bad_size(tmp_path):
     Image.fromarray(np.ones((50, 50), np.uint8)).save(tmp_path / "bad.png")
 
