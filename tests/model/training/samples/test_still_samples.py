@@ -143,7 +143,7 @@ def test_what_hides_a_piece_of_an_object_at_first_moves_away():
     stills = Stills({"people": [_person(RED)]}, backgrounds=[np.full((90, 120, 3), 90, np.uint8)])
     grown = {
         covered: np.mean(
-            [s.masks[-1, 0].sum() > 1.2 * s.masks[0, 0].sum() for s in _draw(stills, 40, "photo", covered)]
+            [s.masks[-1, 0].sum() > 1.2 * s.masks[0, 0].sum() for s in _draw(stills, 80, "photo", covered)]
         )
         for covered in (0, 1)
     }
