@@ -54,7 +54,7 @@ class BidirectionalPropagation:
         """The frames of a span in the order in which its passes look at them; from where they paused, if they did."""
         if not span.keyframes:
             return
-        further = self._run.options.clip_length - 1  # clips are segmented whole
+        further = self._run.options.clip_frames - 1  # clips are segmented whole
         if self._run.backward and (paused is None or paused.step < 0):
             start = span.keyframes[-1].index if paused is None else paused[0]
             yield from range(start, max(span.first, min(missing) - further) - 1, -1)

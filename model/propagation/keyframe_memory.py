@@ -8,7 +8,6 @@ from torch import Tensor
 from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
 from model.keyframe import Keyframe
-from model.network.soft_aggregation import aggregate
 
 
 class KeyframeMemory:
@@ -23,8 +22,8 @@ class KeyframeMemory:
         if keyframe.index not in self._cache:
             image = self._framing.image(self._frames[keyframe.index], keyframe.index)
             key, f16 = self._network.encode_image(image)
-            masks = aggregate(self._framing.masks(keyframe.label_map, keyframe.objects))[1:]
-            values = self._network.encode_value(image, f16, masks)
+            masks = self._framing.drawn_masks(keyframe.label_map, keyframe.objects)
+            values = self._network.encode_value(image, f16, masks, drawn=True)
             self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
         return self._cache[keyframe.index]
 

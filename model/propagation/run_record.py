@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from model.memory.memory_bank import Stretch
+from model.memory.memory import Stretch
 from model.propagation.prediction import PackedPredictions
 
 

@@ -10,7 +10,7 @@ from model.confidence.cues import Cues
 from model.confidence.mask_quality import expected_overlap
 from model.inference.label_map import most_likely
 from model.keyframe import Keyframe
-from model.network.soft_aggregation import aggregate, object_probabilities
+from model.network.soft_aggregation import aggregate
 from model.propagation.fusion import Joined
 from model.propagation.run import Run
 from model.propagation.specks import remove_specks
@@ -72,14 +72,13 @@ class SpanResults:
         if self._run.options.keep_probabilities:
             each = torch.zeros(len(objects), framing.height, framing.width)
             if logits is not None:
-                p = aggregate(framing.crop(object_probabilities(logits[None])[0]))[1:]
-                each[[objects.index(obj) for obj in predicted]] = framing.restore(p)[0].cpu()
+                each[[objects.index(obj) for obj in predicted]] = framing.probabilities(logits).cpu()
             if keyframe is not None:
                 drawn = torch.from_numpy(keyframe.label_map)
                 each *= drawn == 0
                 for obj in keyframe.objects:
                     each[objects.index(obj)] = drawn == obj
-                each = aggregate(each)[1:]
+                each = framing.settled(each)
             probabilities = torch.cat([1 - each.sum(0, keepdim=True), each]).numpy()
         return label_map, probabilities
 
