@@ -32,7 +32,8 @@ from model.errors import InputError
 from model.keyframe import Keyframe
 from model.network.checkpoint import load_network
 from model.network.config import NETWORKS, network_config
-from model.network.pcvos import PCVOS
+from model.network.networks import new_network
+from model.network.segmentation_network import SegmentationNetwork
 from model.options import PropagationOptions
 from model.program.command_line import Parser, run_program
 from model.propagation.propagator import Propagator
@@ -161,12 +162,12 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
     }
 
 
-def any_network(name: str) -> PCVOS:
+def any_network(name: str) -> SegmentationNetwork:
     """With its weights, or random ones where none ship: speed does not depend on them."""
     if name == "perclip-lite":
         return load_network(name)
     torch.manual_seed(0)
-    return PCVOS(network_config(name))
+    return new_network(network_config(name))
 
 
 def sample_clip(height: int, width: int, objects: int) -> tuple[Sequence[np.ndarray], Keyframe]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.errors import CheckpointError, InputError, PerclipError
 from model.keyframe import Keyframe
+from model.object_masks import ObjectMasks
 from model.result import FrameResult
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "FrameResult",
     "InputError",
     "Keyframe",
+    "ObjectMasks",
     "PerclipError",
     "PropagationOptions",
     "Propagator",

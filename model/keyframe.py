@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.errors import InputError
+from model.object_masks import MaskInput, ObjectMasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,32 +15,27 @@ class Keyframe:
 
     Attributes:
         index: frame number in the sequence, 0-based.
-        label_map: integer array (H, W); the value of a pixel is its object id 1..255, 0 is background. Kept as uint8.
-        objects: the ids this keyframe speaks for, ascending. All ids in `label_map` are among them; an id without
+        masks: of the objects, which may share pixels. May be given as a label map, an integer array (H, W) in which the
+            value of a pixel is its object id 1..255 and 0 is background, or as one bool array (H, W) per id.
+        objects: the ids this keyframe speaks for, ascending. All ids in `masks` are among them; an id without
             pixels says that the object is absent here. Objects that are not listed are left to the network.
 
     Raises:
-        InputError: the label map is not 2-D or has ids outside 0..255, an id has pixels but is not listed, or no
+        InputError: a mask is not 2-D or an id lies outside 0..255, an id has pixels but is not listed, or no
             object is named at all.
     """
 
     index: int
-    label_map: np.ndarray
+    masks: ObjectMasks
     objects: tuple[int, ...] = ()
 
-    def __init__(self, index: int, label_map: np.ndarray, objects: Iterable[int] | None = None):
+    def __init__(self, index: int, masks: MaskInput, objects: Iterable[int] | None = None):
         index = int(index)
-        label_map = np.asarray(label_map)
-        if label_map.ndim != 2:
-            raise InputError(f"keyframe {index}: the label map has shape {label_map.shape}; give one channel (H, W)")
-        if label_map.dtype.kind not in "iub":
-            raise InputError(f"keyframe {index}: the label map is {label_map.dtype}; give whole-number object ids")
-        if label_map.size and (label_map.min() < 0 or label_map.max() > 255):
-            wrong = label_map.min() if label_map.min() < 0 else label_map.max()
-            raise InputError(f"keyframe {index}: object ids must lie in 1..255, found {wrong}")
-        # A copy: what was drawn must not change when the caller's buffer does.
-        label_map = np.array(label_map, dtype=np.uint8, order="C")
-        present = tuple(int(i) for i in np.flatnonzero(np.bincount(label_map.ravel(), minlength=256)) if i)
+        try:
+            masks = ObjectMasks.given(masks)
+        except InputError as error:
+            raise InputError(f"keyframe {index}: {error}") from None
+        present = masks.objects
         named = present if objects is None else tuple(sorted({int(i) for i in objects}))
         if not named:
             raise InputError(
@@ -52,11 +48,19 @@ class Keyframe:
         if unlisted:
             raise InputError(f"keyframe {index} has pixels of object {unlisted[0]}, which `objects` does not list")
         object.__setattr__(self, "index", index)
-        object.__setattr__(self, "label_map", label_map)
+        object.__setattr__(self, "masks", masks)
         object.__setattr__(self, "objects", named)
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """The masks flattened, uint8 (H, W): where objects share a pixel, the uppermost has it."""
+        return self.masks.label_map
 
     @property
     def present(self) -> tuple[int, ...]:
         """The ids that have pixels, ascending."""
-        counts = np.bincount(self.label_map.ravel(), minlength=256)
-        return tuple(i for i in self.objects if counts[i])
+        return self.masks.objects
+
+    def mask(self, obj: int) -> np.ndarray:
+        """The mask of an object, bool (H, W); empty for one that is absent or not spoken for."""
+        return self.masks.mask(obj)

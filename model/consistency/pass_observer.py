@@ -12,7 +12,7 @@ from model.confidence.cues import Evidence
 from model.consistency.absence import AbsenceJudge
 from model.consistency.cycle_consistency import MaskProbe, coverage
 from model.inference.framing import Framing
-from model.network.soft_aggregation import aggregate
+from model.network.soft_aggregation import aggregate_objects
 
 _SAMPLES = 128  # positions of a frame that are compared with the frame before
 
@@ -63,6 +63,7 @@ class PassObserver:
         own: Tensor | None,
         logits: Tensor,
         objects: Sequence[int],
+        layers: Sequence[int],
         picture: Callable[[int], np.ndarray],
     ) -> list[list[Evidence]]:
         """Evidence about the segmented frames of a clip, in the order of the pass.
@@ -73,6 +74,7 @@ class PassObserver:
                 of how frames follow each other.
             logits: float32 (T, K, 4h, 4w).
             objects: their K ids.
+            layers: of the objects; those of one layer compete for pixels.
             picture: makes the t-th frame, uint8 (h, w, 3), at the network's size.
 
         Returns:
@@ -80,7 +82,7 @@ class PassObserver:
         """
         read_back, similarities, masks = [], [], []
         for key, known, frame in zip(keys, repeat(None) if own is None else own, logits):
-            probabilities = aggregate(torch.sigmoid(frame))[1:]
+            probabilities = aggregate_objects(torch.sigmoid(frame), layers)
             masks.append(probabilities > 0.5)
             empty = ~masks[-1].any(2).any(1)
             for obj, covered, unseen in zip(objects, coverage(probabilities, self._grid), empty):

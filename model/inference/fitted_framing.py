@@ -1,5 +1,7 @@
 """Frames resized to whole strides instead of padded, and masks kept at the frame's size: SWEM's way."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,8 @@ from torch import Tensor
 
 from model.inference.framing import Framing, tensor_of
 from model.network.segmentation_network import STRIDE
-from model.network.soft_aggregation import aggregate
+from model.network.soft_aggregation import aggregate_objects
+from model.object_masks import ObjectMasks
 
 
 class FittedFraming(Framing):
@@ -37,21 +40,23 @@ class FittedFraming(Framing):
             image = F.interpolate(image[None], size, mode="bicubic", align_corners=False)[0]
         return image
 
-    def drawn_masks(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
+    def drawn_masks(
+        self, drawn: ObjectMasks | np.ndarray, objects: Sequence[int], layers: Sequence[int] | None = None
+    ) -> Tensor:
         """As `Framing.drawn_masks`, (K, H, W)."""
-        self._check_label_map(label_map)
-        return self._one_hot(label_map, objects)
+        self._check(drawn)
+        return self._by_layer(drawn, objects, layers, self._one_hot)
 
-    def memory_masks(self, logits: Tensor) -> Tensor:
+    def memory_masks(self, logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """As `Framing.memory_masks`, (K, H, W)."""
-        return self.probabilities(logits)
+        return self.probabilities(logits, layers)
 
-    def settled(self, masks: Tensor) -> Tensor:
+    def settled(self, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """As they are: what is drawn has taken the predicted pixels, and nothing is aggregated again."""
         return masks
 
-    def probabilities(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """As `Framing.probabilities`."""
         size = (self.height, self.width)
         fine = F.interpolate(logits[None].float(), size, mode="bilinear", align_corners=False)[0]
-        return aggregate(torch.sigmoid(fine))[1:]
+        return aggregate_objects(torch.sigmoid(fine), layers)

@@ -44,7 +44,11 @@ def _in_windows(low: int, high: int, window: int, size: int) -> tuple[int, int]:
 
 
 def segment_regions(
-    network: SegmentationNetwork, local_keys: Tensor | None, images: Sequence[DecoderInput], readouts: Tensor, lead: int = 0
+    network: SegmentationNetwork,
+    local_keys: Tensor | None,
+    images: Sequence[DecoderInput],
+    readouts: Tensor,
+    lead: int = 0,
 ) -> Tensor:
     """Refines and decodes a clip where its objects may be, and is sure that they are nowhere else.
 

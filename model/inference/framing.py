@@ -1,5 +1,6 @@
 """From frames to network input and back: normalise, resize, pad; and the way back for masks."""
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import cv2
@@ -14,7 +15,8 @@ from model.inference.region import Region
 from model.inference.resampling import AxisResampling
 from model.network.input_constants import IMAGE_MEAN, IMAGE_STD
 from model.network.segmentation_network import STRIDE
-from model.network.soft_aggregation import aggregate, object_probabilities
+from model.network.soft_aggregation import aggregate_objects, object_probabilities
+from model.object_masks import ObjectMasks
 
 _LARGEST_ASPECT = 6  # of frames that get their whole short side; thinner ones get its square times this as area
 _LONGEST_SIDE = 16384  # of the network's input
@@ -123,52 +125,84 @@ class Framing:
         size = (self.net_width, self.net_height)
         return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
-    def masks(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
-        """Float32 0/1 masks (K, padded H, padded W) of the named objects in a label map (H, W).
+    def masks(
+        self, drawn: ObjectMasks | np.ndarray, objects: Sequence[int], layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """Float32 0/1 masks (K, padded H, padded W) of the named objects; of a layer each pixel has at most one.
+
+        Args:
+            drawn: masks or a label map, (H, W).
+            objects: K ids.
+            layers: of these objects; None: all lie in one.
 
         Raises:
-            InputError: the label map is not of the frames' size.
+            InputError: the masks are not of the frames' size.
         """
-        self._check_label_map(label_map)
+        self._check(drawn)
+        return self._by_layer(drawn, objects, layers, self._masks)
+
+    def _masks(self, label_map: np.ndarray, objects: Sequence[int]) -> Tensor:
         if self._resized:
             label_map = cv2.resize(label_map, (self.net_width, self.net_height), interpolation=cv2.INTER_NEAREST_EXACT)
         return self._pad(self._one_hot(label_map, objects))
 
-    def _check_label_map(self, label_map: np.ndarray) -> None:
-        if label_map.shape != (self.height, self.width):
+    def _check(self, drawn: ObjectMasks | np.ndarray) -> None:
+        if drawn.shape != (self.height, self.width):
             raise InputError(
-                f"a label map is {label_map.shape[1]}x{label_map.shape[0]} pixels, the frames are "
+                f"a label map is {drawn.shape[1]}x{drawn.shape[0]} pixels, the frames are "
                 f"{self.width}x{self.height}; give it at the frames' size"
             )
 
-    def _one_hot(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
+    def _by_layer(
+        self,
+        drawn: ObjectMasks | np.ndarray,
+        objects: Sequence[int],
+        layers: Sequence[int] | None,
+        masks_of: Callable[[np.ndarray, Sequence[int]], Tensor],
+    ) -> Tensor:
+        """What `masks_of` makes of label maps and the objects in them, layer by layer where masks overlap."""
+        if not (isinstance(drawn, ObjectMasks) and drawn.overlapping):
+            return masks_of(drawn.label_map if isinstance(drawn, ObjectMasks) else drawn, objects)
+        layers = [0] * len(objects) if layers is None else layers
+        order: list[int] = []
+        masks = []
+        for layer in dict.fromkeys(layers):
+            places = [k for k, other in enumerate(layers) if other == layer]
+            mates = [objects[k] for k in places]
+            masks.append(masks_of(drawn.flattened(mates), mates))
+            order += places
+        return torch.cat(masks)[np.argsort(order)]
+
+    def _one_hot(self, label_map: np.ndarray, objects: Sequence[int]) -> Tensor:
         labels = tensor_of(label_map).to(self._device)
         ids = torch.tensor(objects, dtype=torch.uint8, device=self._device)
         return (labels == ids[:, None, None]).float()
 
-    def drawn_masks(self, label_map: np.ndarray, objects: tuple[int, ...]) -> Tensor:
-        """The named objects of a drawn label map (H, W) as the network memorises them: float32 (K, rows, columns)."""
-        return self.masks(label_map, objects)
+    def drawn_masks(
+        self, drawn: ObjectMasks | np.ndarray, objects: Sequence[int], layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """As `masks`, but as the network memorises them: float32 (K, rows, columns)."""
+        return aggregate_objects(self.masks(drawn, objects, layers), layers)
 
-    def memory_masks(self, logits: Tensor) -> Tensor:
+    def memory_masks(self, logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """Predicted logits (K, padded H / 4, padded W / 4) as the network memorises them, in the same format.
 
-        Soft aggregated: 0..1, at most 1 together.
+        Soft aggregated: 0..1, those of a layer at most 1 together.
         """
-        masks = aggregate(object_probabilities(logits[None])[0])[1:]
+        masks = aggregate_objects(object_probabilities(logits[None])[0], layers)
         if not self._pads_first:
             return masks
         bordered = torch.zeros_like(masks)
         self.crop(bordered).copy_(self.crop(masks))
         return bordered
 
-    def settled(self, masks: Tensor) -> Tensor:
+    def settled(self, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """Masks (K, rows, columns), 0..1, of which some are predicted and others drawn over them, as they compete."""
-        return aggregate(masks)[1:]
+        return aggregate_objects(masks, layers)
 
-    def probabilities(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """Soft aggregated probabilities of the objects at the frame's size, float32 (K, H, W), by their logits."""
-        return self.restore(aggregate(self.crop(object_probabilities(logits[None])[0]))[1:])[0]
+        return self.restore(aggregate_objects(self.crop(object_probabilities(logits[None])[0]), layers))[0]
 
     @property
     def content(self) -> Region:

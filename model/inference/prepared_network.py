@@ -290,19 +290,22 @@ class InferenceNetwork:
         halves = (DecoderInput(*(x[part] for x in image)) for part in (slice(half), slice(half, None)))
         return torch.cat([self._decode(*each) for each in zip(halves, (readouts[:half], readouts[half:]))])
 
-    def encode_value(self, image: Tensor, f16: Tensor, masks: Tensor, drawn: bool = False) -> Tensor:
+    def encode_value(
+        self, image: Tensor, f16: Tensor, masks: Tensor, layers: Sequence[int] | None = None, drawn: bool = False
+    ) -> Tensor:
         """What the memory gets of a frame.
 
         Args:
             image: of the frame.
             f16: its stride-16 features, (1, C, h, w).
             masks: of all objects, (K, rows, columns), as the framing's `drawn_masks` and `memory_masks` give them.
+            layers: of the objects; None: all lie in one.
             drawn: all of them are a keyframe's.
 
         Returns:
             (K, tokens, C).
         """
-        values = self._network.encode_value(self._input(image[None]), f16, masks[None], drawn)
+        values = self._network.encode_value(self._input(image[None]), f16, masks[None], layers, drawn)
         return values[0].flatten(2).transpose(1, 2)
 
     def _flat(self, keys: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""SWEM's bases: a frame is absorbed into a fixed number of them by weighted expectation-maximisation, and they are read.
+"""SWEM's bases: how they absorb a frame, by weighted expectation-maximisation, and how they are read.
 
 Equation numbers are SWEM's (CVPR 2022). Groups are in the order background, object, everywhere.
 """

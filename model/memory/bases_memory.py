@@ -1,6 +1,5 @@
 """SWEM's memory: two sets of bases for each object, whose size never changes (SWEM 3.2)."""
 
-import torch
 from torch import Tensor
 
 from model.memory.bases import Bases, absorb, empty_bases, read_bases, starting_keys

@@ -6,7 +6,6 @@ positions. Everything is append, cut off the end, or rewrite the middle of buffe
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor
 
 from model.errors import InputError
@@ -124,7 +123,7 @@ class KeptFrames(ABC):
         self._write(start, end, key)
         self._size = end
 
-    def _write(self, start: int, end: int, key: Tensor) -> None:
+    def _write(self, start: int, end: int, key: Tensor) -> None:  # noqa: B027, as there may be none
         """Fills the buffers that the objects share."""
 
     @property

@@ -23,10 +23,14 @@ class Memory(Protocol):
     objects: tuple[int, ...]
 
     @property
-    def stretch(self) -> Stretch: ...
+    def stretch(self) -> Stretch:
+        """As above."""
+        ...
 
     @property
-    def frames(self) -> tuple[int, ...]: ...
+    def frames(self) -> tuple[int, ...]:
+        """As above."""
+        ...
 
     def restrict(self, objects: tuple[int, ...]) -> None:
         """Forget all but these objects."""

@@ -32,7 +32,7 @@ class CompactValueEncoder(nn.Module):
             images: not used (its features are enough here).
             f16: the key encoder's stride-16 features, (N, image_dim, H / 16, W / 16).
             masks: probability of each object, 0..1, (N, K, H, W).
-            others: sum of the other objects' probabilities, (N, K, H, W).
+            others: sum of the probabilities of the other objects of its layer, (N, K, H, W).
 
         Returns:
             (N, K, value_dim, H / 16, W / 16).

@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass, replace
 
 from model.errors import InputError
 
-
 MEMORIES = ("tokens", "dense", "bases")
 """tokens: keys shared by the objects, top-k read (PCVOS, STCN); dense: keys of each object, all of them read (STM);
 bases: a fixed number that frames are absorbed into (SWEM)."""
 
 FRAMINGS = ("pad", "pad-first", "fit")
-"""pad: to multiples of 16 behind the normalisation; pad-first: before it, with black; fit: resized to multiples of 16."""
+"""To multiples of 16. pad: behind the normalisation; pad-first: before it, with black; fit: resized instead."""
 
 
 @dataclass(frozen=True)

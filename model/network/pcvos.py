@@ -1,5 +1,7 @@
 """The network, to be read beside Fig. 2 of PCVOS (CVPR 2022): encode, read the memory, refine, decode, memorise."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,9 @@ from model.network.position_code import PositionCode
 from model.network.refinement import IntraClipRefinement
 from model.network.resnet import ResNet50
 from model.network.segmentation_network import FrameFeatures, SegmentationNetwork
+from model.network.soft_aggregation import layer_sums
 from model.network.value_encoder import ValueEncoder
+
 
 class PCVOS(SegmentationNetwork):
     """Per-clip video object segmentation: the published network, STCN (no refinement) and the compact network.
@@ -97,8 +101,14 @@ class PCVOS(SegmentationNetwork):
         """Readouts (N, K, value_dim, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""
         return self.decoder(frame, readouts)
 
-    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor, drawn: bool = False) -> Tensor:
-        """Images, their stride-16 features and soft masks (N, K, H, W) of all objects -> (N, K, value_dim, h, w)."""
+    def encode_value(
+        self,
+        images: Tensor,
+        f16: Tensor,
+        masks: Tensor,
+        layers: Sequence[int] | None = None,
+        drawn: bool = False,
+    ) -> Tensor:
+        """As `SegmentationNetwork.encode_value`, (N, K, value_dim, h, w)."""
         masks = masks.to(images.dtype)
-        others = masks.sum(1, keepdim=True) - masks
-        return self.value_encoder(images, f16, masks, others)
+        return self.value_encoder(images, f16, masks, layer_sums(masks, layers, layers) - masks)

@@ -1,6 +1,7 @@
 """What the engine asks of every network: encode a frame, decode what the memory gave back, memorise a mask."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -84,14 +85,22 @@ class SegmentationNetwork(nn.Module, ABC):
         """What was prepared, and readouts (N, K, C, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""
 
     @abstractmethod
-    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor, drawn: bool = False) -> Tensor:
-        """What the memory gets of one frame and each of its objects.
+    def encode_value(
+        self,
+        images: Tensor,
+        f16: Tensor,
+        masks: Tensor,
+        layers: Sequence[int] | None = None,
+        drawn: bool = False,
+    ) -> Tensor:
+        """What the memory gets of one frame and each of its objects, to which the others of its layer are shown.
 
         Args:
             images: as for `encode`.
             f16: their stride-16 features.
             masks: soft masks of all objects as `Framing.memory_masks` and `Framing.drawn_masks` give them, float32
                 (N, K, rows, columns), 0..1.
+            layers: of the K objects; None: all lie in one.
             drawn: they are exact masks of a keyframe on which nothing was predicted.
 
         Returns:

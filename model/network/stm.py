@@ -3,6 +3,7 @@
 The space-time memory read (STM 3.3) has no parameters: `model.memory.dense_memory`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from model.network.input_constants import carry_input_constants
 from model.network.residual_block import ResBlock
 from model.network.resnet import Bottleneck, Pyramid, PyramidDims, stage
 from model.network.segmentation_network import FrameFeatures, SegmentationNetwork
+from model.network.soft_aggregation import layer_sums
 
 
 class _Encoder(nn.Module):
@@ -162,11 +164,18 @@ class STM(SegmentationNetwork):
         """As `SegmentationNetwork.decode`; readouts (N, K, value_dim, h, w)."""
         return self.Decoder(frame, readouts)
 
-    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor, drawn: bool = False) -> Tensor:
+    def encode_value(
+        self,
+        images: Tensor,
+        f16: Tensor,
+        masks: Tensor,
+        layers: Sequence[int] | None = None,
+        drawn: bool = False,
+    ) -> Tensor:
         """Value and key of each object, (N, K, value_dim + key_dim, h, w); the query's features are not used."""
         objects = masks.shape[:2]
         masks = masks.to(images.dtype)
-        others = (masks.sum(1, keepdim=True) - masks).clamp(0, 1)
+        others = (layer_sums(masks, layers, layers) - masks).clamp(0, 1)
         images = images[:, None].expand(-1, objects[1], -1, -1, -1)
         x = torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1)
         r4 = self.Encoder_M(x).f16

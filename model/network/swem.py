@@ -3,6 +3,8 @@
 The bases, how frames are absorbed and how they are read (SWEM 3.2, 3.3) have no parameters: `model.memory.bases`.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from model.network.key_projection import KeyProjection
 from model.network.residual_block import ResBlock, SharedInput
 from model.network.resnet import PyramidDims, ResNet50
 from model.network.segmentation_network import FrameFeatures, SegmentationNetwork
+from model.network.soft_aggregation import layer_sums
 from model.network.value_encoder import ValueEncoder
 
 AFFINITY_FEATURES = 128
@@ -70,7 +73,7 @@ class _Decoder(nn.Module):
 
 
 class SWEM(SegmentationNetwork):
-    """Sequential weighted expectation-maximisation. Frames are resized to whole strides, masks keep the frame's size."""
+    """Sequential weighted EM. Frames are resized to whole strides, masks keep the frame's size."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__(config)
@@ -101,39 +104,53 @@ class SWEM(SegmentationNetwork):
         """As `SegmentationNetwork.decode`; readouts (N, K, value_dim + 128, h, w)."""
         return self.decoder(frame, self.swem_core.fusion_layer(readouts, frame.compress))
 
-    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor, drawn: bool = False) -> Tensor:
+    def encode_value(
+        self,
+        images: Tensor,
+        f16: Tensor,
+        masks: Tensor,
+        layers: Sequence[int] | None = None,
+        drawn: bool = False,
+    ) -> Tensor:
         """Value and group masks, (N, K, value_dim + 2, h, w), of masks (N, K, rows, columns) of any size."""
         inner = _nearest(masks, images.shape[2:]) if drawn else _bilinear(masks, images.shape[2:])
-        groups = group_masks(masks, inner, (f16.shape[2], f16.shape[3]), drawn)
-        others = (inner.sum(1, keepdim=True) - inner).to(images.dtype)
+        hard = masks if drawn else _winners(masks, layers)
+        soft = masks if drawn else inner
+        groups = group_masks(hard, soft, (f16.shape[2], f16.shape[3]))
+        others = (layer_sums(inner, layers, layers) - inner).to(images.dtype)
         value = self.value_encoder(images, f16, inner.to(images.dtype), others)
         return torch.cat([value, groups.to(value.dtype)], 2)
 
 
-def group_masks(masks: Tensor, inner: Tensor, grid: tuple[int, int], drawn: bool) -> Tensor:
+def group_masks(hard: Tensor, soft: Tensor, grid: tuple[int, int]) -> Tensor:
     """How much each position belongs to the background of an object (all that it is not), and to the object.
 
-    A position counts by its soft mask, but only in the group that its hard mask puts it into (SWEM, the weights of
+    A position counts by the soft mask, but only in the group that the hard mask puts it into (SWEM, the weights of
     eq. 8).
 
     Args:
-        masks: soft masks, float32 (N, K, rows, columns), at most 1 together.
-        inner: the same at the network's size.
+        hard: 0 or 1, (N, K, rows, columns) of any size.
+        soft: 0..1, of any size, too.
         grid: h and w.
-        drawn: they are exact masks, which may overlap.
 
     Returns:
         float32 (N, K, 2, h, w): background, object.
     """
-    if drawn:
-        hard, soft = masks, _bilinear(masks, grid)
-    else:
-        everything = torch.cat([1 - masks.sum(1, keepdim=True), masks], 1)
-        winner = everything.argmax(1, keepdim=True)
-        hard = (winner == torch.arange(1, everything.shape[1], device=masks.device)[:, None, None]).float()
-        soft = _bilinear(inner, grid)
-    hard = _nearest(hard, grid)
+    hard, soft = _nearest(hard, grid), _bilinear(soft, grid)
     return torch.stack([(1 - hard) * (1 - soft), hard * soft], 2)
+
+
+def _winners(masks: Tensor, layers: Sequence[int] | None) -> Tensor:
+    """1 where an object is more likely than all others of its layer and than none of them: (N, K, rows, columns)."""
+    winners = torch.zeros_like(masks)
+    places: dict[int, list[int]] = {}
+    for k, layer in enumerate([0] * masks.shape[1] if layers is None else layers):
+        places.setdefault(layer, []).append(k)
+    for mates in places.values():
+        together = masks[:, mates]
+        winner = torch.cat([1 - together.sum(1, keepdim=True), together], 1).argmax(1, keepdim=True)
+        winners[:, mates] = (winner == torch.arange(1, len(mates) + 1, device=masks.device)[:, None, None]).float()
+    return winners
 
 
 def _bilinear(x: Tensor, size: tuple[int, ...]) -> Tensor:

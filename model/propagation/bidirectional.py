@@ -7,6 +7,7 @@ import torch
 
 from model.errors import DeviceMemoryError
 from model.propagation.fusion import Joined, join
+from model.propagation.layers import Layers
 from model.propagation.per_clip_pass import Paused, PerClipPass
 from model.propagation.prediction import Predictions, pack, unpack
 from model.propagation.run import Run
@@ -63,13 +64,14 @@ class BidirectionalPropagation:
             yield from range(start, min(span.last, max(missing) + further) + 1)
 
     def _span(self, span: Span, missing: set[int]) -> Iterator[FrameResult]:
-        results = SpanResults(self._run, span)
+        layers = Layers.of(span.keyframes, self._run.labels)
+        results = SpanResults(self._run, span, layers)
         present = [k.index for k in span.keyframes]
         # Forward passes speak for the frames from the first keyframe on; only backward ones for those before it.
         meets = present[0] if self._run.forward and present else span.last + 1
         backward = self._run.record.of(span.first, -1)
         if self._run.backward and present and min(missing) <= present[-1] and not backward.complete:
-            for clip in PerClipPass(self._run, span, -1).clips():
+            for clip in PerClipPass(self._run, span, layers, -1).clips():
                 for index, predictions in clip:
                     if index >= meets:
                         if predictions:  # none come of clips that were recorded before
@@ -82,7 +84,7 @@ class BidirectionalPropagation:
         ahead = {i for i in missing if i >= meets}
         if not ahead:
             return
-        for clip in PerClipPass(self._run, span, 1).clips():
+        for clip in PerClipPass(self._run, span, layers, 1).clips():
             for index, predictions in clip:
                 if index in ahead:
                     waiting = unpack(backward.waiting.pop(index, {}))

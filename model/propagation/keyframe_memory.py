@@ -8,6 +8,9 @@ from torch import Tensor
 from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
 from model.keyframe import Keyframe
+from model.propagation.layers import Layers
+
+Grouping = tuple[tuple[int, ...], ...]  # objects by layer
 
 
 class KeyframeMemory:
@@ -15,18 +18,20 @@ class KeyframeMemory:
 
     def __init__(self, network: InferenceNetwork, framing: Framing, frames: Sequence[np.ndarray]):
         self._network, self._framing, self._frames = network, framing, frames
-        self._cache: dict[int, tuple[Tensor, dict[int, Tensor]]] = {}
+        self._cache: dict[tuple[int, Grouping], tuple[Tensor, dict[int, Tensor]]] = {}
 
-    def read(self, keyframe: Keyframe) -> tuple[Tensor, dict[int, Tensor]]:
-        """The key (tokens, key_dim) and each object's value (tokens, value_dim)."""
-        if keyframe.index not in self._cache:
+    def read(self, keyframe: Keyframe, layers: Layers) -> tuple[Tensor, dict[int, Tensor]]:
+        """The key (tokens, key_dim) and each object's value (tokens, value_dim) in a stretch of these layers."""
+        name = keyframe.index, tuple(sorted(layers.groups(keyframe.objects)))
+        if name not in self._cache:
             image = self._framing.image(self._frames[keyframe.index], keyframe.index)
             key, f16 = self._network.encode_image(image)
-            masks = self._framing.drawn_masks(keyframe.label_map, keyframe.objects)
-            values = self._network.encode_value(image, f16, masks, drawn=True)
-            self._cache[keyframe.index] = key, dict(zip(keyframe.objects, values))
-        return self._cache[keyframe.index]
+            places = layers.places(keyframe.objects)
+            masks = self._framing.drawn_masks(keyframe.masks, keyframe.objects, places)
+            values = self._network.encode_value(image, f16, masks, places, drawn=True)
+            self._cache[name] = key, dict(zip(keyframe.objects, values))
+        return self._cache[name]
 
     def forget_before(self, index: int) -> None:
         """Drop the keyframes before a frame."""
-        self._cache = {i: memory for i, memory in self._cache.items() if i >= index}
+        self._cache = {name: memory for name, memory in self._cache.items() if name[0] >= index}

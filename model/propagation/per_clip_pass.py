@@ -17,6 +17,8 @@ from model.memory.memory import Memory
 from model.memory.memory_thinning import worth_keeping
 from model.memory.new_memory import new_memory
 from model.network.decoder import DecoderInput
+from model.network.soft_aggregation import layer_sums
+from model.propagation.layers import Layers
 from model.propagation.local_encoding import encode_around_objects
 from model.propagation.prediction import Prediction, Predictions, pack, rounded, unpack
 from model.propagation.run import Run
@@ -58,9 +60,9 @@ class PerClipPass:
     other end of its stretch, if there is one) as permanent memory; it leaves at the next keyframe that speaks for it.
     """
 
-    def __init__(self, run: Run, span: Span, step: int):
+    def __init__(self, run: Run, span: Span, layers: Layers, step: int):
         """Plans the pass over a span, step 1 forward or -1 backward; keeps its part of the run's record up to date."""
-        self._run = run
+        self._run, self._layers = run, layers
         self._network, self._framing, self._options, self._frames = run.network, run.framing, run.options, run.frames
         self._record = run.record.of(span.first, step)
         self._recorded = self._record.reached
@@ -76,6 +78,10 @@ class PerClipPass:
     @property
     def _active(self) -> tuple[int, ...]:
         return tuple(sorted(o for bank in self._banks for o in bank.objects))
+
+    @property
+    def _active_layers(self) -> list[int]:
+        return self._layers.places(self._active)
 
     def clips(self) -> Iterator[list[tuple[int, Predictions]]]:
         """Frame numbers with what is predicted of the objects that are propagated there, clip by clip as the pass goes.
@@ -104,7 +110,9 @@ class PerClipPass:
                     raise Paused(indices)
                 images = ClipImages(self._framing, self._frames, indices)
                 clip = self._segment(images, len(indices))
-                evidence = self._observer.observe(clip.keys, clip.own, clip.logits, self._active, images.picture)
+                evidence = self._observer.observe(
+                    clip.keys, clip.own, clip.logits, self._active, self._active_layers, images.picture
+                )
                 del images  # its frames are not needed while the next clip is worked on
                 predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]
                 clip_predictions = [dict(zip(self._active, frame)) for frame in predictions]
@@ -121,7 +129,8 @@ class PerClipPass:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
                 ended = rounded(clip.logits[-1]) if self._record.resumable else clip.logits[-1]
-                self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, self._framing.memory_masks(ended))
+                masks = self._framing.memory_masks(ended, self._active_layers)
+                self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, masks)
             if not recorded:
                 self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
                 self._record.forget(self._keyframes)
@@ -212,7 +221,7 @@ class PerClipPass:
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
         image = self._image(index)
-        masks = self._framing.drawn_masks(self._run.finished[index], self._active)
+        masks = self._framing.drawn_masks(self._run.finished[index], self._active, self._active_layers)
         return image, *self._network.encode_image(image), masks
 
     def _memorise_recorded(self, index: int, keyframe: Keyframe | None) -> None:
@@ -224,12 +233,13 @@ class PerClipPass:
         self._observer.resume({o: p.evidence for o, p in predictions.items()})
         logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
         image = self._image(index)
-        self._memorise(index, keyframe, image, *self._network.encode_image(image), self._framing.memory_masks(logits))
+        masks = self._framing.memory_masks(logits, self._active_layers)
+        self._memorise(index, keyframe, image, *self._network.encode_image(image), masks)
 
     def _memorise(
         self, index: int, keyframe: Keyframe | None, image: Tensor, key: Tensor, f16: Tensor, masks: Tensor
     ) -> None:
-        """Memorise a predicted frame; where it is a keyframe too, its masks replace the predicted pixels.
+        """Memorise a predicted frame; where it is a keyframe too, its masks replace what their layers have there.
 
         Args:
             index: frame number.
@@ -243,11 +253,12 @@ class PerClipPass:
         if keyframe is not None:
             self._leave(keyframe)
             survivors = self._active
-            drawn = self._framing.drawn_masks(keyframe.label_map, keyframe.objects)
-            kept = masks[[objects.index(o) for o in survivors]] * (1 - drawn.sum(0))
-            masks = self._framing.settled(torch.cat([kept, drawn]))
+            above, below = self._layers.places(keyframe.objects), self._layers.places(survivors)
+            drawn = self._framing.drawn_masks(keyframe.masks, keyframe.objects, above)
+            kept = masks[[objects.index(o) for o in survivors]] * (1 - layer_sums(drawn, above, below))
+            masks = self._framing.settled(torch.cat([kept, drawn]), below + above)
             objects = survivors + keyframe.objects
-        values = dict(zip(objects, self._network.encode_value(image, f16, masks)))
+        values = dict(zip(objects, self._network.encode_value(image, f16, masks, self._layers.places(objects))))
         self._observer.pass_by(key)
         self._seen = self._cells(values)
         new = self._recorded is None or (index - self._recorded) * self._step > 0
@@ -282,7 +293,7 @@ class PerClipPass:
     def _enter(self, keyframe: Keyframe) -> None:
         """Start the keyframe's objects where no other object goes on."""
         self._leave(keyframe)
-        key, values = self._run.keyframe_memory.read(keyframe)
+        key, values = self._run.keyframe_memory.read(keyframe, self._layers)
         self._seen = self._cells(values)
         self._enter_with(keyframe, key, values)
 
@@ -306,10 +317,10 @@ class PerClipPass:
             )
             bank.add_keyframe(key, values)
             if end is not None:
-                bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end]))
+                bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end], self._layers))
             self._banks.append(bank)
         if keyframe.present:
-            masks = self._framing.masks(keyframe.label_map, keyframe.present)
+            masks = self._framing.masks(keyframe.masks, keyframe.present, self._layers.places(keyframe.present))
             picture = self._framing.at_network_size(np.asarray(self._frames[keyframe.index]))
             self._observer.enter(key, picture, masks, keyframe.present)
 

@@ -1,7 +1,7 @@
 """The propagation engine: keyframe masks in, a mask for every frame out, clip by clip."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from model.errors import InputError
 from model.inference.prepared_network import InferenceNetwork
 from model.keyframe import Keyframe
 from model.memory.kept_frames import check_budget
-from model.network.fitted_options import fitted
+from model.network.fitted_options import fitted, flat_policy
 from model.network.segmentation_network import SegmentationNetwork
+from model.object_masks import ObjectMasks
 from model.options import DIRECTIONS, PropagationOptions
 from model.propagation.bidirectional import BidirectionalPropagation
 from model.propagation.run import Run
@@ -59,6 +60,11 @@ class Propagator:
         """Rows and columns of memory positions of frames of a size in pixels; logits have four times as many."""
         return self._network.framing(height, width, self.options.short_side).grid
 
+    @property
+    def flat_policy(self) -> str:
+        """The `memory` of runs of any length that can be recorded: "spread", or "auto" of networks that need none."""
+        return flat_policy(self._network.config)
+
     def with_options(self, **changes: Any) -> "Propagator":
         """A propagator with other run options that shares this one's prepared network.
 
@@ -80,10 +86,11 @@ class Propagator:
         start: int = 0,
         stop: int | None = None,
         direction: str = "both",
-        finished: Mapping[int, np.ndarray] | None = None,
+        finished: Mapping[int, ObjectMasks | np.ndarray] | None = None,
         record: RunRecord | None = None,
         admit: Callable[[range], bool] | None = None,
         size: tuple[int, int] | None = None,
+        labels: Mapping[int, Hashable] | None = None,
     ) -> Iterator[FrameResult]:
         """Segments the frames start..stop-1; the results are the same as those of a run over all frames.
 
@@ -100,16 +107,19 @@ class Propagator:
             start: first frame to give a result for.
             stop: frame behind the last one; None: the end.
             direction: "forward", "backward" or "both".
-            finished: label maps of frames whose results are known from an earlier, interrupted run. They give no result
-                again, and whole clips of them are not segmented again but memorised from their label maps.
+            finished: masks of frames whose results are known from an earlier, interrupted run, or label maps. They give
+                no result again, and whole clips of them are not segmented again but memorised from their masks.
             record: how far an earlier run of the same arguments came; this one goes on from there and keeps it up to
                 date. The results are the same as if there had been one run with an empty record (on a GPU up to
                 rounding). Memory frames are memorised as a record holds them, so that results differ a little from a
                 run without one. Not for the policy "bounded", whose memory depends on every read.
             admit: asked before a clip is segmented, with the numbers of its frames; where it says no, the run ends, and
                 `record` has what it takes to go on.
-            size: height and width of label maps, of keyframes and results alike, where the frames come in other sizes
+            size: height and width of masks, of keyframes and results alike, where the frames come in other sizes
                 (smaller ones, as somebody sends them); None: all have the frames' size.
+            labels: names of what the objects are, of any kind and for any of them. Objects that overlap on a keyframe
+                do not exclude each other; those of one label, which look alike, do wherever that is possible
+                (`model.propagation.layers`). Without overlaps it makes no difference.
 
         Raises:
             InputError: frames or keyframes do not fit together, at once; a bad frame, when it is reached.
@@ -127,9 +137,9 @@ class Propagator:
             raise InputError(f"start {start} and stop {stop} must lie in 0..{len(frames)}, in this order")
         height, width = size or np.asarray(frames[next(iter(timeline.keyframes))]).shape[:2]
         for k in timeline.keyframes.values():
-            if k.label_map.shape != (height, width):
+            if k.masks.shape != (height, width):
                 raise InputError(
-                    f"keyframe {k.index}: the mask is {k.label_map.shape[1]}x{k.label_map.shape[0]} pixels, the frames "
+                    f"keyframe {k.index}: the mask is {k.masks.shape[1]}x{k.masks.shape[0]} pixels, the frames "
                     f"are {width}x{height}; draw it at the frames' size"
                 )
         framing = self._network.framing(height, width, self.options.short_side, any_frame_size=size is not None)
@@ -142,6 +152,7 @@ class Propagator:
             frames,
             timeline,
             direction,
+            labels or {},
             finished or {},
             RunRecord(resumable=False) if record is None else record,
             admit or (lambda indices: True),

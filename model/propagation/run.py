@@ -1,6 +1,6 @@
 """One run: what all of its passes share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import numpy as np
 from model.confidence.calibration import Calibration
 from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
+from model.object_masks import ObjectMasks
 from model.options import PropagationOptions
 from model.propagation.keyframe_memory import KeyframeMemory
 from model.propagation.run_record import RunRecord
@@ -27,7 +28,8 @@ class Run:
         frames: all of the sequence, uint8 (H, W, 3).
         timeline: the keyframes on the time axis.
         direction: "forward", "backward" or "both".
-        finished: label maps of frames whose results are known, uint8 (H, W).
+        labels: of objects, as far as they have any; see `layers`.
+        finished: masks of frames whose results are known, or label maps, uint8 (H, W).
         record: how far the run came before; is kept up to date.
         admit: asked before each clip is segmented, with the numbers of its frames; False pauses the run.
     """
@@ -39,7 +41,8 @@ class Run:
     frames: Sequence[np.ndarray]
     timeline: Timeline
     direction: str
-    finished: Mapping[int, np.ndarray]
+    labels: Mapping[int, Hashable]
+    finished: Mapping[int, ObjectMasks | np.ndarray]
     record: RunRecord
     admit: Callable[[range], bool]
 

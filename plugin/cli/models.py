@@ -13,6 +13,8 @@ _ABOUT = {
     "perclip-lite-open": "the same, trained from data that may be used commercially",
     "pcvos": "the published per-clip network; give its public checkpoint with --weights",
     "stcn": "PCVOS without intra-clip refinement; give its public checkpoint with --weights",
+    "stm": "space-time memory (ICCV 2019); give its public checkpoint with --weights",
+    "swem": "memory of a fixed size (CVPR 2022); give its public checkpoint with --weights",
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from model.errors import UndecodableFrameError
+from model.object_masks import MaskInput, ObjectMasks
 from model.result import FrameResult
 from plugin.sources.frame_source import FrameReader, FrameSource
 
@@ -130,7 +131,7 @@ class StandInFrames(FrameReader):
 
 
 def fill_in(
-    results: Iterable[FrameResult], frames: StandInFrames, known: Mapping[int, np.ndarray] | None = None
+    results: Iterable[FrameResult], frames: StandInFrames, known: Mapping[int, MaskInput] | None = None
 ) -> Iterator[FrameResult]:
     """Results of a run over frames of which some stand for others: these have the same masks, with confidence 0.
 
@@ -141,8 +142,8 @@ def fill_in(
     Args:
         results: of the run.
         frames: that it reads.
-        known: label maps, uint8 (H, W), of frames that are done, this run's included where they are written as they
-            come.
+        known: masks of frames that are done, or label maps, uint8 (H, W); this run's included where they are written
+            as they come.
 
     Raises:
         UndecodableFrameError: the run has come to the lost end of the frames; all before it has been given.
@@ -152,24 +153,24 @@ def fill_in(
     waiting: list[FrameResult] = []  # for a frame that comes behind them
     for result in results:
         if frames.lost_from is not None and result.index >= frames.lost_from:
-            yield from (_without_confidence(held, held.label_map) for held in waiting)
+            yield from (_without_confidence(held, held.masks) for held in waiting)
             raise frames.error_of_end()
         number = frames.stand_in(result.index)
         if number is None:
             for held in waiting:
                 is_it = frames.stand_in(held.index) == result.index
-                yield _without_confidence(held, result.label_map if is_it else held.label_map)
+                yield _without_confidence(held, result.masks if is_it else held.masks)
             if frames.damage_in(result.index) is not None:
                 result = _doubted(result)
             waiting, latest = [], result
             yield result
         elif latest is not None and latest.index == number:
-            yield _without_confidence(result, latest.label_map)
+            yield _without_confidence(result, latest.masks)
         elif number in known:
-            yield _without_confidence(result, known[number])
+            yield _without_confidence(result, ObjectMasks.given(known[number]))
         else:
             waiting.append(result)
-    yield from (_without_confidence(held, held.label_map) for held in waiting)
+    yield from (_without_confidence(held, held.masks) for held in waiting)
 
 
 def _drawn(result: FrameResult) -> dict[int, float]:
@@ -183,12 +184,12 @@ def _doubted(result: FrameResult) -> FrameResult:
     return replace(result, confidence={o: drawn.get(o, _FROM_DAMAGE * c) for o, c in result.confidence.items()})
 
 
-def _without_confidence(result: FrameResult, label_map: np.ndarray) -> FrameResult:
+def _without_confidence(result: FrameResult, masks: ObjectMasks) -> FrameResult:
     """A result with another frame's masks, but for what was drawn."""
     drawn = _drawn(result)
-    others = np.where(np.isin(label_map, list(drawn)), 0, label_map)
-    own = np.where(np.isin(result.label_map, list(drawn)), result.label_map, 0)
-    merged = np.where(own > 0, own, others).astype(np.uint8)
-    objects = set(result.confidence) | set(np.flatnonzero(np.bincount(merged.ravel())).tolist()) - {0}
-    confidence = {o: drawn.get(o, 0.0) for o in sorted(objects)}
-    return replace(result, label_map=merged, confidence=confidence, probabilities=None, cues={})
+    own = result.masks.only(drawn)
+    merged = own.above(masks.only(set(masks.objects) - set(drawn)))
+    if not (result.masks.overlapping or masks.overlapping):
+        merged = ObjectMasks.from_label_map(merged.label_map)  # objects of one layer exclude each other
+    confidence = {o: drawn.get(o, 0.0) for o in sorted({*result.confidence, *merged.objects})}
+    return replace(result, masks=merged, confidence=confidence, probabilities=None, cues={})

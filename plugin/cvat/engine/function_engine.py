@@ -15,6 +15,7 @@ import requests
 from model.data.image_file import encode_jpeg
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.cvat.server.errors import FunctionError
 from plugin.cvat.server.patience import Patience
@@ -236,12 +237,13 @@ class _Reply(NamedTuple):
     def parse(cls, reply: Mapping[str, Any], size: tuple[int, int]) -> "_Reply":
         results = []
         for item in reply["frames"]:
-            label_map, confidence = np.zeros(size, np.uint8), {}
+            masks, confidence = {}, {}
             for shape in item["shapes"]:
-                label_map[decode_mask(shape["points"], *size)] = shape["object"]
+                masks[int(shape["object"])] = decode_mask(shape["points"], *size)
                 confidence[shape["object"]] = float(shape["confidence"])
             confidence |= {absent["object"]: float(absent["confidence"]) for absent in item["absent"]}
-            results.append(FrameResult(int(item["frame"]), label_map, dict(sorted(confidence.items())), False))
+            of_frame = ObjectMasks.of(masks, shape=size)
+            results.append(FrameResult(int(item["frame"]), of_frame, dict(sorted(confidence.items())), False))
         going_on = reply["continue"]
         if going_on is None:
             return cls(results, None, [], [])
@@ -252,6 +254,5 @@ def _with_drawn(result: FrameResult, drawn: Keyframe | None) -> FrameResult:
     """A result as the engine would give it: with what people drew on the frame."""
     if drawn is None:
         return result
-    result.label_map[drawn.label_map > 0] = drawn.label_map[drawn.label_map > 0]
     confidence = dict(sorted({**result.confidence, **dict.fromkeys(drawn.objects, 1.0)}.items()))
-    return FrameResult(result.index, result.label_map, confidence, True)
+    return FrameResult(result.index, drawn.masks.above(result.masks), confidence, True)

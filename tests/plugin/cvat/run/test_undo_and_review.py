@@ -155,7 +155,7 @@ class Lost(NearestKeyframe):
                 yield replace(result, confidence=dict.fromkeys(result.confidence, 0.9))
             else:
                 unsure = dict.fromkeys(result.confidence, 0.1)
-                yield replace(result, label_map=np.zeros_like(result.label_map), confidence=unsure)
+                yield replace(result, masks=np.zeros_like(result.label_map), confidence=unsure)
 
 
 def test_an_issue_about_an_object_that_was_lost_sits_where_it_was_seen_last(program_for):
@@ -198,7 +198,7 @@ def test_an_issue_about_a_track_that_was_filled_in_before_sits_where_it_was_seen
     class Moved(Lost):
         def run(self, *args, **options):
             for result in super().run(*args, **options):
-                yield replace(result, label_map=np.roll(result.label_map, 8, axis=1))
+                yield replace(result, masks=np.roll(result.label_map, 8, axis=1))
 
     draw(state, tracks=[polygon_track({0: square(2, 2)})])
     program = program_for(state, Moved())
