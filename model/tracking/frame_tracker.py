@@ -103,3 +103,19 @@ class FrameTracker:
 def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
     """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
     return most_likely(framing, logits, range(1, len(logits) + 1))
+
+
+def frame_masks(framing: Framing, logits: Tensor, layers: Sequence[int]) -> list[np.ndarray]:
+    """The masks of K objects of a frame, each bool (H, W) at the frame's size.
+
+    Args:
+        framing: of the frame.
+        logits: (K, h, w).
+        layers: of the K objects; no pixel belongs to two objects of one layer (`model.propagation.layers`).
+    """
+    masks: dict[int, np.ndarray] = {}
+    for layer in dict.fromkeys(layers):
+        places = [k for k, other in enumerate(layers) if other == layer]
+        label_map = frame_label_map(framing, logits[places])
+        masks |= {k: label_map == number for number, k in enumerate(places, 1)}
+    return [masks[k] for k in range(len(layers))]
