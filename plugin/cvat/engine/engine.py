@@ -12,7 +12,7 @@ from model.network.checkpoint_files import shipped_path, weights_in_words
 from model.network.config import network_config
 from model.network.fitted_options import fitted
 from model.options import PropagationOptions
-from model.propose_reduce.reduction import Propagates
+from model.propose_reduce.mask_identity import Propagates
 from model.result import FrameResult
 from plugin.digest import file_digest
 
