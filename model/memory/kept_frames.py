@@ -103,6 +103,13 @@ class KeptFrames(ABC):
         self._append(key, values)
         self._temporary += key.shape[0]
 
+    def state(self) -> None:  # noqa: B027, as there is none
+        """None: the frames are all there is."""
+
+    def restore(self, state: bytes) -> None:
+        """Not for these, which have no state."""
+        raise ValueError("this memory has no state beside its frames")
+
     @abstractmethod
     def read(self, queries: Tensor) -> dict[int, Tensor]:
         """Readout of each object for queries (Q, key_dim): (Q, value_dim)."""

@@ -48,6 +48,18 @@ class Memory(Protocol):
         """Memorise a frame until the next `add`."""
         ...
 
+    def state(self) -> bytes | None:
+        """What predicted frames have left here, where that is not to be had from `frames`; None: it is."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Take over such a state, behind the keyframes; frames that it holds are not memorised again.
+
+        Raises:
+            ValueError: it is none of a memory of this size.
+        """
+        ...
+
     def read(self, queries: Tensor) -> dict[int, Tensor]:
         """Readout of each object for queries (Q, key_dim): (Q, C'), as the network's `decode` takes it."""
         ...

@@ -80,7 +80,7 @@ class BidirectionalPropagation:
                         yield results.of(index, self._fused(index, {}, predictions))
                 if clip[-1][0] <= min(missing):
                     break
-            backward.complete, backward.ends, backward.memory = True, {}, {}
+            backward.complete, backward.ends, backward.memory, backward.states = True, {}, {}, {}
         ahead = {i for i in missing if i >= meets}
         if not ahead:
             return

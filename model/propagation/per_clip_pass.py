@@ -133,6 +133,9 @@ class PerClipPass:
                 self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, masks)
             if not recorded:
                 self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
+                if self._record.resumable:
+                    states = {bank.stretch: bank.state() for bank in self._banks}
+                    self._record.states = {stretch: s for stretch, s in states.items() if s is not None}
                 self._record.forget(self._keyframes)
 
     def _propagates(self, index: int) -> bool:
@@ -318,6 +321,8 @@ class PerClipPass:
             bank.add_keyframe(key, values)
             if end is not None:
                 bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end], self._layers))
+            if self._recorded is not None and (state := self._record.states.get(bank.stretch)) is not None:
+                bank.restore(state)
             self._banks.append(bank)
         if keyframe.present:
             masks = self._framing.masks(keyframe.masks, keyframe.present, self._layers.places(keyframe.present))

@@ -88,6 +88,29 @@ def test_a_memory_never_grows_and_keeps_what_was_drawn():
         memory.add(index, torch.randn(9, 8), {o: torch.rand(9, 6) for o in (1, 2)})
         sizes.add(sum(x.numel() for bases in (memory._first, memory._updated) for b in bases.values() for x in b))
     assert len(sizes) == 1 and all(torch.equal(a, b) for a, b in zip(kept, memory._first[1]))
-    assert memory.frames == (1, 2, 3, 4, 5)
+    assert memory.frames == ()  # nothing needs to be memorised again: the state holds it
     memory.restrict((2,))
     assert set(memory.read(queries)) == {2}
+
+
+def test_a_state_goes_on_elsewhere_as_if_it_had_never_stopped():
+    torch.manual_seed(0)
+    frames = [(torch.randn(9, 8), {o: torch.rand(9, 6) for o in (1, 2)}) for _ in range(5)]
+
+    def begun() -> BasesMemory:
+        memory = BasesMemory((1, 2), 10)
+        memory.add_keyframe(*frames[0])
+        return memory
+
+    whole, elsewhere = begun(), begun()
+    for index, frame in zip((9, 8), frames[1:]):
+        whole.add(index, *frame)
+    elsewhere.restore(whole.state())
+    elsewhere.add(8, *frames[2])  # held by the state: it is not absorbed a second time
+    for memory in (whole, elsewhere):
+        memory.add(7, *frames[3])
+    queries = torch.randn(4, 8)
+    assert all(torch.equal(a, b) for a, b in zip(whole.read(queries).values(), elsewhere.read(queries).values()))
+    for damaged in (b"", whole.state()[:-4], b"\xff" * 64):
+        with pytest.raises(ValueError, match="not of their size"):
+            begun().restore(damaged)
