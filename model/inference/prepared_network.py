@@ -262,7 +262,7 @@ class InferenceNetwork:
         Returns:
             Logits at stride 4, float32 (N, K, 4h, 4w).
         """
-        readouts = readouts.permute(0, 4, 1, 2, 3)
+        readouts = readouts.to(self.dtype).permute(0, 4, 1, 2, 3)  # some memories work in float32 whatever comes
         if self.focuses:
             return segment_regions(self._network, local_keys, images, readouts, lead)
         refined = self._network.refine(local_keys, readouts[None])[0].permute(2, 0, 1, 3, 4)

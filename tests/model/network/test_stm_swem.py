@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from model import CheckpointError, InputError, Keyframe, PropagationOptions, Propagator, load_network
+from model.inference.prepared_network import InferenceNetwork
 from model.network.segmentation_network import SegmentationNetwork
 from model.propagation.run_record import RunRecord
+from model.tracking.frame_recall import drawn_logits
+from model.tracking.frame_tracker import FrameTracker, frame_label_map
+from tests.model.device.processor import needs_bfloat16
 from tests.model.network.named_weights import named_network
 
 FOLDER = Path(__file__).parent
@@ -154,3 +158,31 @@ def test_small_frames_are_not_enlarged_for_swem_and_large_ones_take_its_publishe
     assert size(480, 854) == (30, 53)
     assert size(1080, 1920) == (30, 53)
     assert size(1080, 1920, None) == (68, 120)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("name", ["stm", "swem"])
+def test_half_the_digits_give_nearly_the_same(networks, video, name):
+    frames, labels = video
+    keyframes = both_from_the_start(labels)
+    exact = probabilities(networks[name], frames[:3], keyframes)
+    assert np.abs(probabilities(networks[name], frames[:3], keyframes, dtype="bfloat16") - exact).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["stm", "swem"])
+def test_single_frames_are_segmented_from_what_is_remembered(networks, name):
+    """Of a tracker call; alone or beside other objects an object gets the same."""
+    options = PropagationOptions(device="cpu", short_side=None, dtype="float32")
+    tracker = FrameTracker(InferenceNetwork(networks[name], options), options)
+    framing = tracker.framing(45, 61)
+    random = np.random.RandomState(0)
+    first, second = (tracker.encode(framing, random.randint(0, 256, (45, 61, 3)).astype(np.uint8)) for _ in range(2))
+    masks = np.zeros((2, 45, 61), bool)
+    masks[0, 5:30, 5:30], masks[1, 10:40, 30:60] = True, True
+    drawn = framing.memory_masks(torch.stack([drawn_logits(framing, mask) for mask in masks]))
+    one = tracker.memorise("a", first, drawn[0], drawn[1])
+    two = tracker.memorise("a", first, drawn[1], drawn[0])
+    together = tracker.segment(framing, second, [[two], [one, one]])
+    assert together.shape == (2, 4 * framing.grid[0], 4 * framing.grid[1])
+    assert torch.equal(tracker.segment(framing, second, [[one, one]])[0], together[1])
+    assert frame_label_map(framing, together).shape == (45, 61)
