@@ -305,7 +305,9 @@ class InferenceNetwork:
         Returns:
             (K, tokens, C).
         """
-        values = self._network.encode_value(self._input(image[None]), f16, masks[None], layers, drawn)
+        # What is compiled is compiled anew for each list of layers: one layer is none.
+        several = None if layers is None or len(set(layers)) <= 1 else tuple(layers)
+        values = self._network.encode_value(self._input(image[None]), f16, masks[None], several, drawn)
         return values[0].flatten(2).transpose(1, 2)
 
     def _flat(self, keys: Tensor) -> Tensor:
