@@ -33,7 +33,7 @@ def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, 
     """
     request = ClipRequest.parse(clip, network)
     parsed = time.perf_counter() - began - request.frames.decoding
-    propagator = propagator.with_options(clip_length=request.clip_length, memory="spread")
+    propagator = propagator.with_options(clip_length=request.clip_length, memory=propagator.flat_policy)
     size = request.height, request.width
     answer = _Answer(request)
     record = RunRecord()

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from model.data.image_file import decode_image, encode_jpeg
 from model.inference.framing import Framing
-from model.propagation.per_clip_pass import soft_masks
 from model.propagation.prediction import LOGIT_LIMIT
 from model.tracking.bounded_cache import BoundedCache
 from model.tracking.frame_tracker import EncodedFrame, FrameMemory, FrameTracker
@@ -83,7 +82,7 @@ class FrameRecall:
             others = torch.full_like(own, -LOGIT_LIMIT)
             if remembered.others:
                 others = remembered.prediction(rows, columns, others=True).unpack().logits
-            masks = soft_masks(torch.stack([own, others]))
+            masks = framing.memory_masks(torch.stack([own, others]))
             frame = self.encoded(framing, remembered.image)
             return self._tracker.memorise(remembered.name, frame, masks[0], masks[1])
 

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=_DEFAULT.clip_length,
         metavar="L",
-        help="frames segmented at once: 5 is accurate, 25 is fast (default 5)",
+        help="frames segmented at once: 5 is accurate, 25 is fast (default 5; stm and swem 1)",
     )
     how.add_argument(
         "--short-side",
@@ -97,7 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MEMORY_POLICIES,
         default=_DEFAULT.memory,
         help="every: all clips' last frames, most accurate; bounded: constant memory and speed, for long videos; "
-        "previous: every 5th frame and the last one, for clips shorter than 5 (default every)",
+        "previous: every 5th frame and the last one, for clips shorter than 5 (default every; stm previous; swem has a "
+        "memory of its own)",
     )
     how.add_argument("--memory-tokens", type=int, metavar="N", help="budget of --memory bounded in positions")
     how.add_argument("--no-progressive", action="store_true", help="no progressive matching inside long clips")

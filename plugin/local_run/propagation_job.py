@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from model.data.mask_picture import VOID, ColourTable
 from model.errors import UndecodableFrameError
 from model.evaluation.metrics import region_similarity
 from model.network.checkpoint_files import shipped_path, weights_in_words
+from model.network.config import network_config
+from model.network.fitted_options import fitted
 from model.program.folder_lock import FolderLock
 from model.program.printable import printable
 from plugin.digest import file_digest, keyframe_digest, names_digest
@@ -91,10 +93,11 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             done then. Finished frames stay valid.
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
+    job = replace(job, options=fitted(job.options, network_config(job.network)))
     # Two clips are decoded while the network works on one.
     opened = open_source(job.source)
     frames = StandInFrames(opened)
-    with ReadAhead(frames, 2 * job.options.clip_length) as source:
+    with ReadAhead(frames, 2 * job.options.clip_frames) as source:
         finder = FrameFinder(len(opened), opened.own_names(), job.source)
         keyframes = _read_keyframes(job, source, finder)
         for warning in keyframes.warnings[:_WARNINGS]:

@@ -3,7 +3,7 @@
 In this order: the keyframes of a track; shapes of one group, and its tracks that follow one another (two that are to be
 seen on one frame are two objects: nothing is there twice); what an earlier run found; copies in overlapping jobs; all
 shapes of a label that has one per frame; and else those whose masks, propagated to one another, overlap by a sequence
-IoU of 0.5 (Propose-Reduce, `model.propose_reduce.reduction`).
+IoU of 0.5 (Propose-Reduce, `model.propose_reduce`).
 """
 
 from collections import defaultdict
@@ -15,7 +15,8 @@ import numpy as np
 
 from model.evaluation.metrics import region_similarity
 from model.keyframe import Keyframe
-from model.propose_reduce.reduction import LEAST_IOU, Mask
+from model.propose_reduce.mask_identity import Mask
+from model.propose_reduce.reduction import LEAST_IOU
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.planning.comparison import compare
 from plugin.cvat.task.drawn import Drawn
