@@ -9,7 +9,7 @@ from model.errors import InputError
 from model.keyframe import Keyframe
 from plugin.keyframes.frame_finder import FrameFinder, Mention
 from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
-from plugin.keyframes.label_map import read_label_map
+from plugin.keyframes.label_map import read_masks
 from plugin.keyframes.mask_origin import read_origin
 
 
@@ -25,7 +25,7 @@ def read_label_map_folder(
         path: the folder; files that are no pictures, hidden files and sub-folders are passed over.
         frames: tells which frame each mask is for, by its name.
         frame_size: (H, W) that every mask must have; None allows any.
-        colours: see `read_label_map`.
+        colours: see `read_masks`.
 
     A mask without any object says nothing, and is left out with a warning.
 
@@ -37,11 +37,11 @@ def read_label_map_folder(
     colours = {} if colours is None else colours
     keyframes, warnings, doubts = [], [], []
     for index, file in files.items():
-        label_map = read_label_map(file, colours, may_be_empty=True)
-        check_size(file, label_map.shape, frame_size)
-        if label_map.any():
-            keyframes.append(Keyframe(index, label_map))
-            doubts += [f"{file}: {doubt}" for doubt in [inside_out(label_map)] if doubt is not None]
+        masks, _ = read_masks(file, colours, may_be_empty=True)
+        check_size(file, masks.shape, frame_size)
+        if masks.objects:
+            keyframes.append(Keyframe(index, masks))
+            doubts += [f"{file}: {doubt}" for doubt in [inside_out(masks.label_map)] if doubt is not None]
         else:
             warnings.append(f"{file} is empty, no pixel belongs to an object: it is left out")
     if not keyframes:
@@ -49,19 +49,20 @@ def read_label_map_folder(
     ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
     origins = {keyframe.index: files[keyframe.index].name for keyframe in keyframes}
     names = {object_id: default_name(object_id) for object_id in ids}
-    return KeyframeSet(tuple(keyframes), names, origins, (*warnings, *_first_of(doubts)))
+    return KeyframeSet(tuple(keyframes), names, origins, (*warnings, *_first_of(doubts)), is_pictures=True)
 
 
 def read_label_map_file(
     path: str | Path, index: int, frame_size: tuple[int, int] | None = None, colours: ColourTable | None = None
 ) -> KeyframeSet:
     """Read one mask picture, with an object, as the keyframe of frame `index`; as `read_label_map_folder` otherwise."""
-    label_map = read_label_map(path, colours)
-    check_size(path, label_map.shape, frame_size)
-    keyframe = Keyframe(index, label_map)
+    masks, _ = read_masks(path, colours)
+    check_size(path, masks.shape, frame_size)
+    keyframe = Keyframe(index, masks)
     names = {object_id: default_name(object_id) for object_id in keyframe.objects}
-    doubt = inside_out(label_map)
-    return KeyframeSet((keyframe,), names, {index: Path(path).name}, () if doubt is None else (f"{path}: {doubt}",))
+    doubt = inside_out(masks.label_map)
+    warnings = () if doubt is None else (f"{path}: {doubt}",)
+    return KeyframeSet((keyframe,), names, {index: Path(path).name}, warnings, is_pictures=True)
 
 
 def _first_of(doubts: list[str]) -> list[str]:

@@ -61,21 +61,21 @@ def test_the_latest_result_of_a_frame_wins(tmp_path):
         assert opened.finished() == {5}
         assert opened.read(5).confidence == {9: 0.9, 200: 1.0}
         assert opened.read(5).is_keyframe
-        assert opened.label_map(5).max() == 9
+        assert opened.read(5).label_map.max() == 9
 
 
-def test_finished_label_maps_are_a_lazy_mapping(tmp_path):
+def test_finished_masks_are_a_lazy_mapping(tmp_path):
     folder = MaskFolder(tmp_path)
     for index in (4, 2):
         folder.add(result(index))
-    maps = folder.finished_label_maps()
+    maps = folder.finished_masks()
     folder.add(result(3))
     assert list(maps) == [2, 3, 4]
     assert len(maps) == 3
     assert 3 in maps
     assert 5 not in maps
     assert maps.get(5) is None
-    np.testing.assert_array_equal(maps[2], result(2).label_map)
+    np.testing.assert_array_equal(maps[2].label_map, result(2).label_map)
     os.remove(folder.mask_path(4))
     assert sorted(maps) == [2, 3, 4]  # nothing is read before it is asked for
     with pytest.raises(InputError, match=r"000004\.png"):
