@@ -2,8 +2,8 @@
 
 A PNG that Perclip writes has the chunk `ovLP` where objects share pixels: JSON, compressed by zlib, with the `order` of
 the objects from bottom to top, and in `masks` the COCO counts, as compressed text, of each that is partly covered, by
-its id. Other programs pass over it. It counts only as long as the pixels are those that it goes with, so that what
-somebody paints into the file later is what it says.
+its id. Other programs pass over it. It counts only where, flattened, it gives the file's pixels, so that what somebody
+paints into them later is what they say.
 """
 
 import json
