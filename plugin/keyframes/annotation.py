@@ -20,7 +20,7 @@ import numpy as np
 from model.data.mask_picture import MOST_OBJECTS
 from model.errors import InputError
 from model.keyframe import Keyframe
-from model.object_masks import ObjectMasks
+from model.mask_pile import MaskPile
 from plugin.keyframes.keyframe_set import KeyframeSet
 from plugin.shapes.polygon import polygon_ring
 
@@ -161,7 +161,7 @@ def _object_ids(keys: Sequence[tuple[str, Hashable]]) -> dict[tuple[str, Hashabl
 def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]], warnings: list[str]) -> Keyframe | None:
     """The keyframe of one frame, or None when its shapes say nothing; adds a warning for each that says nothing."""
     size = shapes[0][0].size
-    painted = _Painting(size)
+    painted = MaskPile(size)
     named: set[int] = set()
     for annotation, object_id in sorted(shapes, key=lambda shape: shape[0].z_order):
         if annotation.paint is None:
@@ -174,27 +174,3 @@ def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]], warnings:
         else:
             warnings.append(f"{annotation.where}: left out: it covers no pixel of the picture")
     return Keyframe(frame, painted.masks(), named) if named else None
-
-
-class _Painting:
-    """The masks of a frame, shape by shape; in as few label maps as it takes, since there may be many objects."""
-
-    def __init__(self, size: tuple[int, int]):
-        self._sheets: list[np.ndarray] = [np.zeros(size, np.uint8)]
-        self._home: dict[int, np.ndarray] = {}  # the label map that an object is in, by object from bottom to top
-
-    def add(self, object_id: int, mask: np.ndarray) -> None:
-        """A shape of an object, bool (H, W), above all that is there."""
-        before = self._home.pop(object_id, None)
-        if before is not None:
-            mask = mask | (before == object_id)
-            before[before == object_id] = 0
-        free = next((sheet for sheet in self._sheets if not sheet[mask].any()), None)
-        if free is None:
-            self._sheets.append(free := np.zeros(mask.shape, np.uint8))
-        free[mask] = object_id
-        self._home[object_id] = free
-
-    def masks(self) -> ObjectMasks:
-        """All of them."""
-        return ObjectMasks.from_sheets(self._sheets, self._home)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
+from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sinks.palette import PALETTE, colour
@@ -62,6 +63,18 @@ def test_the_latest_result_of_a_frame_wins(tmp_path):
         assert opened.read(5).confidence == {9: 0.9, 200: 1.0}
         assert opened.read(5).is_keyframe
         assert opened.read(5).label_map.max() == 9
+
+
+def test_masks_that_share_pixels_are_kept_whole_until_a_later_result_has_none(tmp_path):
+    masks = ObjectMasks.of({1: np.ones((20, 30), bool), 4: result(0).masks.mask(1)}, order=(4, 1))
+    folder = MaskFolder(tmp_path)
+    folder.add(FrameResult(3, masks, {1: 0.5, 4: 0.5}, False))
+    assert '"overlap": true' in (tmp_path / "frames.jsonl").read_text()
+    for opened in (folder, MaskFolder(tmp_path)):
+        assert opened.masks(3) == masks and opened.read(3).masks.order == (4, 1)
+    folder.add(result(3))
+    for opened in (folder, MaskFolder(tmp_path)):
+        assert opened.masks(3) == result(3).masks
 
 
 def test_finished_masks_are_a_lazy_mapping(tmp_path):
