@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WHAT",
-        help="folder of true masks, or INDEX=mask.png: print J, the measured overlap; repeat it",
+        help="true masks, a folder or whatever --keyframe takes: print J, the measured overlap; repeat it",
     )
 
     how = parser.add_argument_group("how to propagate")

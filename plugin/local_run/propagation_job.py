@@ -103,7 +103,8 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
         if (overlap := _overlap(keyframes)) is not None:
             warn(overlap)
         frames.needed = [k.index for k in keyframes.keyframes]
-        truth = TrueMasks(job.truth, finder, len(source), keyframes.object_names) if job.truth else None
+        size = (source.height, source.width)
+        truth = TrueMasks(job.truth, finder, len(source), size, keyframes.object_names) if job.truth else None
         propagator = Propagator(load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.object_masks import ObjectMasks
+from model.result import FrameResult
 from plugin.cli import main
 from plugin.keyframes import FrameFinder, read_coco
+from plugin.sinks.coco_json import write_coco_json
 from plugin.sinks.mask_folder import MaskFolder
 
 FRAMES, SIZE = 9, (96, 128)
@@ -56,6 +59,14 @@ def whole_run(scene, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run") / "r"
     assert main(command(scene, out, "--format", "coco,cvat-images,overlay")) == 0
     return out
+
+
+def true_annotations(scene: Path, path: Path) -> Path:
+    """A COCO file of the true masks, in which the objects have other numbers than in the run."""
+    frames = (ObjectMasks.of({1: drawn(i)["helmet"], 2: drawn(i)["person"]}) for i in range(FRAMES))
+    results = (FrameResult(i, masks, {1: 1.0, 2: 1.0}, False) for i, masks in enumerate(frames))
+    write_coco_json(results, path, frame_names=lambda i: f"{i:05d}.png", object_names={1: "Helmet", 2: "Person"})
+    return path
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -139,7 +150,7 @@ def test_results_serve_as_whole_keyframes_again(scene, whole_run, tmp_path):
     assert [r.masks for r in MaskFolder(tmp_path / "r")] == [r.masks for r in MaskFolder(whole_run)]
 
 
-@pytest.mark.parametrize("kind", ["folders", "folders in any order", "files", "results"])
+@pytest.mark.parametrize("kind", ["folders", "folders in any order", "files", "results", "COCO"])
 def test_each_is_measured_with_its_own_true_mask(scene, whole_run, tmp_path, capsys, kind):
     out = tmp_path / "r"
     shutil.copytree(whole_run, out)
@@ -148,6 +159,7 @@ def test_each_is_measured_with_its_own_true_mask(scene, whole_run, tmp_path, cap
         "folders in any order": [scene / "helmet", scene / "person"],
         "files": [f"{i}={scene / name / f'{i:05d}.png'}" for i in (2, 5) for name in ("person", "helmet")],
         "results": [whole_run / "masks"],
+        "COCO": [true_annotations(scene, tmp_path / "true.json")],
     }[kind]
     arguments = [word for value in truth for word in ("--truth", str(value))]
     assert main(command(scene, out, "--resume", "--format", "none", *arguments)) == 0
