@@ -18,7 +18,7 @@ from plugin.shapes.coco_rle import compress_counts, counts_to_mask, decompress_c
 
 # Ancillary, private, and to be dropped by programs that change the pixels, by the case of its letters.
 _CHUNK = b"ovLP"
-_MOST_BYTES = 1 << 28  # of the text; more is no file of ours
+_MOST_BYTES = 1 << 26  # of the text; more is no file of ours
 
 
 def add_whole_masks(note: PngImagePlugin.PngInfo, masks: ObjectMasks) -> None:
@@ -52,6 +52,15 @@ def read_whole_masks(picture: Image.Image, label_map: np.ndarray) -> ObjectMasks
         for i, counts in told["masks"].items():
             masks[int(i)] = counts_to_mask(decompress_counts(counts), *label_map.shape)
         whole = ObjectMasks.of(masks, told["order"], label_map.shape)
-    except (zlib.error, ValueError, LookupError, TypeError, AttributeError, RecursionError, InputError):
+    except (
+        zlib.error,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        InputError,
+    ):
         return of_pixels
     return whole if np.array_equal(whole.label_map, label_map) else of_pixels

@@ -1,6 +1,8 @@
 """Objects that share pixels, through every kind of file: each comes back whole, and what lay on top lies on top."""
 
+import json
 import tempfile
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -188,8 +190,14 @@ def test_what_is_painted_into_a_picture_counts_although_the_file_still_has_whole
 def test_damage_beside_the_pixels_leaves_the_pixels(data):
     from plugin.keyframes import whole_masks
 
+    told = st.recursive(st.none() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=4)
+    ours = st.fixed_dictionaries(
+        {"order": told, "masks": st.dictionaries(st.text("12x", max_size=3), told, max_size=2)}
+    )
+    packed = (told | ours).map(lambda content: zlib.compress(json.dumps(content).encode()))
+
     class Opened:
-        private_chunks = ((b"ovLP", data.draw(st.binary(max_size=40))),)
+        private_chunks = ((b"ovLP", data.draw(st.binary(max_size=40) | packed)),)
 
     pixels = label_map(o1=PERSON, o2=HELMET)
     assert whole_masks.read_whole_masks(Opened(), pixels) == ObjectMasks.from_label_map(pixels)

@@ -190,6 +190,17 @@ def test_true_masks_that_contradict_each_other_are_refused_before_the_run(scene,
     assert "no such frame" in capsys.readouterr().err
 
 
+def test_true_annotations_of_other_things_are_refused(scene, tmp_path, capsys):
+    path = true_annotations(scene, tmp_path / "true.json")
+    renamed = path.read_text().replace('"Helmet"', '"hat"').replace('"Person"', '"man"')
+    path.write_text(renamed.replace('"track_id": 1', '"track_id": 8').replace('"track_id": 2', '"track_id": 9'))
+    assert main(command(scene, tmp_path / "r", "--truth", str(path))) == 2
+    assert re.search(
+        r"true\.json has hat, man, none of which is an object of this run \(person, helmet\)", capsys.readouterr().err
+    )
+    assert not (tmp_path / "r").exists()
+
+
 def test_folders_of_earlier_versions_are_read(whole_run, tmp_path):
     """Their lines say nothing of overlaps, and their pictures are all there is."""
     old = tmp_path / "old"
