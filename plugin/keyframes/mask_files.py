@@ -74,9 +74,15 @@ def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:
     """The mask pictures of a folder by frame, ascending; arguments and errors as in `read_label_map_folder`."""
     path = Path(path)
     try:
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES and f.name[0] != ".")
+        inside = sorted(f for f in path.iterdir() if f.name[0] != ".")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a folder of mask pictures") from None
+    files = [f for f in inside if f.suffix.lower() in PICTURE_SUFFIXES]
+    if not files and (folders := [f.name for f in inside if f.is_dir()]):
+        raise InputError(
+            f"{path} has folders and no mask pictures: give each folder by itself, as {path / folders[0]}; masks of "
+            "one object each are an object each"
+        )
     if not files:
         raise InputError(f"{path} has no mask pictures: give a folder of PNG files named like the frames")
     found = frames.find([_mention(file) for file in files])

@@ -94,5 +94,7 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path):
     fails(read_keyframes, [person, person], BY_NUMBER, SIZE, match=r"object 1 is given twice on frame 0.*another id")
     two = save(tmp_path / "two.png", label_map(o1=PERSON, o2=HELMET))
     fails(read_keyframes, [person, f"0={two}"], BY_NUMBER, SIZE, match="object 1 is given twice on frame 0")
+    written(tmp_path, "all/vest", VEST)
+    fails(read_keyframes, [str(tmp_path / "all")], BY_NUMBER, SIZE, match=r"all has folders.*as .*all/vest;")
     many = [written(tmp_path, f"0=m/x{i}y.png", square(0, 0)) for i in range(255)]
     fails(read_keyframes, many, BY_NUMBER, SIZE, match="255 objects are too many")
