@@ -135,7 +135,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             if damaged:
                 facts["damaged"] = "; ".join(damaged)
             if truth is not None:
-                facts["measured J"] = truth.measured(results)
+                facts["measured J"] = truth.measured(results, warn)
             facts["look at"] = _advice(results)
             try:
                 written = write_formats(

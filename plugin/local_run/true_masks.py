@@ -1,14 +1,15 @@
 """True masks, which results are measured against: each object with its own."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from model.data.mask_picture import ColourTable
+from model.data.inside_out import first_of, inside_out
+from model.data.mask_picture import VOID, ColourTable
 from model.errors import InputError
 from model.evaluation.metrics import region_similarity
 from model.keyframe import Keyframe
@@ -73,13 +74,17 @@ class TrueMasks:
         self._sources = [self._source(value, frames, frame_count) for value in values]
         for a, b in combinations(self._sources, 2):
             if shared := a.files.keys() & b.files.keys():
-                self._true_masks(min(shared), [{}] * len(self._sources))  # to find contradictions before the run
+                self._true_masks(min(shared), [{}] * len(self._sources), [])  # to find contradictions before the run
         files = {index: file for source in reversed(self._sources) for index, file in source.files.items()}
         self.files = dict(sorted(files.items()))
         """A file of each frame that has any, ascending."""
 
-    def measured(self, results: MaskFolder) -> str:
+    def measured(self, results: MaskFolder, warn: Callable[[str], None]) -> str:
         """In words: the mean J of each object over the frames that have a true mask and are not keyframes.
+
+        Args:
+            results: of the run.
+            warn: takes a line about masks that seem to be inside out.
 
         Raises:
             InputError: a mask cannot be used, or two are of one object.
@@ -88,14 +93,17 @@ class TrueMasks:
         measured: set[int] = set()
         by_id: ColourTable = {}  # a colour is one object in all masks, so that all must be read
         colours = [by_id if source.goes_by_id else {} for source in self._sources]
+        doubts: list[str] = []
         finished = results.finished()
         for index in self.files:
-            true = self._true_masks(index, colours)
+            true = self._true_masks(index, colours, doubts)
             if index not in finished or (result := results.read(index)).is_keyframe:
                 continue
             for obj, (mask, void) in true.items():
                 measured.add(index)
                 scores.setdefault(obj, []).append(region_similarity(result.masks.mask(obj) & ~void, mask))
+        for warning in first_of(doubts):
+            warn(warning)
         if not scores:
             return "nothing to measure: no result has a true mask"
         means = {obj: float(np.mean(scores[obj])) for obj in self._names if obj in scores}
@@ -140,8 +148,8 @@ class TrueMasks:
             if objects
         }
 
-    def _true_masks(self, index: int, colours: Sequence[ColourTable]) -> dict[int, _Pair]:
-        """The true mask of each object that the sources speak for on a frame."""
+    def _true_masks(self, index: int, colours: Sequence[ColourTable], doubts: list[str]) -> dict[int, _Pair]:
+        """The true mask of each object that the sources speak for on a frame; adds what is doubtful in a picture."""
         found: dict[int, _Pair] = {}
         said_by: dict[int, str] = {}
         voids: list[np.ndarray] = []  # of pictures that go by ids
@@ -154,6 +162,8 @@ class TrueMasks:
             else:
                 masks, void = read_masks(source.files[index], table, may_be_empty=True)
                 check_size(source.files[index], masks.shape, self._size)
+                if (doubt := inside_out(np.where(void, np.uint8(VOID), masks.label_map))) is not None:
+                    doubts.append(f"{source.files[index]}: {doubt}")
                 if source.object_id is None:
                     said = {obj: (mask, void) for obj, mask in masks.items()}
                     voids.append(void)
