@@ -37,18 +37,6 @@ class Engine(Propagates, Protocol):
         """Loads what `run` would load first."""
         ...
 
-    def run(
-        self,
-        frames: Sequence[np.ndarray],
-        keyframes: Sequence[Keyframe],
-        start: int = 0,
-        stop: int | None = None,
-        direction: str = "both",
-        labels: Mapping[int, Hashable] | None = None,
-    ) -> Iterator[FrameResult]:
-        """As `Propagator.run`."""
-        ...
-
 
 class LocalEngine:
     """The network in this process.
