@@ -63,8 +63,8 @@ class PassObserver:
         own: Tensor | None,
         logits: Tensor,
         objects: Sequence[int],
-        layers: Sequence[int],
         picture: Callable[[int], np.ndarray],
+        layers: Sequence[int] | None = None,
     ) -> list[list[Evidence]]:
         """Evidence about the segmented frames of a clip, in the order of the pass.
 
@@ -74,8 +74,8 @@ class PassObserver:
                 of how frames follow each other.
             logits: float32 (T, K, 4h, 4w).
             objects: their K ids.
-            layers: of the objects; those of one layer compete for pixels.
             picture: makes the t-th frame, uint8 (h, w, 3), at the network's size.
+            layers: of the objects, of which those in one compete for pixels; None: all lie in one.
 
         Returns:
             One list per frame with the evidence of each object.

@@ -284,7 +284,9 @@ class InferenceNetwork:
             masks: soft masks (K, H, W).
             layers: of the objects; None: all lie in one.
         """
-        values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype), layers)
+        # What is compiled is compiled anew for each list of layers: one layer is none.
+        several = () if layers is None or len(set(layers)) <= 1 else (tuple(layers),)
+        values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype), *several)
         return values[0].flatten(2).transpose(1, 2)
 
     def _flat(self, keys: Tensor) -> Tensor:

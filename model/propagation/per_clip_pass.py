@@ -110,7 +110,7 @@ class PerClipPass:
                 images = ClipImages(self._framing, self._frames, indices)
                 clip = self._segment(images, len(indices))
                 evidence = self._observer.observe(
-                    clip.keys, clip.own, clip.logits, self._active, self._active_layers, images.picture
+                    clip.keys, clip.own, clip.logits, self._active, images.picture, self._active_layers
                 )
                 del images  # its frames are not needed while the next clip is worked on
                 predictions = [map(Prediction, *frame) for frame in zip(clip.logits, evidence)]

@@ -187,10 +187,13 @@ def test_the_examples_run(page, desk, capsys):
 
 def test_what_the_python_examples_print(desk, capsys):
     shell, names = Shell(desk), {}
-    first, repaired, refused = [b.text for b in blocks(ROOT / "docs" / "python-api.md") if b.language == "python"]
+    page = blocks(ROOT / "docs" / "python-api.md")
+    first, overlapping, repaired, refused = [b.text for b in page if b.language == "python"]
     exec(first, names)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [str(i) for i in range(10)] and "[0 1 2]" in lines[0]
+    exec(overlapping, names)
+    assert capsys.readouterr().out == "".join(f"{i} True True\n" for i in range(3))
     exec(repaired, names)
     assert capsys.readouterr().out == "[5, 6, 7, 8, 9] True\n"
     exec(refused, names)
