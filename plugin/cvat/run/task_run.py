@@ -317,7 +317,7 @@ class TaskRun:
             start, stop = wanted.start - window.first, wanted.stop - window.first
             clock = time.perf_counter()
             labels = {number: sequence.objects[obj - 1].label.name for number, obj in objects.items()}
-            results = self._engine.run(frames, keyframes, start, stop, self._settings.direction, labels)
+            results = self._engine.run(frames, keyframes, start, stop, self._settings.direction, labels=labels)
             for result in fill_in(results, whole):
                 waited = time.perf_counter() - clock
                 place = result.index + window.first

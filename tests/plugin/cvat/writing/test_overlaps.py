@@ -22,6 +22,7 @@ from tests.plugin.cvat.program import (
     edit,
     mask_shape,
     polygon_shape,
+    remove,
     state_of,
 )
 
@@ -120,6 +121,38 @@ def test_a_corrected_part_is_carried_beside_its_whole(program_for):
         assert np.array_equal(masks[1][0], PERSON) and np.array_equal(masks[3][0], VEST)
         assert np.array_equal(masks[2][0], HELMET if frame == 1 else small if frame > 4 else masks[2][0])
     assert np.array_equal(found(job, 4)[1][0], PERSON)
+
+
+def test_a_part_that_is_deleted_and_drawn_anew_in_the_group_of_all_takes_nothing_from_its_whole(program_for):
+    state = state_of(blank_task(labels=LABELS))
+    draw(state, shapes=worn(0, group=3))
+    program = program_for(state)
+    program.propagate()
+    job = state.jobs[JOB][1]
+    remove(state, next(s for s in job.shapes if s["frame"] == 4 and s["label_id"] == 2))
+    draw(state, shapes=[mask_shape(4, box(10, 3, 16, 7), 2, group=3)])
+    for _ in range(2):
+        program.propagate()
+        masks = found(job, 4)
+        assert sorted(masks) == [1, 3] and np.array_equal(masks[1][0], PERSON)
+
+
+def test_two_people_in_one_anothers_way_are_told_apart_with_what_they_wear(program_for):
+    """Nothing ties their shapes together but where they are; what lies on top of a shape takes nothing from it."""
+    state = state_of(blank_task(labels=LABELS))
+    other = np.roll(PERSON, 8, 1), np.roll(HELMET, 8, 1)
+    for frame, step in ((0, 1), (9, -1)):
+        shapes = [mask_shape(frame, m, 1) for m in (PERSON, other[0])]
+        shapes += [mask_shape(frame, m, 2, z_order=1) for m in (HELMET, other[1])]
+        draw(state, shapes=shapes[::step])
+    program_for(state).propagate()
+    job = state.jobs[JOB][1]
+    own = [s for s in job.shapes if s["source"] == "auto"]
+    assert len(own) == 32 and len({s["group"] for s in own}) == 4
+    for group in {s["group"] for s in own}:
+        masks = [decode_mask(s["points"], HEIGHT, WIDTH) for s in own if s["group"] == group]
+        assert len(masks) == 8 and all(np.array_equal(mask, masks[0]) for mask in masks)
+        assert any(np.array_equal(masks[0], true) for true in (PERSON, HELMET, *other))
 
 
 def test_an_object_drawn_twice_comes_back_twice(program_for):
