@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from model.propagation.propagator import Propagator
 # 8 frames of 480 x 854, half of the default budget, which the 80 frames of a DAVIS video hardly fill.
 _HALF_BUDGET = 8 * 30 * 54
 
-ROWS: dict[str, dict[str, object]] = {
+ROWS: dict[str, dict[str, Any]] = {
     "L5": {},
     "L5 no refinement": {"refinement": False},
     "L1": {"clip_length": 1},
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_program(_parser(), run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.ablation",
         description=__doc__,

@@ -4,7 +4,7 @@ Round 1 is the task of `model.evaluation.semi_supervised`: each object's first t
 annotator looks at the result, chooses a frame and gives the true masks of all objects on it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,7 @@ class CorrectedSequence:
 
     def _correction(self, index: int) -> Keyframe:
         truth = self.task.sequence.label_maps[index]
+        assert truth is not None  # only annotated frames are chosen
         return Keyframe(index, np.where(truth == VOID, 0, truth), self._objects)
 
 
@@ -184,6 +185,6 @@ def changed_by(choice: int, corrected: Sequence[int], length: int, mode: str) ->
     return range(choice if mode == "forward" else before, after)
 
 
-def _measures(scores: Scores, frames: Sequence[int]) -> Measures:
+def _measures(scores: Scores, frames: Iterable[int]) -> Measures:
     chosen = tuple(score for i in frames for score in scores[i])
     return SequenceScore(chosen[0].sequence, chosen, 0, 0.0, 0.0).mean

@@ -58,8 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     command = [sys.executable, "-m", "benchmarks.bulk", "--serve"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
         url = process.stdout.readline().strip()
-        found: dict[str, list[Any]] = {}
+        found: dict[str, dict[str, Any]] = {}
         _bare(engine, frames[:30], mask)  # warms up
         for output in ("mask", "polygon"):
             bare, whole, outcomes = [], [], []
@@ -85,15 +86,15 @@ def run(arguments: argparse.Namespace) -> None:
     (arguments.out / "bulk.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _sample() -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 (100, 480, 854, 3), and the first mask as a label map."""
+def _sample() -> tuple[list[np.ndarray], np.ndarray]:
+    """Frames, uint8 (480, 854, 3) each, and the first mask as a label map."""
     height, width = _SIZE
     sample = render_sample(Path("out/bulk-benchmark"), frames=_FRAMES, height=height, width=width)
     with open_source(sample.video) as source:
-        return np.stack(source[:]), np.array(Image.open(sample.masks[0]))
+        return source[:], np.array(Image.open(sample.masks[0]))
 
 
-def _bare(engine: LocalEngine, frames: np.ndarray, mask: np.ndarray) -> float:
+def _bare(engine: LocalEngine, frames: Sequence[np.ndarray], mask: np.ndarray) -> float:
     began = time.perf_counter()
     for _ in engine.run(frames, [Keyframe(0, mask)]):
         pass

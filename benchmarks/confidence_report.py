@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -43,7 +44,7 @@ def calibration_error(confidence: np.ndarray, j: np.ndarray) -> float:
     )
 
 
-def summary(samples: Sequence[Sample], confidence: np.ndarray) -> dict:
+def summary(samples: Sequence[Sample], confidence: np.ndarray) -> dict[str, Any]:
     """All measures, for JSON.
 
     "within sequences" is the mean over sequences of the mean over their objects of the rank correlation over an

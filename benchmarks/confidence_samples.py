@@ -82,7 +82,8 @@ def usable(sequences: Sequence[AnnotatedSequence]) -> list[AnnotatedSequence]:
     """
     chosen = []
     for sequence in sequences:
-        if len(sequence.annotated) == len(sequence.frames) > 12 and sequence.label_maps[0].max() == 1:
+        first = sequence.label_maps[0]
+        if len(sequence.annotated) == len(sequence.frames) > 12 and first is not None and first.max() == 1:
             chosen.append(sequence)
     if len(chosen) < 2:
         raise InputError("runs that fail on purpose need two sequences with one object annotated on every frame")

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_program(_parser(), run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.effort",
         description=__doc__,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class Curve:
         """How many keyframes until the mean over the sequences is TARGET, over all frames."""
         return next((n for n, jf in enumerate(self.everything, 1) if jf >= TARGET), None)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "J&F": self.everything,
@@ -76,17 +77,17 @@ class Curve:
         }
 
 
-def bars(curves: Sequence[Curve]) -> dict:
+def bars(curves: Sequence[Curve]) -> dict[str, Any]:
     """The two bars of the benchmark: what the second keyframe gains with fusion, and how many keyframes TARGET takes.
 
     By the policy "confidence", which is what an annotator can do; None where it was not measured.
     """
-    fusion = next((c for c in curves if (c.policy, c.mode) == ("confidence", "fusion")), None)
-    measured = fusion is not None and len(fusion.everything) > 1
+    of_fusion = (c for c in curves if (c.policy, c.mode) == ("confidence", "fusion") and len(c.everything) > 1)
+    fusion = next(of_fusion, None)
     return {
         "gain of the second keyframe (confidence, fusion)": {
-            "all frames": fusion.everything[1] - fusion.everything[0] if measured else None,
-            "never annotated": fusion.rest_gain[1] if measured else None,
+            "all frames": fusion.everything[1] - fusion.everything[0] if fusion else None,
+            "never annotated": fusion.rest_gain[1] if fusion else None,
         },
         f"keyframes to a mean J&F of {TARGET:.2f} over the sequences": {
             f"{c.policy}, {c.mode}": c.mean_to_target for c in curves

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from plugin.sources import open_source
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
 _LENGTH = 60  # frames of the clip
 _SECONDS = 12.0  # of a measurement, after the first clips
-_PLAIN = {
+_PLAIN: dict[str, Any] = {
     "dtype": "float32",
     "fold_batchnorm": False,
     "channels_last": False,
@@ -109,9 +109,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _choices(arguments: argparse.Namespace) -> list[list[Any]]:
     networks, sizes = arguments.networks.split(","), arguments.sizes.split(",")
-    for name, known, what in [*((n, NETWORKS, "network") for n in networks), *((s, SIZES, "size") for s in sizes)]:
-        if name not in known:
-            raise InputError(f"unknown {what} {name!r}; use {', '.join(known)}")
+    for given, known, what in ((networks, list(NETWORKS), "network"), (sizes, list(SIZES), "size")):
+        for name in given:
+            if name not in known:
+                raise InputError(f"unknown {what} {name!r}; use {', '.join(known)}")
     try:
         numbers = [[int(n) for n in text.split(",")] for text in (arguments.clip_lengths, arguments.objects)]
     except ValueError as error:
@@ -138,12 +139,12 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
     """
     height, width = SIZES[configuration.size]
     frames, keyframe = sample_clip(height, width, configuration.objects)
-    options = {"clip_length": configuration.clip_length, "short_side": None, "device": device}
-    used = Propagator(any_network(configuration.network), PropagationOptions(**options))
+    options = PropagationOptions(clip_length=configuration.clip_length, short_side=None, device=device)
+    used = Propagator(any_network(configuration.network), options)
     rate, parts = _rate(used, frames, keyframe, seconds)
     peak = peak_gigabytes(used.device)
     possible = _matrix_rate(used.device, used.network.dtype)
-    plain = Propagator(any_network(configuration.network), PropagationOptions(**options, **_PLAIN))
+    plain = Propagator(any_network(configuration.network), replace(options, **_PLAIN))
     plain_rate, _ = _rate(plain, frames, keyframe, seconds / 2)
     gigaflops = _arithmetic(plain, frames, keyframe)  # the counter does not know fused convolutions
     floor = possible / gigaflops  # frames per second

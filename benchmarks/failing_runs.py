@@ -58,14 +58,14 @@ class Clip:
 
     @classmethod
     def of(cls, sequence: AnnotatedSequence, step: int, length: int, start: int = 0) -> "Clip":
-        """Up to `length` frames of a sequence, every `step`-th, with the largest object of the first one."""
+        """Up to `length` frames of a sequence, every `step`-th, all annotated, with the first one's largest object."""
         indices = list(range(start, len(sequence.frames), step))[:length]
-        areas = np.bincount(sequence.label_maps[indices[0]].ravel(), minlength=256)
+        label_maps = [label_map for i in indices if (label_map := sequence.label_maps[i]) is not None]
+        assert len(label_maps) == len(indices), "every frame is annotated"
+        areas = np.bincount(label_maps[0].ravel(), minlength=256)
         areas[[0, VOID]] = 0
         obj = int(areas.argmax())
-        return cls(
-            sequence.name, [sequence.frames[i] for i in indices], [sequence.label_maps[i] == obj for i in indices]
-        )
+        return cls(sequence.name, [sequence.frames[i] for i in indices], [found == obj for found in label_maps])
 
 
 def normal_run(task: Task) -> Run:

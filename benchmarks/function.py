@@ -106,8 +106,9 @@ def _clip_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
         env=os.environ | {"PERCLIP_DEVICE": arguments.device, "PERCLIP_MAX_SECONDS": "20"},
     )
     try:
+        assert server.stdout is not None
         address = server.stdout.readline().strip()
-        memory = {"ready": _resident(server.pid)}
+        memory: dict[str, float] = {"ready": _resident(server.pid)}
         bare, http, timings = [], [], []
         for _ in range(3):  # in turns, as the machine's speed changes
             bare.append(_seconds(lambda: list(propagator.run(frames, [keyframe], record=RunRecord()))))
@@ -118,7 +119,7 @@ def _clip_calls(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     finally:
         server.kill()
     timing = timings[int(np.argmin(http))]
-    compared = {
+    compared: dict[str, float] = {
         "frames": _FRAMES,
         "bare engine, s": round(min(bare), 2),
         "over HTTP, s": round(min(http), 2),

@@ -14,7 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def _in_a_process(variant: Variant) -> dict[str, Any]:
 
 
 def _write(out: Path, device: torch.device, rows: list[dict[str, Any]], left_out: list[Variant]) -> None:
-    facts = {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"}
+    facts: dict[str, Any] = {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"}
     facts |= {"torch": torch.__version__, "rows": rows, "left out": [asdict(variant) for variant in left_out]}
     out.mkdir(parents=True, exist_ok=True)
     (out / "gpu.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -152,14 +152,14 @@ def measure(
         seconds: of the timing.
     """
     network = any_network(variant.network)
-    options = {"clip_length": variant.clip_length, "short_side": None, "device": str(device)}
+    options = PropagationOptions(clip_length=variant.clip_length, short_side=None, device=str(device))
     few = min(_CHECKED, len(frames))
 
     def results(propagator: Propagator) -> list[Any]:
         return list(propagator.with_options(keep_probabilities=True).run(frames, [keyframe], stop=few))
 
     torch.backends.cudnn.allow_tf32 = False  # of the reference; torch's default rounds to 10 bits
-    expected = results(Propagator(network, PropagationOptions(**options, dtype="float32")))
+    expected = results(Propagator(network, replace(options, dtype="float32")))
     torch.backends.cudnn.allow_tf32 = True
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -169,9 +169,7 @@ def measure(
         warnings.simplefilter("always", RuntimeWarning)
         used = Propagator(
             network,
-            PropagationOptions(
-                **options, dtype=variant.dtype, compile=variant.compile, device_memory=variant.device_memory
-            ),
+            replace(options, dtype=variant.dtype, compile=variant.compile, device_memory=variant.device_memory),
         )
         found = results(used)
         # Parts are compiled for sizes that come again.

@@ -95,7 +95,7 @@ def _rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         clip = render_moving_objects(rng, height, width, frames, objects)
         began = time.process_time()
         if number % 2 or not called:
-            for _ in propagator.with_options(clip_length=clip_length).run(clip.frames, [clip.keyframe]):
+            for _ in propagator.with_options(clip_length=clip_length).run(list(clip.frames), [clip.keyframe]):
                 pass
         else:
             _call(function, clip, clip_length)

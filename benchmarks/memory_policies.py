@@ -52,9 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     wanted = []
     for sequence in map(repeated, long):
         for policy in _POLICIES:
-            key = {"weights": weights.digest, "sequence": sequence.name, "frames": len(sequence.frames)}
-            key |= {"clip length": arguments.clip_length, "policy": policy}
-            key = {name: str(value) for name, value in key.items()}
+            key = {"weights": weights.digest, "sequence": sequence.name, "frames": str(len(sequence.frames))}
+            key |= {"clip length": str(arguments.clip_length), "policy": policy}
             row = next((r for r in log.rows if key.items() <= r.items()), None)
             if row is None:
                 print(f"{sequence.name}: {policy}", file=sys.stderr, flush=True)
@@ -73,8 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
 def repeated(sequence: AnnotatedSequence) -> AnnotatedSequence:
     """The sequence played forth and back five times; decoded once."""
     length = 2 * _ROUNDS * (len(sequence.frames) - 1) + 1
-    frames, label_maps = (ForthAndBack(list(images), length) for images in (sequence.frames, sequence.label_maps))
-    return AnnotatedSequence(sequence.name, frames, label_maps)
+    frames = ForthAndBack(list(sequence.frames), length)
+    return AnnotatedSequence(sequence.name, frames, ForthAndBack(list(sequence.label_maps), length))
 
 
 def markdown(rows: Sequence[dict[str, str]]) -> str:

@@ -40,7 +40,7 @@ def render_moving_objects(
         for o in range(objects):
             centre = begin[o] + (end[o] - begin[o]) * t / max(1, frames - 1)
             mask = np.zeros((height, width), np.uint8)
-            box = cv2.RotatedRect(tuple(map(float, centre)), tuple(map(float, 2 * axes[o])), float(angles[o]))
+            box = (centre.tolist(), (2 * axes[o]).tolist(), float(angles[o]))
             cv2.ellipse(mask, box, 1, -1)
             video[t][mask > 0] = coats[o][mask > 0]
             if t == 0:

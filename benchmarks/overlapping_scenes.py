@@ -105,7 +105,7 @@ def _dressed(seed: int, stills: Path) -> OverlappingClip:
         while True:
             name = names[int(scene.random.integers(len(names)))]
             labels = np.array(Image.open(io.BytesIO(archive.read(name))))
-            areas = np.bincount(labels.ravel(), minlength=256)[1:] / max(1, np.count_nonzero(labels))
+            areas = np.bincount(labels.ravel(), minlength=256)[1:] / max(1, int(np.count_nonzero(labels)))
             garments = [int(i) + 1 for i in np.argsort(-areas) if _GARMENT[0] < areas[i] < _GARMENT[1]][:2]
             if len(garments) == 2:
                 break

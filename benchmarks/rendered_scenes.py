@@ -125,7 +125,7 @@ class Scene:
         for t in range(LENGTH):
             x, y = 40 + self._shift[t]
             move = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
-            picture = cv2.warpAffine(self.ground, move, (WIDTH, HEIGHT))
+            picture = np.asarray(cv2.warpAffine(self.ground, move, (WIDTH, HEIGHT)), np.float32)
             masks = []
             for thing in things:
                 covered, colours = thing.drawn(t)

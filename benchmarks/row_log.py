@@ -40,7 +40,7 @@ class RowLog:
         partial = self._path.with_name(self._path.name + ".partial")
         self._write(partial, "w", rows)
         partial.replace(self._path)
-        self.rows = list(rows)
+        self.rows = [dict(row) for row in rows]
 
     def _read(self) -> list[dict[str, str]]:
         with self._path.open(encoding="utf-8", newline="") as file:

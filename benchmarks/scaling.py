@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -47,15 +48,15 @@ class Series:
     name: str
     quantity: str
     powers: tuple[int, ...]
-    x: list[float]
-    milliseconds: list[float]
+    x: Sequence[float]
+    milliseconds: Sequence[float]
 
-    def law(self, at: Sequence[float]) -> np.ndarray:
+    def law(self, at: Sequence[float] | np.ndarray) -> np.ndarray:
         """The fitted law at some x, every point with the weight of its own size."""
         weights = 1 / np.array(self.milliseconds)
         terms = np.stack([np.array(self.x, float) ** p for p in self.powers], 1)
         factors = np.linalg.lstsq(terms * weights[:, None], np.ones(len(weights)), rcond=None)[0]
-        return sum(f * np.array(at, float) ** p for f, p in zip(factors, self.powers))
+        return np.stack([f * np.array(at, float) ** p for f, p in zip(factors, self.powers)]).sum(0)
 
     def to_json(self) -> dict[str, object]:
         """All numbers, and how far each point lies above its law."""
@@ -119,12 +120,22 @@ def _best(function: Callable[[], object], rounds: int) -> float:
     return min(seconds)
 
 
+def _run_through(propagator: Propagator, frames: Sequence[np.ndarray], keyframe: Keyframe, stop: int) -> None:
+    for _ in propagator.run(frames, [keyframe], stop=stop):
+        pass
+
+
+def _read(bank: MemoryBank, queries: torch.Tensor) -> None:
+    bank.read(queries)[1].sum().item()  # a number: waits for the device
+
+
 def _objects(propagator: Propagator, frames: Sequence[np.ndarray], rounds: int) -> Series:
     counts, stop = [1, 2, 5, 10, 20], 11
     milliseconds = []
+    height, width = frames[0].shape[:2]
     for count in counts:
-        keyframe = _keyframe(*frames[0].shape[:2], count)
-        seconds = _best(lambda k=keyframe: list(propagator.run(frames, [k], stop=stop)), rounds)
+        keyframe = _keyframe(height, width, count)
+        seconds = _best(partial(_run_through, propagator, frames, keyframe, stop), rounds)
         milliseconds.append(1000 * seconds / (stop - 1))
     return Series("480p, clips of 5", "objects", _LINEAR, counts, milliseconds)
 
@@ -142,7 +153,7 @@ def _memory_frames(propagator: Propagator, rounds: int) -> Series:
                 key, value = (torch.randn(tokens, dim, device=device).to(dtype) for dim in (64, 128))
                 bank.add(index, key, {1: value})
             queries = torch.randn(tokens, 64, device=device).to(dtype)
-            milliseconds.append(1000 * _best(lambda b=bank, q=queries: b.read(q)[1].sum().item(), 3 * rounds))
+            milliseconds.append(1000 * _best(partial(_read, bank, queries), 3 * rounds))
     return Series("reading, 480p, one object", "memory frames", _LINEAR, counts, milliseconds)
 
 
@@ -154,7 +165,7 @@ def _pixels(propagator: Propagator, frames: Sequence[np.ndarray], rounds: int) -
         megapixels.append(size[0] * size[1] / 1e6)
         as_they_are = propagator.with_options(short_side=None)
         keyframe = _keyframe(side, size[0], 1)
-        seconds = _best(lambda p=as_they_are, f=resized, k=keyframe: list(p.run(f, [k])), rounds)
+        seconds = _best(partial(_run_through, as_they_are, resized, keyframe, stop), rounds)
         milliseconds.append(1000 * seconds / (stop - 1))
     return Series("one object, clips of 5", "megapixels", _SQUARE, megapixels, milliseconds)
 

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,10 @@ from plugin.shapes import decode_mask, encode_mask
 from serverless.perclip_function import PerclipFunction, Settings
 
 _TRACKER = "tracker calls"
-_ENGINE = {"engine, every frame": {"clip_length": 1}, "engine, clips of 5": {"clip_length": 5}}
+_ENGINE: dict[str, dict[str, Any]] = {
+    "engine, every frame": {"clip_length": 1},
+    "engine, clips of 5": {"clip_length": 5},
+}
 _COLUMNS = ("weights", "short side", "sequence", "frames", "way", "J", "F", "J&F", "largest state, kB")
 
 
@@ -50,9 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
     for sequence in sequences_of(arguments):
         task = Task(sequence)
         for way in (_TRACKER, *_ENGINE):
-            key = {"weights": weights.digest, "short side": arguments.short_side, "sequence": sequence.name}
-            key |= {"frames": len(sequence.frames), "way": way}
-            key = {name: str(value) for name, value in key.items()}
+            key = {"weights": weights.digest, "short side": str(arguments.short_side), "sequence": sequence.name}
+            key |= {"frames": str(len(sequence.frames)), "way": way}
             row = next((r for r in log.rows if key.items() <= r.items()), None)
             if row is None:
                 print(f"{sequence.name}: {way}", file=sys.stderr, flush=True)
@@ -85,13 +88,14 @@ def tracked(function: PerclipFunction, task: Task) -> tuple[SequenceScore, int]:
     keyframes = {k.index: k for k in task.keyframes}
     for index, frame in enumerate(sequence.frames):
         image = image_text(frame)
-        label_map = np.zeros(frame.shape[:2], np.uint8)
+        height, width = frame.shape[:2]
+        label_map = np.zeros((height, width), np.uint8)
         if states:
             reply = answer(function, {"image": image, "shapes": [None] * len(states), "states": states})
             states = reply["states"]
             for obj, shape in zip(objects, reply["shapes"], strict=True):
                 if shape is not None:
-                    label_map[decode_mask(shape["points"], *label_map.shape)] = obj
+                    label_map[decode_mask(shape["points"], height, width)] = obj
         scores += score_frame(sequence, FrameResult(index, label_map, {}, False), task.scored.get(index, ()))
         if index in keyframes:
             drawn = keyframes[index]

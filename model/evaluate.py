@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     # Torch and OpenCV load only when there is something to do.
     from model.data.annotated_sequences import read_sequences
-    from model.data.inside_out import inside_out
+    from model.data.inside_out import first_masks, inside_out_warnings
     from model.evaluation.semi_supervised import evaluate
     from model.evaluation.worst_frames import WorstFrames
     from model.network.checkpoint import load_network
@@ -120,12 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
     sequences = read_sequences(arguments.data)
     if arguments.sequences is not None:
         sequences = chosen_sequences(sequences, arguments.sequences)
-    for sequence in sequences:
-        first = sequence.annotated[0]
-        label_map = sequence.label_maps[first]  # None where it is the last frame, which is never read
-        doubt = None if label_map is None else inside_out(label_map)
-        if doubt is not None:
-            print(f"warning: {sequence.name}, frame {first}: {doubt}", file=sys.stderr)
+    for warning in inside_out_warnings(first_masks(sequences)):
+        print(f"warning: {warning}", file=sys.stderr)
     if arguments.csv:
         with _writing(arguments.csv, "a"):
             pass  # known now rather than after the work

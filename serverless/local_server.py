@@ -24,6 +24,7 @@ _PATIENCE = 30  # seconds to wait, as `workerAvailabilityTimeoutMilliseconds` of
 _IDLE = 30  # seconds without a byte after which a connection is closed
 _SLOWEST_BODY = 60  # seconds for a whole body
 _HEED = 0.5  # seconds after which a signal is heeded that came just before the worker began to wait
+_LINGER = 5  # seconds that a refused caller may go on sending
 _PIECE = 2**20  # bytes of a body read at a time
 _MOST_CONNECTIONS = 100
 
@@ -192,6 +193,16 @@ class _Requests(BaseHTTPRequestHandler):
         # The body was not read: nothing more can be said on this connection.
         self.close_connection = True
         self._send(status, json.dumps({"error": {"code": code, "message": message}}))
+        self._let_finish()
+
+    def _let_finish(self) -> None:
+        """Takes what the caller still sends, for a while: closing at once would destroy the answer on its way."""
+        deadline = time.monotonic() + _LINGER
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_LINGER)
+            while self.connection.recv(_PIECE) and time.monotonic() < deadline:
+                pass
 
     def _send(self, status: int, body: str) -> None:
         content = body.encode()

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.docs.pages import blocks
+
 ROOT = Path(__file__).parents[1]
 TOPS = ("model", "plugin", "serverless")
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "requirements.txt", *TOPS)
@@ -169,6 +171,19 @@ def test_the_package_gives_the_public_api_and_leaves_other_names_alone(installed
     done = run(installed / "python", "-I", "-c", program, cwd=tmp_path)
     assert done.stdout == "perclip.model.keyframe perclip.model.propagation.propagator\n", done.stderr
     assert done.stderr.endswith("ModuleNotFoundError: No module named 'model'\n")
+
+
+def test_the_documents_examples_run_by_the_installed_names(installed, installed_source, tmp_path):
+    """As docs/python-api.md tells: the same examples, each module of Perclip's below `perclip`."""
+    page = ROOT / "docs" / "python-api.md"
+    named = re.findall(r"`(from perclip\b[^`]*)`", page.read_text(encoding="utf-8"))
+    assert len(named) == 3
+    sample = "from perclip.plugin.local_run.sample import render_sample\n"
+    sample += "render_sample('out/sample', frames=12, height=120, width=160)\n"
+    examples = [installed_source(b.text.encode()).decode() for b in blocks(page) if b.language == "python"]
+    done = run(installed / "python", "-I", "-c", sample + "\n".join([*named, *examples]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[5, 6, 7, 8, 9] True" in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

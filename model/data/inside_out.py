@@ -1,6 +1,10 @@
 """Masks that seem to be inside out: black objects on a white ground, where white is read as the object."""
 
+from collections.abc import Iterable
+
 import numpy as np
+
+from model.data.annotated_sequences import AnnotatedSequence
 
 _MOST = 0.5  # part of the picture that the object covers
 _AROUND = 0.6  # part of the picture's outermost pixels
@@ -33,3 +37,29 @@ def inside_out(label_map: np.ndarray) -> str | None:
         f"object {object_id} covers {100 * share:.1f} % of the picture and goes around the rest. If the rest was "
         "meant, invert the mask: black (0) for what is no object"
     )
+
+
+def inside_out_warnings(masks: Iterable[tuple[str, np.ndarray]]) -> list[str]:
+    """What to tell of masks that belong together: they are wrong together, so that one of them is told, and how many.
+
+    Args:
+        masks: name, and label map as for `inside_out`.
+
+    Returns:
+        One sentence, that begins with the name of the first; none where all are in order.
+    """
+    return first_of([f"{name}: {doubt}" for name, mask in masks if (doubt := inside_out(mask)) is not None])
+
+
+def first_of(doubts: list[str]) -> list[str]:
+    """The first of doubts that are all alike, with their number."""
+    return doubts if len(doubts) < 2 else [f"{doubts[0]}. There are {len(doubts)} such masks"]
+
+
+def first_masks(sequences: Iterable[AnnotatedSequence]) -> Iterable[tuple[str, np.ndarray]]:
+    """The first mask of each sequence, with sequence and frame as its name."""
+    for sequence in sequences:
+        first = sequence.annotated[0]
+        label_map = sequence.label_maps[first]
+        if label_map is not None:  # as it is where an evaluation never reads it
+            yield f"{sequence.name}, frame {first}", label_map

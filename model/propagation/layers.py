@@ -105,6 +105,8 @@ def _coloured(
     rivals: Mapping[int, set[int]], areas: Mapping[int, int], labels: Mapping[int, Hashable]
 ) -> dict[int, int]:
     """A layer for each object, in none of which two rivals are; by DSATUR (Brelaz, 1979)."""
+    if not any(rivals.values()):
+        return dict.fromkeys(sorted(rivals), 0)  # as almost always, and many objects take a while
     layer_of: dict[int, int] = {}
     members: list[list[int]] = [[]]
     around: dict[int, set[int]] = {o: set() for o in rivals}  # layers of its rivals

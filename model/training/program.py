@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from model.data.annotated_sequences import AnnotatedSequence, read_sequences
+from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
 from model.inference.prepared_network import choose_device
 from model.network.checkpoint import load_network, save_network
@@ -24,7 +24,7 @@ from model.training.initialise import start_from_trunk, trunk_name
 from model.training.recipe import Recipe
 from model.training.samples.batches import draw_batches
 from model.training.samples.sample_shape import SampleShape
-from model.training.samples.sources import read_sources
+from model.training.samples.sources import read_sources, read_videos
 from model.training.samples.stills import Stills
 from model.training.samples.training_samples import TrainingSamples
 from model.training.trainer import Trainer, normalise
@@ -73,7 +73,7 @@ class Run:
     stop_after: int | None = None
     device: str = "auto"
     read: ReadSources = read_sources
-    read_validation: ReadValidation = read_sequences
+    read_validation: ReadValidation = read_videos
 
     def __post_init__(self) -> None:
         for name in ("every", "save_every", "stop_after", "validation_frames"):

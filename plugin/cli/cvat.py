@@ -231,8 +231,9 @@ def _propagate(arguments: argparse.Namespace) -> None:
 
 
 def _review(arguments: argparse.Namespace) -> None:
+    from plugin.cvat.open_task import OpenTask
     from plugin.cvat.run.bulk_report import write_bulk_report
-    from plugin.cvat.run.review_again import review_task
+    from plugin.cvat.run.task_review import review_task
     from plugin.cvat.task.layout import read_task
 
     cache, journals = _folders(arguments)
@@ -240,8 +241,11 @@ def _review(arguments: argparse.Namespace) -> None:
     with _server(arguments) as server:
 
         def review(task: int) -> None:
-            with _journal(journals, server, task, read_only=True) as journal:
-                outcome = review_task(server, journal, read_task(server, task), cache, arguments.doubt)
+            with (
+                _journal(journals, server, task, read_only=True) as journal,
+                OpenTask(server, read_task(server, task), journal, cache, dry=True) as opened,
+            ):
+                outcome = review_task(opened, arguments.doubt)
             outcomes.append(outcome)
             if not outcome.pictures:
                 print(f"task {task}: nothing below {arguments.doubt:g} that nobody has touched")

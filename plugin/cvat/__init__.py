@@ -1,5 +1,5 @@
 """Whole tasks and projects on a CVAT server: keyframes from there, masks back to there, human work left alone.
 
-Door: `settings`.
-Imports: nothing.
+Door: `open_task`, `settings`.
+Imports: `plugin.cvat.journal`, `plugin.cvat.server`, `plugin.cvat.task`.
 """

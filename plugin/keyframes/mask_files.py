@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model.data.inside_out import inside_out
+from model.data.inside_out import inside_out_warnings
 from model.data.mask_picture import ColourTable
 from model.data.picture_files import PICTURE_SUFFIXES
 from model.errors import InputError
@@ -35,13 +35,12 @@ def read_label_map_folder(
     """
     files = label_map_files(path, frames)
     colours = {} if colours is None else colours
-    keyframes, warnings, doubts = [], [], []
+    keyframes, warnings = [], []
     for index, file in files.items():
         label_map = read_label_map(file, colours, may_be_empty=True)
         check_size(file, label_map.shape, frame_size)
         if label_map.any():
             keyframes.append(Keyframe(index, label_map))
-            doubts += [f"{file}: {doubt}" for doubt in [inside_out(label_map)] if doubt is not None]
         else:
             warnings.append(f"{file} is empty, no pixel belongs to an object: it is left out")
     if not keyframes:
@@ -49,7 +48,8 @@ def read_label_map_folder(
     ids = sorted({object_id for keyframe in keyframes for object_id in keyframe.objects})
     origins = {keyframe.index: files[keyframe.index].name for keyframe in keyframes}
     names = {object_id: default_name(object_id) for object_id in ids}
-    return KeyframeSet(tuple(keyframes), names, origins, (*warnings, *_first_of(doubts)))
+    warnings += inside_out_warnings((str(files[keyframe.index]), keyframe.label_map) for keyframe in keyframes)
+    return KeyframeSet(tuple(keyframes), names, origins, tuple(warnings))
 
 
 def read_label_map_file(
@@ -60,13 +60,8 @@ def read_label_map_file(
     check_size(path, label_map.shape, frame_size)
     keyframe = Keyframe(index, label_map)
     names = {object_id: default_name(object_id) for object_id in keyframe.objects}
-    doubt = inside_out(label_map)
-    return KeyframeSet((keyframe,), names, {index: Path(path).name}, () if doubt is None else (f"{path}: {doubt}",))
-
-
-def _first_of(doubts: list[str]) -> list[str]:
-    """The first of warnings that are all alike, and how many there are."""
-    return doubts if len(doubts) < 2 else [f"{doubts[0]}. There are {len(doubts)} such masks"]
+    warnings = inside_out_warnings([(str(path), label_map)])
+    return KeyframeSet((keyframe,), names, {index: Path(path).name}, tuple(warnings))
 
 
 def label_map_files(path: str | Path, frames: FrameFinder) -> dict[int, Path]:

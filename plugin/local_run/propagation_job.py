@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
+from model.data.inside_out import first_of, inside_out
 from model.data.mask_picture import VOID, ColourTable
 from model.errors import UndecodableFrameError
 from model.evaluation.metrics import region_similarity
@@ -132,7 +133,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             if damaged:
                 facts["damaged"] = "; ".join(damaged)
             if truth is not None:
-                facts["measured J"] = _measured(truth, keyframes, results)
+                facts["measured J"] = _measured(truth, keyframes, results, warn)
             facts["look at"] = _advice(results)
             try:
                 written = write_formats(
@@ -312,12 +313,17 @@ def _propagate(
     return fresh, time.perf_counter() - began, lost
 
 
-def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder) -> str:
+def _measured(
+    truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder, warn: Callable[[str], None]
+) -> str:
     """Mean J of each object over the frames that have a true mask and are not keyframes."""
     scores: dict[int, list[float]] = {}
     colours: ColourTable = {}  # a colour is one object in all masks, so that all must be read
+    doubts: list[str] = []
     for index, path in truth.items():
         true_map = read_label_map(path, colours, may_be_empty=True, keep_void=True)
+        if (doubt := inside_out(true_map)) is not None:
+            doubts.append(f"{path}: {doubt}")
         if index not in results.finished():
             continue
         result = results.read(index)
@@ -327,6 +333,8 @@ def _measured(truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFo
         found = np.where(true_map == VOID, 0, result.label_map)  # void counts for nothing
         for obj in keyframes.object_names:
             scores.setdefault(obj, []).append(region_similarity(found == obj, true_map == obj))
+    for warning in first_of(doubts):
+        warn(warning)
     if not scores:
         return "nothing to measure: no result has a true mask"
     means = {obj: float(np.mean(values)) for obj, values in scores.items()}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.data.annotated_sequences import AnnotatedSequence, read_sequences
-from model.training.samples.sources import read_sources
+from model.data.annotated_sequences import AnnotatedSequence
+from model.training.samples.sources import read_sources, read_videos
 from model.training.samples.stills import Stills
 from plugin.training.exported_tasks import read_exported_tasks
 
@@ -29,4 +29,4 @@ def read_training_data(paths: Sequence[Path]) -> tuple[list[AnnotatedSequence], 
 
 def read_validation_data(path: Path) -> list[AnnotatedSequence]:
     """The annotated videos of one data set, decoded when they are needed; raises InputError as above."""
-    return read_exported_tasks(path) or read_sequences(path)
+    return read_exported_tasks(path) or read_videos(path)

@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", getattr(self, "_retry_after", "1"))
         for name, value in (*(headers or {}).items(), *getattr(self, "_cookies", ())):
             self.send_header(name, value)
-        self._cookies = []
+        self._cookies: list[tuple[str, str]] = []
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -168,9 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
         return task
 
     def _job(self, number: int) -> tuple[FakeTask, FakeJob]:
-        task, job = self.cvat.state.jobs.get(number, (None, None))
-        if job is None or task.organization != self.headers.get("X-Organization"):
+        found = self.cvat.state.jobs.get(number)
+        if found is None or found[0].organization != self.headers.get("X-Organization"):
             raise RefusedError(404, "Not found.")
+        task, job = found
         if job.forbidden:
             raise RefusedError(403, "You do not have permission.")
         return task, job

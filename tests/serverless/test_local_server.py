@@ -2,11 +2,13 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -86,6 +88,17 @@ def test_direct_callers_get_proper_statuses(address):
     assert requests.head(address, timeout=60).status_code == 200
     answer = requests.put(address, data=b"{}", timeout=60)
     assert answer.status_code == 405 and answer.json()["error"]["code"] == "bad_http"
+
+
+def test_a_refused_caller_may_send_all_before_reading_the_answer(address):
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -4\r\n\r\n" + b"x" * 2**17)
+        select.select([connection], [], [], 60)  # the answer is there
+        for _ in range(10):
+            time.sleep(0.05)
+            connection.sendall(b"x" * 2**17)
+        assert b" 411 " in connection.makefile("rb").readline()
 
 
 def test_a_stop_finishes_the_call_and_leaves_quietly(body):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from model.data.annotated_sequences import AnnotatedSequence, read_sequences
 from model.data.dataset_files import DatasetFiles
+from model.data.inside_out import first_masks
+from model.training.samples.inverted_masks import tell_inverted
 from model.training.samples.stills import Stills, holds_stills, read_stills
 
 
@@ -24,5 +26,12 @@ def read_sources(paths: Sequence[Path]) -> tuple[list[AnnotatedSequence], Stills
             more = read_stills(path)
             stills = more if stills is None else stills.joined(more)
         else:
-            sequences += read_sequences(path, preload=True)
+            sequences += read_videos(path, preload=True)
     return sequences, stills
+
+
+def read_videos(path: Path, *, preload: bool = False) -> list[AnnotatedSequence]:
+    """Annotated videos as `read_sequences` reads them; tells of those whose first mask seems to be inside out."""
+    sequences = read_sequences(path, preload=preload)
+    tell_inverted(path, first_masks(sequences))
+    return sequences

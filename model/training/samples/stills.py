@@ -11,6 +11,7 @@ import numpy as np
 from model.data.annotated_sequences import VOID
 from model.data.dataset_files import DatasetFiles
 from model.errors import InputError
+from model.training.samples.inverted_masks import tell_inverted
 
 _DECODERS = 4  # threads; decoding releases the interpreter
 _IMAGE = re.compile(r".*\.(?:jpe?g|png|webp)", re.IGNORECASE)
@@ -91,6 +92,8 @@ def read_stills(path: Path, limit: int | None = None) -> Stills:
 
     with ThreadPoolExecutor(_DECODERS) as pool:
         photos = {name: list(pool.map(photo, found[:limit])) for name, found in sorted(by_set.items())}
+        masks = ((mask, read.ids) for name, of_set in photos.items() for (_, mask), read in zip(by_set[name], of_set))
+        tell_inverted(path, masks)
         return Stills(photos, list(pool.map(files.cutout, cutouts)), list(pool.map(files.image, backgrounds)))
 
 

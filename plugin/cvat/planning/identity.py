@@ -102,7 +102,7 @@ def identify(
     Args:
         drawn: all of the sequence.
         members: digest -> object, as earlier runs found.
-        written: job and group number of the objects of Perclip that `plugin.cvat.planning.borne_groups` finds there;
+        written: job and group number of the objects of Perclip that `plugin.cvat.planning.group_numbers` finds there;
             these numbers mean the same object in every job.
         places: frame -> its place in the sequence.
         mask_of: gives masks.

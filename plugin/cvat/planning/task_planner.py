@@ -11,10 +11,10 @@ from model.evaluation.metrics import region_similarity
 from model.propose_reduce.reduction import LEAST_IOU
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.joint_track import hidden_frames
-from plugin.cvat.journal.journal import Journal
 from plugin.cvat.journal.ownership import Ownership
+from plugin.cvat.open_task import OpenTask
 from plugin.cvat.planning.blocked_frames import blocked_frames, seen_tracks, shapes_in
-from plugin.cvat.planning.borne_groups import borne_groups, gone_groups
+from plugin.cvat.planning.group_numbers import borne_groups, gone_groups
 from plugin.cvat.planning.identity import Identities, MaskOf, identify
 from plugin.cvat.planning.identity_words import decisions_in_words
 from plugin.cvat.planning.inheritance import inherit_groups
@@ -26,7 +26,6 @@ from plugin.cvat.server.errors import NothingDrawnError
 from plugin.cvat.settings import TRACKS, BulkSettings
 from plugin.cvat.task.annotations import AUTO, Shape, Tag, Track
 from plugin.cvat.task.drawn import DRAWN_KINDS, Drawn, Origin, collect_drawn, no_image
-from plugin.cvat.task.layout import TaskLayout
 from plugin.digest import digest_of
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from plugin.sources.frame_source import FrameSource
@@ -39,28 +38,24 @@ class TaskPlanner:
     """Plans a task.
 
     Args:
-        layout: of the task.
-        journal: of the task; learns what is found.
+        task: its journal learns what is found.
         settings: what is asked for.
         engine: that propagates, here for identities that nothing else tells.
-        frames_of: opens the frames of a sequence.
         begin: called before the engine is used to tell drawn shapes apart; what it raises ends the planning.
         advanced: called with the number of frames that were propagated for that, and of those that there will be.
     """
 
     def __init__(
         self,
-        layout: TaskLayout,
-        journal: Journal,
+        task: OpenTask,
         settings: BulkSettings,
         engine: Engine,
-        frames_of: Callable[[Sequence[int]], FrameSource],
         begin: Callable[[], None] = lambda: None,
         advanced: Callable[[int, int], None] = lambda done, total: None,
     ):
         self._begin, self._advanced = begin, advanced
-        self._layout, self._journal, self._settings = layout, journal, settings
-        self._engine, self._frames_of = engine, frames_of
+        self._task, self._layout, self._journal = task, task.layout, task.journal
+        self._settings, self._engine = settings, engine
         self._unusable: set[tuple[int, int]] = set()  # label and frame of what people have drawn
 
     def plan(self, owned: Mapping[int, Ownership]) -> TaskPlan:
@@ -87,7 +82,7 @@ class TaskPlanner:
             drawn = [d for job, o in owned.items() for d in collect_drawn(job, o.human, frames, kinds)]
             found.known |= {d.digest for d in drawn}
             drawn = [d for d in drawn if d.shape.label in wanted]
-            source = self._frames_of(numbers)
+            source = self._task.frames_of(numbers)
             mask_of = _mask_reader(source, numbers)
             drawn = self._usable(drawn, mask_of, found.warnings)
             if settings.proposals:

@@ -9,7 +9,7 @@ import numpy as np
 from model.errors import InputError
 from plugin.cvat.journal.journal import Item, Journal
 from plugin.cvat.journal.ownership import Ownership
-from plugin.cvat.review.whereabouts import Whereabouts, point_on
+from plugin.cvat.review.object_points import ObjectPoints, point_on
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
 from plugin.cvat.server.patience import Patience
@@ -181,7 +181,7 @@ class Marker:
             for doubt, stretch in sorted(wanted, key=lambda found: (found[0].frame, found[0].group))
             if (doubt.frame, stretch) not in noted and doubt.frame not in answered
         ]
-        known: Whereabouts | None = None
+        known: ObjectPoints | None = None
         for doubt, stretch in new:
             frame = doubt.frame
             mask = mask_of(frame, doubt.group)
@@ -190,7 +190,7 @@ class Marker:
             else:
                 if known is None:
                     owned = JobWriter(self._server, self._journal, self._layout, job).read()
-                    known = Whereabouts(job, owned, self._journal.members())
+                    known = ObjectPoints(job, owned, self._journal.members())
                 point = known.at(frame, doubt.group, self._layout.sizes[frame])
             name = names.get(doubt.group, "an object")
             message = f"Perclip is not sure of {name} on frame {frame}: confidence {doubt.confidence:.2f}"

@@ -1,4 +1,4 @@
-"""A run over many tasks: one after the other, or side by side where several functions answer."""
+"""A run over many tasks: one after the other, or several at a time where several functions answer."""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,8 @@ from tqdm import tqdm
 from model.errors import InputError, PerclipError
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.journal import Journal, journal_path
-from plugin.cvat.run.side_by_side import side_by_side
+from plugin.cvat.open_task import OpenTask
+from plugin.cvat.run.concurrent_work import run_concurrently
 from plugin.cvat.run.task_run import TaskOutcome, TaskRun
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError, NothingDrawnError
@@ -155,14 +156,14 @@ class BulkRun:
                     for target, outcome in zip(targets, outcomes):
                         self._one(target, outcome, bar)
                 else:
-                    self._side_by_side(targets, outcomes, bar)
+                    self._concurrently(targets, outcomes, bar)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("what was written stays; run the same command again to go on") from None
         return outcomes
 
-    def _side_by_side(self, targets: Sequence[Target], outcomes: Sequence[TaskOutcome], bar: tqdm) -> None:
+    def _concurrently(self, targets: Sequence[Target], outcomes: Sequence[TaskOutcome], bar: tqdm) -> None:
         jobs = [partial(self._one, target, outcome, bar) for target, outcome in zip(targets, outcomes)]
-        side_by_side(jobs, self._engine.parallel, self._stop.set)
+        run_concurrently(jobs, self._engine.parallel, self._stop.set)
 
     def _one(self, target: Target, outcome: TaskOutcome, bar: tqdm) -> None:
         """Works on a task; what is wrong with it stands in its outcome."""
@@ -191,9 +192,11 @@ class BulkRun:
                 planned(0)
                 return
             path = journal_path(self._journals, self._server.url, target.task)
-            with Journal(path, read_only=self._dry) as journal:
-                run = TaskRun(self._server, self._engine, self._settings, self._cache, self._dry, planned, advanced)
-                run.run(layout, journal, outcome)
+            with (
+                Journal(path, read_only=self._dry) as journal,
+                OpenTask(self._server, layout, journal, self._cache, self._dry) as task,
+            ):
+                TaskRun(task, self._engine, self._settings, planned, advanced).run(outcome)
             if outcome.failed:
                 outcome.error = "; ".join(f"job {job}: {why}" for job, why in outcome.failed.items())
                 outcome.is_told = True

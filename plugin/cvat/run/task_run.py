@@ -4,9 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -14,22 +13,20 @@ from model.errors import PerclipError
 from model.keyframe import Keyframe
 from model.object_masks import ObjectMasks
 from plugin.cvat.engine.engine import Engine
-from plugin.cvat.journal.journal import Journal
 from plugin.cvat.journal.ownership import Ownership, reconcile
+from plugin.cvat.open_task import OpenTask
 from plugin.cvat.planning.stretches import Window
 from plugin.cvat.planning.task_plan import SequencePlan, TaskPlan, places_of
 from plugin.cvat.planning.task_planner import TaskPlanner
 from plugin.cvat.review.doubtful_masks import DoubtfulMasks
 from plugin.cvat.review.doubts import Marker, doubtful_frames
 from plugin.cvat.review.pictures import DoubtfulPicture, picture_doubts
-from plugin.cvat.run.side_by_side import side_by_side
+from plugin.cvat.run.concurrent_work import run_concurrently
 from plugin.cvat.run.task_writer import Finding, FinishedFrame, TaskWriter
-from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
 from plugin.cvat.server.notices import PlanningProgress
 from plugin.cvat.server.rights import Rights
 from plugin.cvat.settings import BulkSettings
-from plugin.cvat.task.chunk_store import ChunkStore
 from plugin.cvat.task.frames import TaskFrames
 from plugin.cvat.task.layout import TaskLayout
 from plugin.cvat.writing.job_writer import JobWriter, Written
@@ -37,8 +34,6 @@ from plugin.cvat.writing.joint_writer import JointWriter
 from plugin.sources.frame_source import FrameReader
 from plugin.sources.read_ahead import ReadAhead
 from plugin.sources.stand_in_frames import StandInFrames, fill_in
-
-FramesOf = Callable[[Sequence[int]], TaskFrames]
 
 _APART = 5  # frames between two pictures of an object
 _PICTURES = 12  # of a task
@@ -99,69 +94,56 @@ class TaskRun:
     """Propagates one task.
 
     Args:
-        server: logged in.
+        task: closed by the caller.
         engine: that propagates.
         settings: what is asked for.
-        cache: folder for downloaded chunks.
-        dry: write nothing.
         planned: called with the number of frames that are to be propagated, once it is known.
         advanced: called at each frame.
     """
 
     def __init__(
         self,
-        server: Server,
+        task: OpenTask,
         engine: Engine,
         settings: BulkSettings,
-        cache: Path,
-        dry: bool = False,
         planned: Callable[[int], None] = lambda frames: None,
         advanced: Callable[[], None] = lambda: None,
     ):
-        self._server, self._engine, self._settings, self._cache = server, engine, settings, cache
-        self._dry, self._planned, self._advanced = dry, planned, advanced
-        self._rights = Rights(server, dry)
+        self._task, self._engine, self._settings = task, engine, settings
+        self._planned, self._advanced = planned, advanced
+        self._rights = Rights(task.server, task.dry)
         self._lock = threading.Lock()  # windows may run side by side
 
-    def run(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> None:
+    def run(self, outcome: TaskOutcome) -> None:
         """Does all that is to be done.
 
         Args:
-            layout: of the task.
-            journal: of the task.
             outcome: filled in as things happen, so that it tells how far an interrupted task came.
 
         Raises:
             PerclipError: one line says what was wrong; what has been written stays, and a further run goes on.
         """
-        layout = outcome.layout = journal.keep_defaults(layout)
-        began = time.perf_counter()
-        with _Clock(outcome.seconds, "reading annotations"):
-            owned = self._read(layout, journal, outcome)
-            seen = [[job for job in jobs if job.id in owned] for jobs in (layout.jobs, layout.neighbours)]
-            layout = outcome.layout = replace(layout, jobs=tuple(seen[0]), neighbours=tuple(seen[1]))
-        stores = {m.path: ChunkStore(self._server, m, self._cache) for m in layout.media}
-        sources: list[TaskFrames] = []
-
-        def frames_of(numbers: Sequence[int]) -> TaskFrames:
-            sources.append(TaskFrames(layout, numbers, stores))
-            return sources[-1]
-
-        try:
+        task = self._task
+        outcome.layout = task.layout
+        with _Clock(outcome.seconds, "total"):
+            with _Clock(outcome.seconds, "reading annotations"):
+                owned = self._read(outcome)
+                task.keep_jobs(owned)
+                outcome.layout = task.layout
             with _Clock(outcome.seconds, "planning"):
-                plan = self._plan(layout, journal, frames_of, owned, outcome)
+                plan = self._plan(owned, outcome)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
             outcome.joined, outcome.unmatched = plan.joined, plan.unmatched
             outcome.warnings = [*outcome.warnings, *plan.warnings]
-            if not self._dry:
+            if not task.dry:
                 self._warn(outcome)  # before anything is written
             self._keep_to_rights(plan, outcome)
             self._planned(sum(sequence.to_do for sequence in plan.sequences))
-            marker = Marker(self._server, journal, layout, self._settings)  # says at once what it lacks
+            marker = Marker(task.server, task.journal, task.layout, self._settings)  # says at once what it lacks
             doubtful = DoubtfulMasks()
-            self._propagate(plan, journal, frames_of, outcome, doubtful)
-            if not self._dry:
+            self._propagate(plan, outcome, doubtful)
+            if not task.dry:
                 with _Clock(outcome.seconds, "marks"):
                     current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
                     failed = dict(outcome.failed)
@@ -172,20 +154,16 @@ class TaskRun:
                 outcome.pictures = picture_doubts(
                     doubtful_frames(masks, 1.0, _APART, _PICTURES),
                     lambda doubt: masks[doubt].mask(),
-                    [(sequence.numbers, frames_of(sequence.numbers)) for sequence in plan.sequences],
+                    [(sequence.numbers, task.frames_of(sequence.numbers)) for sequence in plan.sequences],
                 )
-        finally:
-            opened_here: list[TaskFrames | ChunkStore] = [*sources, *stores.values()]
-            for opened in opened_here:
-                opened.close()
-            outcome.seconds["total"] = time.perf_counter() - began
 
-    def _read(self, layout: TaskLayout, journal: Journal, outcome: TaskOutcome) -> dict[int, Ownership]:
+    def _read(self, outcome: TaskOutcome) -> dict[int, Ownership]:
         """The annotations of all jobs that can be read, by owner."""
+        server, journal, layout = self._task.server, self._task.journal, self._task.layout
         owned, unreadable = {}, {}
         for job in layout.jobs:
             try:
-                owned[job.id], notes = JointWriter(self._server, journal, layout, job, self._dry).settle()
+                owned[job.id], notes = JointWriter(server, journal, layout, job, self._task.dry).settle()
             except ConnectionLostError:
                 raise
             except CvatError as error:
@@ -198,71 +176,56 @@ class TaskRun:
         self._give_up(outcome, unreadable)
         for job in layout.neighbours:
             with suppress(CvatError):  # what may not be seen cannot count
-                owned[job.id] = JobWriter(self._server, journal, layout, job).read()
+                owned[job.id] = JobWriter(server, journal, layout, job).read()
         return owned
 
-    def _plan(
-        self,
-        layout: TaskLayout,
-        journal: Journal,
-        frames_of: FramesOf,
-        owned: Mapping[int, Ownership],
-        outcome: TaskOutcome,
-    ) -> TaskPlan:
+    def _plan(self, owned: Mapping[int, Ownership], outcome: TaskOutcome) -> TaskPlan:
+        task = self._task
+
         def begin() -> None:
             """The network is needed to tell shapes apart: not where nothing could be written in the end."""
-            refused = self._rights.refused(job.id for job in layout.jobs)
-            if refused and len(refused) == len(layout.jobs) and not self._dry:
-                raise CvatError(f"task {layout.id}: {next(iter(refused.values()))}", 403)
+            refused = self._rights.refused(job.id for job in task.layout.jobs)
+            if refused and len(refused) == len(task.layout.jobs) and not task.dry:
+                raise CvatError(f"task {task.layout.id}: {next(iter(refused.values()))}", 403)
             self._engine.prepare()
 
         with PlanningProgress(outcome.task) as progress:
-            planner = TaskPlanner(
-                layout, journal, self._settings, self._engine, frames_of, begin=begin, advanced=progress.advanced
-            )
-            return planner.plan(owned)
+            return TaskPlanner(task, self._settings, self._engine, begin, progress.advanced).plan(owned)
 
     def _warn(self, outcome: TaskOutcome) -> None:
         """Names the drawn shapes that begin objects, though they may be none."""
-        task = f"task {outcome.task}"
+        tell, task = self._task.server.tell, f"task {outcome.task}"
         for text in outcome.unmatched[:_MOST_TOLD]:
-            self._server.tell(f"{task}: {text}")
+            tell(f"{task}: {text}")
         if len(outcome.unmatched) > _MOST_TOLD:
-            self._server.tell(f"{task}: {len(outcome.unmatched) - _MOST_TOLD} more of these are in the report")
+            tell(f"{task}: {len(outcome.unmatched) - _MOST_TOLD} more of these are in the report")
         if outcome.joined:
-            self._server.tell(f"{task}: what was taken for one object without a common group or track is in the report")
+            tell(f"{task}: what was taken for one object without a common group or track is in the report")
 
     def _give_up(self, outcome: TaskOutcome, jobs: Mapping[int, str]) -> None:
         for line in outcome.give_up(jobs):
-            self._server.tell(line)
+            self._task.server.tell(line)
 
     def _keep_to_rights(self, plan: TaskPlan, outcome: TaskOutcome) -> None:
         """Leaves out what is for jobs alone that may not be written to."""
         refused = self._rights.refused(plan.jobs_to_write)
-        if self._dry:
+        if self._task.dry:
             notes = [f"job {job} could not be written to: {why}" for job, why in refused.items()]
             outcome.warnings = [*outcome.warnings, *notes]
         else:
             self._give_up(outcome, refused)
             plan.leave_out(outcome.failed)
 
-    def _propagate(
-        self,
-        plan: TaskPlan,
-        journal: Journal,
-        frames_of: FramesOf,
-        outcome: TaskOutcome,
-        doubtful: DoubtfulMasks,
-    ) -> None:
+    def _propagate(self, plan: TaskPlan, outcome: TaskOutcome, doubtful: DoubtfulMasks) -> None:
         if any(sequence.to_do for sequence in plan.sequences):
             with _Clock(outcome.seconds, "loading the network"):
                 self._engine.prepare()
-        writer = TaskWriter(self._server, journal, plan, self._settings, doubtful, self._dry, outcome.failed)
+        writer = TaskWriter(self._task, plan, self._settings, doubtful, outcome.failed)
         failed: list[PerclipError] = []
 
         def work(sequence: SequencePlan, window: Window) -> None:
             try:
-                self._window(sequence, window, frames_of, writer, outcome)
+                self._window(sequence, window, writer, outcome)
             except PerclipError as error:
                 if error is writer.error:
                     raise
@@ -274,7 +237,7 @@ class TaskRun:
                 for sequence, window in windows:
                     work(sequence, window)
             else:
-                side_by_side([partial(work, *window) for window in windows], self._engine.parallel, writer.stop)
+                run_concurrently([partial(work, *window) for window in windows], self._engine.parallel, writer.stop)
             with _Clock(outcome.seconds, "waiting for the last writes"):
                 writer.close(tidy=not failed)
         except KeyboardInterrupt:
@@ -292,14 +255,7 @@ class TaskRun:
         if failed:
             raise failed[0]
 
-    def _window(
-        self,
-        sequence: SequencePlan,
-        window: Window,
-        frames_of: FramesOf,
-        writer: TaskWriter,
-        outcome: TaskOutcome,
-    ) -> None:
+    def _window(self, sequence: SequencePlan, window: Window, writer: TaskWriter, outcome: TaskOutcome) -> None:
         wanted = places_of(sequence, window)
         if not wanted:
             return
@@ -309,7 +265,7 @@ class TaskRun:
         waiting = {
             place: {s.group: s for s in window.stretches if place in missing.get(s.digest, ())} for place in wanted
         }
-        source = frames_of(numbers)
+        source = self._task.frames_of(numbers)
         # Two clips are decoded while the network works on one.
         whole = StandInFrames(_Timed(source, outcome.seconds))
         whole.needed = [k.index for k in keyframes]

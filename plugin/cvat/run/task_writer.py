@@ -15,15 +15,15 @@ from model.errors import PerclipError
 from model.evaluation.metrics import region_similarity
 from model.object_masks import ObjectMasks
 from model.propose_reduce.reduction import LEAST_IOU
-from plugin.cvat.journal.journal import Done, Item, Journal
+from plugin.cvat.journal.journal import Done, Item
 from plugin.cvat.journal.ownership import Ownership
+from plugin.cvat.open_task import OpenTask
 from plugin.cvat.planning.blocked_frames import blocked_frames
 from plugin.cvat.planning.stretches import Stretch
 from plugin.cvat.planning.task_objects import TaskObject
 from plugin.cvat.planning.task_plan import SequencePlan, TaskPlan
 from plugin.cvat.review.doubtful_masks import DoubtfulMasks
 from plugin.cvat.review.doubts import DoubtfulFrame
-from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError, CvatError
 from plugin.cvat.settings import TRACKS, BulkSettings
 from plugin.cvat.task.annotations import KINDS, Annotation, Shape, Track
@@ -103,12 +103,10 @@ class TaskWriter:
     """Writes the frames of one task. `put` may be called by several threads.
 
     Args:
-        server: logged in.
-        journal: of the task; the writer's alone until it is closed.
+        task: its journal is the writer's alone until it is closed.
         plan: of the task.
         settings: what is asked for.
         doubtful: is offered all masks.
-        dry: write nothing, only count.
         failed: why nothing can be written to some jobs, by id.
 
     Attributes:
@@ -121,18 +119,17 @@ class TaskWriter:
 
     def __init__(
         self,
-        server: Server,
-        journal: Journal,
+        task: OpenTask,
         plan: TaskPlan,
         settings: BulkSettings,
         doubtful: DoubtfulMasks,
-        dry: bool = False,
         failed: Mapping[int, str] | None = None,
     ):
-        self._server, self._journal, self._plan, self._settings = server, journal, plan, settings
+        self._server, self._journal, self._plan, self._settings = task.server, task.journal, plan, settings
         self._doubtful = doubtful
-        self._writers = {job.id: JobWriter(server, journal, plan.layout, job, dry) for job in plan.layout.jobs}
-        self._joint_writers = {job.id: JointWriter(server, journal, plan.layout, job, dry) for job in plan.layout.jobs}
+        of_task = task.server, task.journal, plan.layout
+        self._writers = {job.id: JobWriter(*of_task, job, task.dry) for job in plan.layout.jobs}
+        self._joint_writers = {job.id: JointWriter(*of_task, job, task.dry) for job in plan.layout.jobs}
         self._filled: dict[str, _Filled] = {}
         self._current = {s.digest for sequence in plan.sequences for s in sequence.stretches}
         self._objects = [obj for sequence in plan.sequences for obj in sequence.objects]

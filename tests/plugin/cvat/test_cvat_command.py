@@ -254,3 +254,23 @@ def test_ctrl_c_is_heard_though_a_function_hangs(tmp_path, parallel):
         is_over.set()
         for thread in hanging:
             thread.join()
+
+
+def test_jobs_are_chosen_by_state_and_stage_and_unknown_words_are_refused(place, squares, capsys):
+    task = squares_task(squares)
+    task.jobs[0].state = "completed"
+    state = CvatState([task])
+    draw(state, shapes=[mask_shape(0, squares.labels[0] == 1)])
+    with FakeCvat(state) as fake:
+        for more in (["--state", "new,in progress"], ["--stage", "acceptance"]):
+            cvat(fake, "propagate", "--task", "12", "--short-side", "48", *more)
+            assert len(state.jobs[7][1].shapes) == 1, "the job is not among them"
+        chosen = ["--state", "rejected, completed", "--stage", "annotation", "--frames", "0-2"]
+        assert cvat(fake, "propagate", "--task", "12", "--short-side", "48", *chosen) == 0
+        assert len(state.jobs[7][1].shapes) > 1
+        capsys.readouterr()
+        for more in (["--state", "complete"], ["--stage", "review"], ["--state", ","]):
+            with pytest.raises(SystemExit) as left:
+                cvat(fake, "propagate", "--task", "12", *more)
+            error = capsys.readouterr().err
+            assert left.value.code == 2 and len(error.splitlines()) == 1 and more[0] in error

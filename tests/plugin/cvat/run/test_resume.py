@@ -141,6 +141,35 @@ def test_a_lost_connection_does_no_harm(program_for, uninterrupted, lost):
     assert program.pauses
 
 
+@pytest.mark.parametrize("lost", ["before", "after", 504])
+def test_whether_a_lost_creation_was_carried_out_is_looked_up(program_for, uninterrupted, lost):
+    """Each creation is lost once: the chance above may spare them all. No double is made, not even for a moment."""
+    state = fresh_state()
+    program, creations, made = program_for(state), [], 0
+    create = state.create
+
+    def counted(job, body):
+        nonlocal made
+        made += len(body["shapes"])
+        return create(job, body)
+
+    state.create = counted
+
+    def fault(method, path):
+        if method != "PATCH" or "action=create" not in path:
+            return None
+        creations.append(path)
+        return lost if len(creations) % 2 else None
+
+    program.fake.fault = fault
+    program.propagate()
+    assert everything(state) == uninterrupted["as-drawn"]
+    assert made == len(everything(state)) - 3 and len(creations) >= 4 and program.pauses
+    program.fake.fault = lambda method, path: None
+    program.undo()
+    assert len(everything(state)) == 3
+
+
 def test_a_request_that_is_carried_out_late_leaves_no_doubles(program_for, uninterrupted):
     """The gateway gives up, the program sends again, and then the server does what it was asked first."""
     state = fresh_state()

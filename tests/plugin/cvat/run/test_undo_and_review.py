@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from plugin.cvat.run.review_again import review_task
+from plugin.cvat.open_task import OpenTask
+from plugin.cvat.run.task_review import review_task
 from plugin.cvat.task.layout import read_task
 from tests.cvat_server import FakeJob, FakeLabel
 from tests.plugin.cvat.program import (
@@ -61,7 +62,9 @@ def test_undo_takes_tracks_back_but_not_a_track_that_a_person_edited(program_for
 
 def review(program, below=0.5):
     with program.journal() as journal:
-        return review_task(program.server, journal, read_task(program.server, TASK), program.folder / "cache", below)
+        layout = read_task(program.server, TASK)
+        with OpenTask(program.server, layout, journal, program.folder / "cache", dry=True) as task:
+            return review_task(task, below)
 
 
 def test_review_lists_what_is_still_in_doubt(program_for):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
-from plugin.cvat.run.side_by_side import side_by_side
+from plugin.cvat.run.concurrent_work import run_concurrently
 from plugin.cvat.run.task_writer import TaskWriter
 from plugin.cvat.server.patience import AskedWaits
 from plugin.cvat.settings import BulkSettings
@@ -293,7 +293,7 @@ def test_waiting_side_by_side_counts_once():
             with budget.waiting(20, 20, ValueError()):
                 ends.wait(20)
 
-    side_by_side([wait] * 4, 4, lambda: None)  # 320 s one after the other
+    run_concurrently([wait] * 4, 4, lambda: None)  # 320 s one after the other
     with pytest.raises(ValueError), budget.waiting(190, 190, ValueError()):
         pass
     budget.refill()

@@ -1,20 +1,16 @@
 """Lists again where a person should look in a task, after some of it was corrected."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from plugin.cvat.journal.journal import Journal
+from plugin.cvat.open_task import OpenTask
 from plugin.cvat.planning.blocked_frames import shapes_in, shown_keyframes
 from plugin.cvat.review.doubts import DoubtfulFrame, doubtful_frames
 from plugin.cvat.review.pictures import picture_doubts
 from plugin.cvat.run.task_run import TaskOutcome
-from plugin.cvat.server.client import Server
 from plugin.cvat.task.annotations import KINDS, Shape, Track
-from plugin.cvat.task.chunk_store import ChunkStore
 from plugin.cvat.task.drawn import Drawn, no_image
-from plugin.cvat.task.frames import TaskFrames
 from plugin.cvat.task.layout import TaskLayout
 from plugin.cvat.writing.job_writer import JobWriter
 
@@ -22,16 +18,13 @@ _APART = 5  # frames between two entries of an object
 _MOST = 30
 
 
-def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Path, below: float) -> TaskOutcome:
+def review_task(task: OpenTask, below: float) -> TaskOutcome:
     """What is in doubt in a task now: frames with Perclip's own annotations that nobody has touched.
 
     Frames where the object was found absent count too, as long as nobody has drawn it there.
 
     Args:
-        server: logged in.
-        journal: of the task.
-        layout: of the task.
-        cache: folder for downloaded chunks.
+        task: closed by the caller.
         below: confidence below which a frame is doubtful, 0..1.
 
     Returns:
@@ -40,7 +33,7 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     Raises:
         CvatError: the server refuses.
     """
-    layout = journal.keep_defaults(layout)
+    layout, journal = task.layout, task.journal
     outcome = TaskOutcome(layout.id, layout)
     own: dict[tuple[int, int], Shape] = {}
     labels: dict[int, int] = {}
@@ -49,7 +42,7 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     alive = set()
     joined: set[int] = set()  # objects with a drawn track that is filled in
     for job in layout.jobs:
-        owned, last = JobWriter(server, journal, layout, job).read(), layout.last_frame(job.id)
+        owned, last = JobWriter(task.server, journal, layout, job).read(), layout.last_frame(job.id)
         for item, annotation in owned.own:
             labels[item.object] = item.label
             alive.add(item.stretch)
@@ -77,8 +70,6 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
     groups = sorted({group for _, group, *_ in outcome.rows})
     outcome.names = {g: _name(layout, labels, g) for g in groups}
     doubts = doubtful_frames((DoubtfulFrame(f, g, c) for f, g, c, _ in outcome.rows), below, _APART, _MOST)
-    stores = {m.path: ChunkStore(server, m, cache) for m in layout.media}
-    sources = [(numbers, TaskFrames(layout, numbers, stores)) for numbers in layout.sequences]
 
     def mask_of(doubt: DoubtfulFrame) -> np.ndarray | None:
         shape = own.get((doubt.group, doubt.frame))
@@ -86,12 +77,8 @@ def review_task(server: Server, journal: Journal, layout: TaskLayout, cache: Pat
             return None
         return Drawn(0, shape).mask(*layout.sizes[doubt.frame], no_image)
 
-    try:
-        outcome.pictures = picture_doubts(doubts, mask_of, sources)
-    finally:
-        opened_here: list[TaskFrames | ChunkStore] = [*(source for _, source in sources), *stores.values()]
-        for opened in opened_here:
-            opened.close()
+    sources = [(numbers, task.frames_of(numbers)) for numbers in layout.sequences]
+    outcome.pictures = picture_doubts(doubts, mask_of, sources)
     return outcome
 
 

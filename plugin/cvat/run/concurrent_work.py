@@ -8,7 +8,7 @@ _TURN = 0.2  # seconds, so that Ctrl-C is heard
 _GRACE = 3.0  # seconds that others get to end by themselves
 
 
-def side_by_side(jobs: Iterable[Callable[[], None]], parallel: int, stop: Callable[[], None]) -> None:
+def run_concurrently(jobs: Iterable[Callable[[], None]], parallel: int, stop: Callable[[], None]) -> None:
     """Does all jobs, several at a time.
 
     Args:
@@ -36,7 +36,7 @@ def side_by_side(jobs: Iterable[Callable[[], None]], parallel: int, stop: Callab
             except BaseException as error:  # raised by the thread that waits
                 errors.append(error)
 
-    threads = [threading.Thread(target=work, name=f"side-by-side-{i}", daemon=True) for i in range(parallel)]
+    threads = [threading.Thread(target=work, name=f"concurrent-{i}", daemon=True) for i in range(parallel)]
     for thread in threads:
         thread.start()
     try:

@@ -18,7 +18,7 @@ Point = tuple[float, float]
 """x and y, in pixels from the upper left corner of the frame."""
 
 
-class Whereabouts:
+class ObjectPoints:
     """The shapes of a job's objects.
 
     Args:
