@@ -296,15 +296,18 @@ def _associate(
     shown: dict[Mask, int] = {}
     for frame in sorted({drawn[i].frame for i in indices}):
         here = [i for i in indices if drawn[i].frame == frame and not drawn[i].shape.outside]
+        if not here:
+            continue
         masks = {i: mask_of(drawn[i]) for i in here}
         local: dict[int, int] = {}
-        pile = MaskPile(masks[here[0]].shape) if here else None
+        height, width = masks[here[0]].shape
+        pile = MaskPile((height, width))
         for i in sorted(here, key=lambda i: (drawn[i].shape.z_order, -int(masks[i].sum()))):
             number = local.setdefault(sets.root(i), min(255, len(local) + 1))
             pile.add(number, masks[i])
             shown[places[frame], number] = i
             kinds[places[frame], number] = drawn[i].shape.label
-        if pile is not None and pile.objects:
+        if pile.objects:
             keyframes.append(Keyframe(places[frame], pile.masks()))
     if len(keyframes) < 2:
         return [], {}
