@@ -1,5 +1,6 @@
 """Turns remembered frames back into what the network reads, and saves time where it can."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -101,7 +102,9 @@ class FrameRecall:
 
         if len({frame.image for frame in drawn}) == len(drawn):
             return [0] * len(drawn)
-        return self._cache.get(("layers", *((f.image, f.mask) for f in drawn)), find, lambda found: 8 * len(found))
+        digests = [hashlib.sha256(data).digest() for frame in drawn for data in (frame.image, frame.mask)]
+        key = hashlib.sha256(b"".join(digests)).digest()
+        return self._cache.get(("layers", key), find, lambda found: 256 + 8 * len(found))
 
     def _drawn_mask(self, framing: Framing, frame: RememberedFrame) -> np.ndarray:
         """What was drawn, bool (padded H, padded W), as the network saw it; of what is smaller than a cell the cell."""
