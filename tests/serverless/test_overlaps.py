@@ -172,3 +172,10 @@ def test_piles_of_overlapping_shapes_are_refused_before_they_fill_the_memory(wor
     assert worker.answered(clip(nested, shapes[:3]))["frames"]
     status, answer = worker.call(clip(nested, shapes))
     assert status == 413 and answer["error"]["code"] == "too_large"
+
+
+def test_a_worker_whose_cache_is_full_gives_the_same_answers(worker, nested):
+    shapes = [mask_shape(mask) for mask in nested.masks[0].values()]
+    states = worker.answered({"image": nested.images[0], "shapes": shapes, "states": []})["states"]
+    body = {"image": nested.images[1], "shapes": [None] * 3, "states": states}
+    assert Worker(Worker.settings(cache_megabytes=0.0)).answered(body) == worker.answered(body)
