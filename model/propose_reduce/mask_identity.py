@@ -13,6 +13,7 @@ import numpy as np
 
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.object_masks import ObjectMasks
 from model.propose_reduce.reduction import LEAST_IOU, ious_of, reduce_sequences
 from model.result import FrameResult
 
@@ -62,6 +63,7 @@ class Propagates(Protocol):
         start: int = 0,
         stop: int | None = None,
         direction: str = "both",
+        labels: Mapping[int, Hashable] | None = None,
     ) -> Iterator[FrameResult]:
         """As `model.Propagator.run`: the results do not depend on start and stop."""
         ...
@@ -101,8 +103,11 @@ def reduce(
             visible = drawn | {obj: mask for obj, mask in carried.items() if obj not in drawn}
             if not visible:
                 continue
-            objects, seen = _together(keyframe.label_map, visible)
-            overlaps, ends = _compare(propagator, frames, Keyframe(keyframe.index, seen), following)
+            objects, seen = _together(visible)
+            labels = {i: kinds.get(last[obj]) for i, obj in enumerate(objects, 1)}
+            labels_there = {local: kinds.get((following.index, local)) for local in following.present}
+            before = Keyframe(keyframe.index, seen, labels)
+            overlaps, ends = _compare(propagator, frames, before, following, labels, labels_there)
             linked = _linked(overlaps, objects, following, last, kinds)
             found.apart.extend(_nearest(overlaps, objects, following, last, kinds, linked))
             for local, (obj, iou) in linked.items():
@@ -110,9 +115,13 @@ def reduce(
                 found.links.append(Link(last[obj], mask, iou))
                 found.objects[mask] = obj
             drawn_there = {obj for obj, _ in linked.values()}
-            free = following.label_map == 0
-            rest = {obj: (ends == i) & free for i, obj in enumerate(objects, 1) if obj not in drawn_there}
-            carried = {obj: mask for obj, mask in rest.items() if mask.any()}
+            carried = {}
+            for i, obj in enumerate(objects, 1):
+                # What is drawn covers what looks like it; what is of another kind may lie over it.
+                alike = [local for local, kind in labels_there.items() if kind == labels[i]]
+                mask = ends.mask(i) & (following.masks.flattened(alike) == 0)
+                if obj not in drawn_there and mask.any():
+                    carried[obj] = mask
     return found
 
 
@@ -123,47 +132,67 @@ def _named(found: Reduction, last: dict[int, Mask], keyframe: Keyframe) -> dict[
         mask = keyframe.index, local
         obj = found.objects.setdefault(mask, max(found.objects.values(), default=0) + 1)
         last[obj] = mask
-        drawn[obj] = keyframe.label_map == local
+        drawn[obj] = keyframe.mask(local)
     return drawn
 
 
-def _together(label_map: np.ndarray, masks: Mapping[int, np.ndarray]) -> tuple[list[int], np.ndarray]:
-    """The objects, and a label map uint8 (H, W) in which the i-th of them is i."""
+def _together(masks: Mapping[int, np.ndarray]) -> tuple[list[int], ObjectMasks]:
+    """The objects, and their masks, in which the i-th of them is i."""
     if len(masks) > _MOST_OBJECTS:
         raise InputError(f"{len(masks)} objects are seen at once; at most {_MOST_OBJECTS} can be told apart")
-    together = np.zeros(label_map.shape, np.uint8)
-    for i, mask in enumerate(masks.values(), 1):
-        together[mask] = i
-    return list(masks), together
+    return list(masks), ObjectMasks.of(dict(enumerate(masks.values(), 1)))
 
 
 def _compare(
-    propagator: Propagates, frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
-) -> tuple[np.ndarray, np.ndarray]:
+    propagator: Propagates,
+    frames: Sequence[np.ndarray],
+    before: Keyframe,
+    behind: Keyframe,
+    labels: Mapping[int, Hashable],
+    labels_behind: Mapping[int, Hashable],
+) -> tuple[np.ndarray, ObjectMasks]:
     """Propagates two keyframes to one another.
 
     Returns:
         float (256, 256): the sequence IoU of each mask of the first with each of the second; and what the first
-        becomes on the frame of the second, uint8 (H, W).
+        becomes on the frame of the second.
     """
     start, stop = before.index, behind.index + 1
-    height, width = before.label_map.shape
+    ends = before.masks
+    forward = {}
+    for result in propagator.run(frames, [before], direction="forward", start=start, stop=stop, labels=labels):
+        forward[result.index] = _small(result.masks)
+        ends = result.masks
+    joint, areas, areas_behind = np.zeros((256, 256)), np.zeros(256), np.zeros(256)
+    for result in propagator.run(frames, [behind], direction="backward", start=start, stop=stop, labels=labels_behind):
+        (ids, there), (ids_behind, here) = (_flat(masks) for masks in (forward[result.index], _small(result.masks)))
+        joint[np.ix_(ids, ids_behind)] += there @ here.T
+        areas[ids] += there.sum(1)
+        areas_behind[ids_behind] += here.sum(1)
+    return ious_of(joint, areas, areas_behind), ends
+
+
+def _small(masks: ObjectMasks) -> ObjectMasks:
+    """The masks at the size at which sequences are compared."""
+    height, width = masks.shape
     scale = min(1.0, _COMPARED_SIDE / min(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
 
-    def small(label_map: np.ndarray) -> np.ndarray:
-        return cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+    def resized(sheet: np.ndarray) -> np.ndarray:
+        return cv2.resize(sheet, size, interpolation=cv2.INTER_NEAREST)
 
-    ends = before.label_map
-    forward = {}
-    for result in propagator.run(frames, [before], direction="forward", start=start, stop=stop):
-        forward[result.index] = small(result.label_map)
-        ends = result.label_map
-    joint = np.zeros((256, 256))
-    for result in propagator.run(frames, [behind], direction="backward", start=start, stop=stop):
-        pairs = forward[result.index].astype(np.intp) * 256 + small(result.label_map)
-        joint += np.bincount(pairs.ravel(), minlength=256 * 256).reshape(256, 256)
-    return ious_of(joint, joint.sum(1), joint.sum(0)), ends
+    if not masks.overlapping:
+        return ObjectMasks.from_sheets([resized(masks.label_map)])
+    return ObjectMasks.of({i: resized(mask.view(np.uint8)) for i, mask in masks.items()}, shape=size[::-1])
+
+
+def _flat(masks: ObjectMasks) -> tuple[list[int], np.ndarray]:
+    """The ids of K objects, and their masks, float32 (K, pixels)."""
+    found = {i: mask.ravel() for i, mask in masks.items()}
+    pixels = masks.shape[0] * masks.shape[1]
+    return list(found), np.stack(list(found.values())).astype(np.float32) if found else np.zeros(
+        (0, pixels), np.float32
+    )
 
 
 def _linked(

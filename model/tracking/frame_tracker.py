@@ -12,6 +12,7 @@ from model.inference.label_map import most_likely
 from model.inference.prepared_network import EncodedClip, InferenceNetwork
 from model.memory.new_memory import new_memory
 from model.network.fitted_options import fitted
+from model.object_masks import ObjectMasks
 from model.options import PropagationOptions
 from model.propagation.prediction import rounded
 
@@ -100,22 +101,16 @@ class FrameTracker:
         return rounded(self._network.segment(frame.clip.local_keys, frame.clip.decoding, stacked)[0])
 
 
-def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
-    """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
-    return most_likely(framing, logits, range(1, len(logits) + 1))
-
-
-def frame_masks(framing: Framing, logits: Tensor, layers: Sequence[int]) -> list[np.ndarray]:
-    """The masks of K objects of a frame, each bool (H, W) at the frame's size.
+def frame_masks(framing: Framing, logits: Tensor, layers: Sequence[int]) -> ObjectMasks:
+    """The masks of K objects of a frame at its size; the first of them is object 1.
 
     Args:
         framing: of the frame.
         logits: (K, h, w).
         layers: of the K objects; no pixel belongs to two objects of one layer (`model.propagation.layers`).
     """
-    masks: dict[int, np.ndarray] = {}
+    sheets = []
     for layer in dict.fromkeys(layers):
         places = [k for k, other in enumerate(layers) if other == layer]
-        label_map = frame_label_map(framing, logits[places])
-        masks |= {k: label_map == number for number, k in enumerate(places, 1)}
-    return [masks[k] for k in range(len(layers))]
+        sheets.append(most_likely(framing, logits[places], [k + 1 for k in places]))
+    return ObjectMasks.from_sheets(sheets)

@@ -1,6 +1,6 @@
 """What propagates masks: the network in this process, or a deployed function."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -74,9 +74,10 @@ class LocalEngine:
         start: int = 0,
         stop: int | None = None,
         direction: str = "both",
+        labels: Mapping[int, Hashable] | None = None,
     ) -> Iterator[FrameResult]:
         """As `Propagator.run`."""
-        return self._propagator.run(frames, keyframes, start, stop, direction)
+        return self._propagator.run(frames, keyframes, start, stop, direction, labels=labels)
 
     @cached_property
     def _propagator(self) -> "Propagator":

@@ -44,7 +44,7 @@ def compare(
     found = reduce(
         _Counted(engine, advanced, 2 * (len(places) + len(keyframes) - 2)),  # keyframes between others count twice
         _Some(frames, places),
-        [Keyframe(number[k.index], k.label_map) for k in keyframes],
+        [Keyframe(number[k.index], k.masks) for k in keyframes],
         {(number[place], local): kind for (place, local), kind in kinds.items()},
     )
 

@@ -51,6 +51,29 @@ def test_other_places_and_other_kinds_are_other_objects(lite, squares):
     assert len(set(reduce(lite, squares.frames, drawn, kinds).objects.values())) == 2
 
 
+def test_the_same_object_drawn_twice_is_two_objects_that_each_go_on(lite, squares):
+    """One covers the other; neither loses a pixel to it, nor does what is drawn within."""
+    square = squares.labels == 1
+
+    def drawn(index, first, second, within):
+        inner = square[index].copy()
+        inner[26:] = False
+        return Keyframe(index, {first: square[index], second: square[index], within: inner})
+
+    kinds = {(0, 3): "part", (6, 2): "part"}
+    found = reduce(lite, squares.frames, [drawn(0, 1, 2, 3), drawn(6, 3, 1, 2)], kinds).objects
+    assert len(set(found.values())) == 3
+    assert {found[0, 1], found[0, 2]} == {found[6, 3], found[6, 1]} and found[0, 3] == found[6, 2]
+
+
+def test_what_is_drawn_over_an_object_does_not_keep_it_from_being_found_again(lite, squares):
+    square = squares.labels == 1
+    whole = [Keyframe(i, {1: square[i]}) for i in (0, 12)]
+    over = Keyframe(6, {1: square[6]})
+    found = reduce(lite, squares.frames, [whole[0], over, whole[1]], {(6, 1): "net"}).objects
+    assert found[0, 1] == found[12, 1] != found[6, 1]
+
+
 def test_a_keyframe_that_shows_nothing_links_nothing(lite, squares):
     nothing = Keyframe(0, np.zeros_like(squares.labels[0]), [1])
     assert reduce(lite, squares.frames, [nothing, keyframe(squares, 6, one=1)]).objects == {(6, 1): 1}
