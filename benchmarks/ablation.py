@@ -134,7 +134,7 @@ def measure(row: Row, sequences: Sequence[AnnotatedSequence], arguments: argpars
     return {
         "row": row.name,
         "weights": row.weights.digest,
-        "clip length": o.clip_length,
+        "clip length": o.clip_frames,
         "refinement": "yes" if o.refinement and network.refine_transformer is not None else "no",
         "progressive": o.progressive_interval or "no",
         "memory": o.memory if o.memory_tokens is None else f"{o.memory} {o.memory_tokens}",

@@ -34,7 +34,7 @@ from benchmarks.measured import Weights, add_measured_arguments, options_of, seq
 from model.confidence.cues import Evidence
 from model.data.annotated_sequences import AnnotatedSequence, read_sequences
 from model.network.checkpoint import write_calibration
-from model.network.pcvos import PCVOS
+from model.network.segmentation_network import SegmentationNetwork
 from model.program.command_line import Parser, run_program
 from model.propagation.propagator import Propagator
 
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _samples(
     arguments: argparse.Namespace,
-    network: PCVOS,
+    network: SegmentationNetwork,
     sequences: Sequence[AnnotatedSequence],
     runs: Callable[[Sequence[AnnotatedSequence]], Iterable[Run]],
     title: str,

@@ -70,7 +70,7 @@ def _throughput(propagator: Propagator, sample: SampleClip, rounds: int) -> dict
             pass
 
     def whole() -> None:
-        with ReadAhead(open_source(sample.video), 2 * propagator.options.clip_length) as source:
+        with ReadAhead(open_source(sample.video), 2 * propagator.options.clip_frames) as source:
             for result in propagator.run(source, [keyframe]):
                 encode_label_map(result.label_map)
 

@@ -32,7 +32,8 @@ from model.errors import InputError
 from model.keyframe import Keyframe
 from model.network.checkpoint import load_network
 from model.network.config import NETWORKS, network_config
-from model.network.pcvos import PCVOS
+from model.network.networks import new_network
+from model.network.segmentation_network import SegmentationNetwork
 from model.options import PropagationOptions
 from model.program.command_line import Parser, run_program
 from model.propagation.propagator import Propagator
@@ -162,12 +163,12 @@ def measure(configuration: Configuration, device: str, seconds: float) -> dict[s
     }
 
 
-def any_network(name: str) -> PCVOS:
+def any_network(name: str) -> SegmentationNetwork:
     """With its weights, or random ones where none ship: speed does not depend on them."""
     if name == "perclip-lite":
         return load_network(name)
     torch.manual_seed(0)
-    return PCVOS(network_config(name))
+    return new_network(network_config(name))
 
 
 def sample_clip(height: int, width: int, objects: int) -> tuple[Sequence[np.ndarray], Keyframe]:
@@ -189,7 +190,7 @@ def _rate(
     propagator: Propagator, frames: Sequence[np.ndarray], keyframe: Keyframe, seconds: float
 ) -> tuple[float, dict[str, float]]:
     """Frames per second behind the first clip, and the seconds per frame of each part (of another run)."""
-    first = propagator.options.clip_length
+    first = propagator.options.clip_frames
     timed_results(propagator, frames, keyframe, first + 1, 0.0)  # warm
     count, took = timed_results(propagator, frames, keyframe, first + 1, seconds)
     with part_times(propagator.device) as parts:
@@ -203,7 +204,7 @@ def timed_results(
 ) -> tuple[int, float]:
     """Runs until the clip or the time is over, whole clips; gives frames and seconds behind the first `skip`."""
     began, count = time.perf_counter(), 0
-    length = propagator.options.clip_length
+    length = propagator.options.clip_frames
     for result in propagator.run(frames, [keyframe]):
         if result.index == skip - 1:
             began = time.perf_counter()
@@ -222,7 +223,7 @@ def peak_gigabytes(device: torch.device) -> float:
 
 def _arithmetic(propagator: Propagator, frames: Sequence[np.ndarray], keyframe: Keyframe) -> float:
     """GFLOP per frame of convolutions and matrix products, over the second to the third clip."""
-    length = propagator.options.clip_length
+    length = propagator.options.clip_frames
     low, high = 1 + length, min(1 + 3 * length, len(frames))
 
     def count(stop: int) -> int:

@@ -10,7 +10,7 @@ from model.errors import InputError
 from model.evaluate import chosen_sequences, named_network
 from model.network.checkpoint import load_network
 from model.network.checkpoint_files import shipped_path
-from model.network.pcvos import PCVOS
+from model.network.segmentation_network import SegmentationNetwork
 from model.options import DTYPES, PropagationOptions
 
 # The validation archive of the project, beside the checkout.
@@ -43,7 +43,7 @@ class Weights:
             raise InputError(f"no weights file at {path}: {error.strerror}") from error
         return cls(network, path, digest)
 
-    def load(self) -> PCVOS:
+    def load(self) -> SegmentationNetwork:
         """The network with these weights."""
         return load_network(self.network, self.path)
 

@@ -57,7 +57,7 @@ def _measure(
             "digest": weights.digest,
             "archive": archive.stem,
             "frames": str(arguments.frames or "all"),
-            "clip_length": str(options.clip_length),
+            "clip_length": str(options.clip_frames),
             "dtype": propagator.number_format,
         }
         known = {row["sequence"] for row in log.rows if how.items() <= row.items()}

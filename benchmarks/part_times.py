@@ -11,28 +11,42 @@ import torch
 from model.consistency.pass_observer import PassObserver
 from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
+from model.memory.bases_memory import BasesMemory
+from model.memory.dense_memory import DenseMemory
 from model.memory.focused_read import FocusedRead
 from model.memory.memory_bank import MemoryBank
 from model.network.pcvos import PCVOS
+from model.network.stm import STM
+from model.network.swem import SWEM
 from model.propagation import per_clip_pass
 from model.propagation.span_results import SpanResults
+
+_NETWORKS = (PCVOS, STM, SWEM)
+_MEMORIES = (MemoryBank, DenseMemory, BasesMemory)
 
 # The outermost of these that is running gets the time.
 _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "pre-processing": ((Framing, "image"), (Framing, "masks")),
-    "key encoder": ((PCVOS, "encode"), (InferenceNetwork, "encode_regions"), (InferenceNetwork, "repeated")),
-    "read": ((FocusedRead, "look"), (FocusedRead, "seen"), (FocusedRead, "readouts"), (MemoryBank, "read")),
+    "key encoder": (
+        *((network, "encode") for network in _NETWORKS),
+        (InferenceNetwork, "encode_regions"),
+        (InferenceNetwork, "repeated"),
+    ),
+    "read": (
+        (FocusedRead, "look"),
+        (FocusedRead, "seen"),
+        (FocusedRead, "readouts"),
+        *((m, "read") for m in _MEMORIES),
+    ),
     "memory bank": (
         (per_clip_pass, "worth_keeping"),
-        (MemoryBank, "add"),
-        (MemoryBank, "add_temporary"),
-        (MemoryBank, "add_keyframe"),
+        *((m, name) for m in _MEMORIES for name in ("add", "add_temporary", "add_keyframe")),
     ),
     "refinement": ((PCVOS, "refine"),),
-    "decoder": ((PCVOS, "decode"), (PCVOS, "prepare_decoding")),
+    "decoder": tuple((network, name) for network in _NETWORKS for name in ("decode", "prepare_decoding")),
     "value encoder": ((InferenceNetwork, "encode_value"),),
     "confidence": ((PassObserver, "observe"),),
-    "soft masks": ((per_clip_pass, "soft_masks"),),
+    "soft masks": ((Framing, "memory_masks"),),
     "post-processing": ((SpanResults, "of"),),
 }
 

@@ -75,7 +75,9 @@ def _parser() -> Parser:
     network.add_argument("--no-refinement", action="store_true", help="leave the intra-clip refinement out")
 
     how = parser.add_argument_group("how to propagate")
-    how.add_argument("--clip-length", type=int, default=_DEFAULT.clip_length, metavar="L", help="default 5")
+    how.add_argument(
+        "--clip-length", type=int, default=_DEFAULT.clip_length, metavar="L", help="default 5; of stm and swem 1"
+    )
     how.add_argument(
         "--short-side", type=int, default=_DEFAULT.short_side, metavar="PIXELS", help="0: as they are; default 480"
     )
@@ -134,8 +136,8 @@ def run(arguments: argparse.Namespace) -> None:
             "data": printable(str(arguments.data)),
             "network": name,
             "weights": arguments.weights and printable(str(arguments.weights)),
-            **dataclasses.asdict(options),
-            "refinement": options.refinement and network.refine_transformer is not None,
+            **dataclasses.asdict(propagator.options),
+            "refinement": options.refinement and network.refines,
             "device": str(propagator.device),
             "dtype": propagator.number_format,
         }

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from model.errors import InputError
 
-MEMORY_POLICIES = ("every", "previous", "spread", "bounded")
+MEMORY_POLICIES = ("auto", "every", "previous", "spread", "bounded")
 DIRECTIONS = ("forward", "backward", "both")
+_CLIP_LENGTH = 5
 _LARGEST_SIDE = 4320  # pixels; 8K video
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
@@ -15,13 +16,17 @@ class PropagationOptions:
     """How a run is done. The defaults are the accurate ones.
 
     Attributes:
-        clip_length: frames segmented in one parallel pass and by one memory state; 5 is accurate, 25 is fast.
+        clip_length: frames segmented in one parallel pass and by one memory state; 5 is accurate, 25 is fast. None: 5,
+            or 1 of STM and SWEM, which are published frame by frame. With those it means the frames between two
+            updates of the memory: those of a clip are segmented apart from each other.
         short_side: shorter side of the network's input in pixels; smaller is faster and loses thin parts. None:
             frames as they are.
-        top_k: memory positions that a query reads (20 in the papers).
+        top_k: memory positions that a query reads (20 in the papers); not for STM and SWEM, which read all they have.
         progressive_interval: inside clips longer than this, every so many frames the last one joins a temporary memory
-            (progressive matching, PCVOS 3.5); None: never. Changes nothing for shorter clips.
-        memory: what becomes of predicted frames (keyframes are always kept).
+            (progressive matching, PCVOS 3.5); None: never. Changes nothing for shorter clips, nor for STM and SWEM.
+        memory: what becomes of predicted frames (keyframes are always kept). SWEM absorbs every one into its bases and
+            takes none of these policies.
+            "auto": "previous" with STM, as published, and "every" with the others.
             "every": the last frame of each clip is kept for good; most accurate, memory and time grow with length.
             "previous": every fifth frame is kept for good, and always the last one until the next (STM); with clips of
             5 frames and more that is "every".
@@ -53,11 +58,11 @@ class PropagationOptions:
         InputError: a value is out of its range.
     """
 
-    clip_length: int = 5
+    clip_length: int | None = None
     short_side: int | None = 480
     top_k: int = 20
     progressive_interval: int | None = 5
-    memory: str = "every"
+    memory: str = "auto"
     memory_tokens: int | None = None
     refinement: bool = True
     keep_probabilities: bool = False
@@ -72,15 +77,21 @@ class PropagationOptions:
     device_memory: float | None = None
 
     @property
+    def clip_frames(self) -> int:
+        """The clip length where it is known; `model.network.fitted_options` says what a network takes."""
+        return self.clip_length or _CLIP_LENGTH
+
+    @property
     def deciding(self) -> dict[str, object]:
         """Those that a run must share with another to go on with its results: name -> JSON value."""
         names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
         return {name: getattr(self, name) for name in names}
 
     def __post_init__(self) -> None:
-        for name, least in (("clip_length", 1), ("top_k", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.top_k < 1:
+            raise InputError(f"top_k must be at least 1, not {self.top_k}")
+        if self.clip_length is not None and self.clip_length < 1:
+            raise InputError(f"clip_length must be at least 1, not {self.clip_length}")
         for name, least in (("short_side", 32), ("progressive_interval", 1), ("memory_tokens", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

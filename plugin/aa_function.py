@@ -29,7 +29,7 @@ from model.network.config import DEFAULT_NETWORK  # noqa: E402
 from model.options import PropagationOptions  # noqa: E402
 from model.tracking.bounded_cache import BoundedCache  # noqa: E402
 from model.tracking.frame_recall import FrameRecall, drawn_logits  # noqa: E402
-from model.tracking.frame_tracker import FrameTracker, frame_label_map  # noqa: E402
+from model.tracking.frame_tracker import FrameTracker, frame_masks  # noqa: E402
 from model.tracking.remembered_frames import RememberedFrame, remember  # noqa: E402
 from plugin.shapes.drawn_shape import SHAPE_TYPES, mask_to_points, points_to_mask  # noqa: E402
 
@@ -150,7 +150,7 @@ class PerclipTracker:
         small = self._small(pp_image, depth)
         frame = self._recall.encoded(framing, small)
         logits = self._tracker.segment(framing, frame, [self._recall.memory(framing, state.memory)])
-        points = mask_to_points(frame_label_map(framing, logits) == 1, state.kind, previous=state.polygon)
+        points = mask_to_points(frame_masks(framing, logits, [0]).mask(1), state.kind, previous=state.polygon)
         state.images += 1
         if points is None:
             return None

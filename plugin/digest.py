@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model.errors import InputError
 from model.keyframe import Keyframe
 
@@ -49,8 +51,11 @@ def names_digest(files: Iterable[Path]) -> str:
 
 
 def keyframe_digest(keyframes: Sequence[Keyframe]) -> str:
-    """Digest of frame numbers, objects and pixels."""
+    """Digest of frame numbers, objects and masks; where masks share pixels also of which lies on which."""
     digest = hashlib.sha256()
     for k in keyframes:
         digest.update(f"{k.index} {k.objects} {k.label_map.shape}".encode() + k.label_map.tobytes())
+        if k.masks.overlapping:
+            for i, mask in k.masks.items():
+                digest.update(f" {i} ".encode() + np.packbits(mask).tobytes())
     return digest.hexdigest()

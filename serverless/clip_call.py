@@ -33,7 +33,7 @@ def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, 
     """
     request = ClipRequest.parse(clip, network)
     parsed = time.perf_counter() - began - request.frames.decoding
-    propagator = propagator.with_options(clip_length=request.clip_length, memory="spread")
+    propagator = propagator.with_options(clip_length=request.clip_length, memory=propagator.flat_policy)
     size = request.height, request.width
     answer = _Answer(request)
     record = RunRecord()
@@ -53,6 +53,7 @@ def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, 
             record=record,
             admit=clock.admit,
             size=size,
+            labels=request.labels,
         ):
             answer.add(result)
     except InputError as error:
@@ -109,10 +110,13 @@ class _Answer:
         request = self._request
         spoken_for = next((k.objects for k in request.keyframes if k.index == result.index), ())
         shapes, absent = [], []
-        for obj, confidence in result.confidence.items():
+        found = result.confidence
+        if result.masks.overlapping:  # from bottom to top, as shapes come in
+            found = {o: found[o] for o in (*result.masks.order, *found) if o in found}
+        for obj, confidence in found.items():
             if obj in spoken_for:
                 continue
-            shape = self._shape(result.index, obj, result.label_map == obj)
+            shape = self._shape(result.index, obj, result.mask(obj))
             named = {"object": request.names[obj], "confidence": round(confidence, 4)}
             if shape is None:
                 absent.append(named)

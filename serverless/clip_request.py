@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from model.keyframe import Keyframe
+from model.mask_pile import MaskPile
 from model.options import DIRECTIONS
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from serverless.call_error import CallError
@@ -19,7 +18,7 @@ VERSION = 1
 _LARGEST_SIDE = 16384
 _LARGEST_FRAME = 8192 * 8192
 _MOST_FRAMES = 10_000
-_MOST_KEYFRAME_PIXELS = 400_000_000  # label maps of all keyframes, a byte each
+_MOST_KEYFRAME_PIXELS = 400_000_000  # label maps of all keyframes, a byte each; more of them where shapes overlap
 _MOST_TOGETHER = 500  # objects times frames of a clip, which the network holds at once
 _HIGHEST_NUMBER = 10**9
 
@@ -35,6 +34,7 @@ class ClipRequest:
         keyframes: what people drew; `index` is a place in `frames`, objects are numbered 1, 2, ...
         names: the caller's id of each object, by our number.
         kinds: type of the first shape of each object, by our number.
+        labels: what the objects are, as far as the caller says so, by our number.
         drawn: points of drawn polygons, by place and object.
         output: type of the shapes to answer with; None: as each object was drawn.
         tolerance: of polygons, in pixels.
@@ -52,6 +52,7 @@ class ClipRequest:
     keyframes: list[Keyframe]
     names: dict[int, int | str]
     kinds: dict[int, str]
+    labels: dict[int, int | str]
     drawn: dict[tuple[int, int], list[float]]
     output: str | None
     tolerance: float
@@ -83,7 +84,7 @@ class ClipRequest:
             raise CallError(f"frames of {width}x{height} pixels are too large: at most {_LARGEST_FRAME} are taken")
         drawn_keyframes = a_list(fields.get("keyframes"), "keyframes", _MOST_FRAMES)
         if len(drawn_keyframes) * width * height > _MOST_KEYFRAME_PIXELS:
-            raise CallError("too many keyframes of this size for one call: send a shorter range", "too_large", 413)
+            raise _too_many_pixels()
         images = _images(a_list(fields.get("frames"), "frames", _MOST_FRAMES))
         images |= {f: image for f, image in _images(drawn_keyframes, "keyframes").items() if image or f not in images}
         numbers = sorted(images)
@@ -107,6 +108,7 @@ class ClipRequest:
         shapes = [
             [k["frame"], [[s["object"], s["type"], s.get("points")] for s in k["shapes"]]] for k in drawn_keyframes
         ]
+        labels = sorted(reader.labels.items())
         return cls(
             height,
             width,
@@ -114,13 +116,18 @@ class ClipRequest:
             keyframes,
             reader.names,
             reader.kinds,
+            reader.labels,
             reader.drawn,
             warnings=reader.warnings,
             max_seconds=number(fields, "max_seconds", 0.0, 3600.0, None),
-            chain=digest([VERSION, network, width, height, numbers, shapes, options]),
+            chain=digest([VERSION, network, width, height, numbers, shapes, options, *([labels] if labels else [])]),
             continuation=fields.get("continue"),
             **options,
         )
+
+
+def _too_many_pixels() -> CallError:
+    return CallError("too many keyframes of this size for one call: send a shorter range", "too_large", 413)
 
 
 def _images(items: Any, what: str = "frames") -> dict[int, str | None]:
@@ -144,21 +151,26 @@ class _KeyframeReader:
     def __init__(self, frames: ClipFrames, height: int, width: int, items: Sequence[Mapping[str, Any]]):
         self.names: dict[int, int | str] = {}
         self.kinds: dict[int, str] = {}
+        self.labels: dict[int, int | str] = {}
         self.drawn: dict[tuple[int, int], list[float]] = {}
         self.warnings: list[str] = []
         self._frames, self._height, self._width = frames, height, width
         self._numbers: dict[int | str, int] = {}
+        self._room = _MOST_KEYFRAME_PIXELS
         # All names first: a keyframe without shapes speaks for every object.
         for item in items:
             for shape in a_list(item.get("shapes"), f"shapes of keyframe {item['frame']}", 255):
                 fields = an_object(shape, f"a shape of keyframe {item['frame']}")
-                self.kinds.setdefault(self._number(fields.get("object")), shape_type(fields))
+                number = self._number(fields.get("object"))
+                self.kinds.setdefault(number, shape_type(fields))
+                if fields.get("label") is not None:
+                    self.labels.setdefault(number, _name(fields["label"], "a shape's label"))
         if not self.names:
             raise CallError("no keyframe has a shape: send at least one that a person drew", "no_keyframe")
 
     def read(self, item: Mapping[str, Any], place: int) -> Keyframe | None:
-        """One item of `keyframes`; None where its shapes have no pixel."""
-        label_map = np.zeros((self._height, self._width), np.uint8)
+        """One item of `keyframes`, later shapes above earlier ones; None where its shapes have no pixel."""
+        pile = MaskPile((self._height, self._width))
         absent, drawn = set(), set()
         for shape in item["shapes"]:
             number, points = self._numbers[shape["object"]], shape_points(shape)
@@ -169,27 +181,33 @@ class _KeyframeReader:
                 mask = shape_to_mask(shape["type"], points, self._height, self._width, lambda: self._frames[place])
             except CallError as error:
                 raise CallError(f"keyframe {item['frame']}: {error.message}", error.code) from None
-            label_map[mask] = number
+            pile.add(number, mask)
+            if pile.pixels > self._room:
+                raise _too_many_pixels()
             # Of an object in several polygons, none is the one to follow.
             if shape["type"] == "polygon" and number not in drawn:
                 self.drawn[place, number] = points
             else:
                 self.drawn.pop((place, number), None)
             drawn.add(number)
-        seen = {int(i) for i in np.flatnonzero(np.bincount(label_map.ravel(), minlength=256))}
-        for number in drawn - seen:
-            self.warnings.append(
-                f"keyframe {item['frame']}: {self.names[number]!r} has no pixel of its own and was left out"
-            )
+        self._room -= pile.pixels
+        seen = set(pile.objects)
+        for number in sorted(drawn - seen):
+            self.warnings.append(f"keyframe {item['frame']}: {self.names[number]!r} has no pixel and was left out")
         objects = (drawn & seen) | (absent - drawn) if item["shapes"] else set(self.names)
-        return Keyframe(place, label_map, sorted(objects)) if objects else None
+        return Keyframe(place, pile.masks(), sorted(objects)) if objects else None
 
     def _number(self, name: Any) -> int:
-        if isinstance(name, bool) or not isinstance(name, (int, str)) or len(str(name)) > 100:
-            raise CallError("each keyframe shape needs `object`, a number or a short text that names it", "bad_shape")
+        name = _name(name, "each keyframe shape needs `object`, which")
         if name not in self._numbers:
             if len(self._numbers) == 255:
                 raise CallError("at most 255 objects are propagated in one call", "too_large", 413)
             self._numbers[name] = len(self._numbers) + 1
             self.names[self._numbers[name]] = name
         return self._numbers[name]
+
+
+def _name(value: Any, what: str) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or len(str(value)) > 100:
+        raise CallError(f"{what} must be a number or a short text", "bad_shape")
+    return value

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.confidence.cues import Evidence
+from model.memory.memory import Stretch
 from model.propagation.prediction import PackedPrediction, PackedPredictions
 from model.propagation.run_record import PassRecord, RunRecord
 from serverless.call_error import CallError
 
-VERSION = 3
+VERSION = 4
 _LONGEST = 48 * 2**20  # characters
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 
@@ -37,6 +38,7 @@ def write_continuation(record: RunRecord, call: str, polygons: Mapping[str, Any]
             "reached": p.reached,
             "complete": p.complete,
             "memory": [[*stretch, list(kept)] for stretch, kept in p.memory.items()],
+            "states": [[*stretch, base64.b64encode(state).decode()] for stretch, state in p.states.items()],
             "ends": [[index, _packed_to_json(packed)] for index, packed in p.ends.items()],
             "waiting": [[index, _packed_to_json(packed)] for index, packed in p.waiting.items()],
         }
@@ -84,10 +86,12 @@ def read_continuation(
                 reached=None if p["reached"] is None else _index(p["reached"], frames),
                 complete=p["complete"] is True,
                 memory={
-                    (_index(start, frames), None if end is None else _index(end, frames)): tuple(
-                        _index(i, frames) for i in kept
-                    )
+                    _stretch(start, end, frames): tuple(_index(i, frames) for i in kept)
                     for start, end, kept in p["memory"]
+                },
+                states={
+                    _stretch(start, end, frames): base64.b64decode(state, validate=True)
+                    for start, end, state in p["states"]
                 },
                 ends={_index(i, frames): _packed_from_json(v, objects, logits) for i, v in p["ends"]},
                 waiting={_index(i, frames): _packed_from_json(v, objects, logits) for i, v in p["waiting"]},
@@ -104,6 +108,10 @@ def _index(value: Any, frames: int) -> int:
     if type(value) is not int or not 0 <= value < frames:
         raise ValueError
     return value
+
+
+def _stretch(start: Any, end: Any, frames: int) -> Stretch:
+    return _index(start, frames), None if end is None else _index(end, frames)
 
 
 def _packed_to_json(packed: PackedPredictions) -> list[list[Any]]:

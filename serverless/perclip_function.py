@@ -132,7 +132,7 @@ class PerclipFunction:
         label_map[200:300, 300:500] = 1
         frames = np.zeros((7, 480, 854, 3), np.uint8)
         list(
-            self._propagator.with_options(memory="spread").run(
+            self._propagator.with_options(memory=self._propagator.flat_policy).run(
                 list(frames), [Keyframe(0, label_map)], record=RunRecord()
             )
         )

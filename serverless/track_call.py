@@ -13,7 +13,7 @@ from model.errors import InputError
 from model.inference.framing import Framing
 from model.tracking.bounded_cache import BoundedCache
 from model.tracking.frame_recall import FrameRecall, drawn_logits
-from model.tracking.frame_tracker import FrameTracker, frame_label_map
+from model.tracking.frame_tracker import FrameTracker, frame_masks
 from model.tracking.remembered_frames import RememberedFrame, remember, without_most_crowded
 from plugin.shapes.polygon_track import DEFAULT_TOLERANCE
 from serverless.call_error import CallError
@@ -82,13 +82,15 @@ class TrackCalls:
         if not masks:
             return {"shapes": list(shapes), "states": states}
         small = self._recall.small_image(framing, image)
+        first = [RememberedFrame.of(0, small, x) for x in logits.values()]
+        layers = dict(zip(logits, self._recall.layers(framing, first)))
         for i, shape in enumerate(drawn):
             if shape is None:
                 continue
             kind, points = shape
             bare = isinstance(shapes[i], list)
             state = TrackState(kind, height, width, 0, kept_points(kind, points), (), self._network, bare, depth)
-            others = _together([x for j, x in logits.items() if j != i])
+            others = _together([x for j, x in logits.items() if j != i and layers[j] == layers[i]])
             states[i] = _after(state, RememberedFrame.of(0, small, logits[i], others)).to_json()
         return {"shapes": list(shapes), "states": states}
 
@@ -104,16 +106,18 @@ class TrackCalls:
         try:
             known = {i: self._at_depth(framing, state, depth) for i, state in known.items()}
             memories = [self._recall.memory(framing, state.memory) for state in known.values()]
+            layers = self._recall.layers(framing, [state.memory[0] for state in known.values()])
         except (InputError, ValueError) as error:
             raise CallError(f"a state is damaged ({error}): start tracking this object anew", "bad_state") from None
         logits = self._tracker.segment(framing, frame, memories)
-        label_map = frame_label_map(framing, logits)
+        masks = frame_masks(framing, logits, layers)
         for place, (i, state) in enumerate(known.items()):
             previous = (state.shape or None) if state.kind == "polygon" else None
-            shape = mask_to_shape(label_map == place + 1, state.kind, DEFAULT_TOLERANCE, previous)
+            shape = mask_to_shape(masks.mask(place + 1), state.kind, DEFAULT_TOLERANCE, previous)
             if shape is not None:
                 last = kept_points(state.kind, shape["points"])
-                others = _together([x for j, x in enumerate(logits) if j != place])
+                rivals = [j for j, layer in enumerate(layers) if layer == layers[place] and j != place]
+                others = _together([logits[j] for j in rivals])
                 seen = RememberedFrame.of(state.calls + 1, small, logits[place], others)
                 state = _after(replace(state, shape=last), seen)
             else:

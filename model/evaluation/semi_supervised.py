@@ -126,7 +126,7 @@ def evaluate_task(propagator: Propagator, task: Task, watcher: Watcher | None = 
 
 
 def score_frame(sequence: AnnotatedSequence, result: FrameResult, objects: Sequence[int]) -> list[FrameScore]:
-    """Scores some objects of a result; void pixels count for nothing.
+    """Scores some objects of a result, each with its own mask; void pixels count for nothing.
 
     Raises:
         InputError: the frame is not annotated, or the annotation has another size.
@@ -136,13 +136,13 @@ def score_frame(sequence: AnnotatedSequence, result: FrameResult, objects: Seque
     truth = _truth(sequence, result.index)
     if truth is None:
         raise InputError(f"{sequence.name}, frame {result.index}: there is no true mask to compare with")
-    if truth.shape != result.label_map.shape:
-        sizes = [f"{m.shape[1]}x{m.shape[0]}" for m in (truth, result.label_map)]
+    if truth.shape != result.masks.shape:
+        sizes = [f"{m.shape[1]}x{m.shape[0]}" for m in (truth, result.masks)]
         raise InputError(f"{sequence.name}, frame {result.index}: the true mask is {sizes[0]}, the frame {sizes[1]}")
-    predicted = np.where(truth == VOID, 0, result.label_map)
+    counts = truth != VOID
     scores = []
     for obj in objects:
-        mask, true_mask = predicted == obj, truth == obj
+        mask, true_mask = result.mask(obj) & counts, truth == obj
         j, f = region_similarity(mask, true_mask), contour_accuracy(mask, true_mask)
         scores.append(FrameScore(sequence.name, obj, result.index, j, f, result.confidence.get(obj, 0.0)))
     return scores

@@ -10,6 +10,7 @@ from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
 from model.evaluation.metrics import contour
 from model.evaluation.scores import FrameScore
+from model.object_masks import MaskInput, ObjectMasks
 from model.result import FrameResult
 
 _COLOURS = ((0, 130, 255), (255, 120, 0), (0, 200, 90), (220, 40, 200), (240, 220, 0), (120, 90, 255))  # RGB, in turn
@@ -25,7 +26,7 @@ class WorstFrames:
     that of the sequence, with the frame's number and the mean J of its objects: `bus-00042-J0.312.png`. Frames closer
     than 5 to a worse one are left out.
 
-    Use it in a `with` block, at whose end the last sequence's pictures are written. Of each frame a packed label map is
+    Use it in a `with` block, at whose end the last sequence's pictures are written. Of each frame its packed masks are
     held until its sequence is done.
 
     Raises:
@@ -35,7 +36,7 @@ class WorstFrames:
     def __init__(self, folder: Path, count: int = 3):
         self._folder, self._count = folder, count
         self._sequence: AnnotatedSequence | None = None
-        self._frames: list[tuple[float, int, np.ndarray]] = []  # mean J, frame number, label map as PNG
+        self._frames: list[tuple[float, int, list[np.ndarray]]] = []  # mean J, frame number, label maps as PNG
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -47,7 +48,9 @@ class WorstFrames:
             self._write()
             self._sequence = sequence
         if scores:
-            packed = cv2.imencode(".png", result.label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+            masks = result.masks
+            maps = [m * np.uint8(i) for i, m in masks.items()] if masks.overlapping else [masks.label_map]
+            packed = [cv2.imencode(".png", label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1] for label_map in maps]
             self._frames.append((float(np.mean([s.j for s in scores])), result.index, packed))
 
     def __enter__(self) -> "WorstFrames":
@@ -65,10 +68,10 @@ class WorstFrames:
             if len(written) == self._count:
                 break
             if all(abs(index - other) >= _APART for other in written):
-                label_map = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)
+                maps = [np.asarray(cv2.imdecode(label_map, cv2.IMREAD_UNCHANGED)) for label_map in packed]
                 truth = sequence.label_maps[index]
-                assert label_map is not None and truth is not None  # it was packed here, and it was scored
-                picture = draw(sequence.frames[index], label_map, truth)
+                assert truth is not None  # it was scored
+                picture = draw(sequence.frames[index], ObjectMasks.from_sheets(maps), truth)
                 name = sequence.name.replace("/", "-")
                 path = self._folder / f"{name}-{index:05d}-J{j:.3f}.png"
                 try:
@@ -79,11 +82,11 @@ class WorstFrames:
         self._frames = []
 
 
-def draw(frame: np.ndarray, label_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The frame, uint8 (H, W, 3), under predicted objects in colour and true outlines in white; label maps (H, W)."""
+def draw(frame: np.ndarray, masks: MaskInput, truth: np.ndarray) -> np.ndarray:
+    """The frame, uint8 (H, W, 3), under predicted objects in colour and outlines of the true label map (H, W) in white;
+    the smaller of two objects lies on the larger."""
     picture = frame.astype(np.float32)
-    for obj in np.unique(label_map[label_map > 0]):
-        mask = label_map == obj
+    for obj, mask in ObjectMasks.given(masks).items():
         colour = np.array(_COLOURS[obj % len(_COLOURS)], np.float32)
         picture[mask] += _FILL * (colour - picture[mask])
         picture[contour(mask) > 0] = colour

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from model.network.pcvos import PCVOS
+from model.network.segmentation_network import SegmentationNetwork
 
 _PARTS = ("encode", "refine", "prepare_decoding", "decode", "encode_value")
 _OFTEN = 3  # calls with tensors of the same sizes before these are compiled for
@@ -55,7 +55,7 @@ class CompiledPart:
         return sizes in self._chosen
 
 
-def compile_parts(network: PCVOS, device: torch.device) -> None:
+def compile_parts(network: SegmentationNetwork, device: torch.device) -> None:
     """Compiles the parts of a network that is ready to run, in place; each when it is called."""
     # Of one function for all networks of a process; torch would go on without compiling, and say so to its log only.
     import torch._dynamo  # not before it is needed: it takes a second to load

@@ -11,9 +11,9 @@ from model.inference.region import Region
 from model.inference.region_cover import batches, cover, merged
 from model.network.compact_value_encoder import MASK_CHANNELS
 from model.network.decoder import DecoderFrame, DecoderInput
-from model.network.pcvos import PCVOS
 from model.network.refinement import WINDOW
 from model.network.residual_block import SharedInput
+from model.network.segmentation_network import SegmentationNetwork
 
 # Of the mask that the memory read brought, anywhere in a cell. On the validation sequences no pixel of a decoded mask
 # lies farther from such cells than the margin; with 0.2 some of small, moving objects do.
@@ -44,7 +44,11 @@ def _in_windows(low: int, high: int, window: int, size: int) -> tuple[int, int]:
 
 
 def segment_regions(
-    network: PCVOS, local_keys: Tensor | None, images: Sequence[DecoderInput], readouts: Tensor, lead: int = 0
+    network: SegmentationNetwork,
+    local_keys: Tensor | None,
+    images: Sequence[DecoderInput],
+    readouts: Tensor,
+    lead: int = 0,
 ) -> Tensor:
     """Refines and decodes a clip where its objects may be, and is sure that they are nowhere else.
 
@@ -88,7 +92,7 @@ def _seen(mask: Tensor) -> Tensor:
     return cells & sure if sure.any() else cells
 
 
-def _refined(network: PCVOS, local_keys: Tensor | None, readouts: Tensor, region: Region) -> Tensor:
+def _refined(network: SegmentationNetwork, local_keys: Tensor | None, readouts: Tensor, region: Region) -> Tensor:
     """Of one object's readouts (1, value_dim, T, h, w) those in a region, refined: (value_dim, T, rows, columns)."""
     whole = in_whole_windows(region, *readouts.shape[3:])
     keys = None if local_keys is None else whole.of(local_keys)

@@ -1,6 +1,6 @@
 """From frames to network input and back: normalise, resize, pad; and the way back for masks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import cv2
@@ -13,12 +13,10 @@ from model.device.upload import Upload
 from model.errors import InputError
 from model.inference.region import Region
 from model.inference.resampling import AxisResampling
-from model.network.pcvos import STRIDE
+from model.network.input_constants import IMAGE_MEAN, IMAGE_STD
+from model.network.segmentation_network import STRIDE
+from model.network.soft_aggregation import aggregate_objects, object_probabilities
 from model.object_masks import ObjectMasks
-
-IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, of RGB in 0..1
-IMAGE_STD = (0.229, 0.224, 0.225)
-
 
 _LARGEST_ASPECT = 6  # of frames that get their whole short side; thinner ones get its square times this as area
 _LONGEST_SIDE = 16384  # of the network's input
@@ -33,12 +31,29 @@ def tensor_of(array: np.ndarray) -> Tensor:
 
 
 class Framing:
-    """The geometry of one run: frame size (H, W), network size (h, w), padded size (multiples of 16)."""
+    """The geometry of one run: frame size (H, W), network size (h, w), padded size (multiples of 16).
+
+    Args:
+        height: H.
+        width: W.
+        short_side: shorter side of the network size; None: that of the frames.
+        device: of what is made.
+        any_frame_size: frames may come in other sizes.
+        pads_first: the border is black and belongs to no object, as in STM, which pads before it normalises; else it is
+            of the mean colour, and what is seen there is remembered.
+    """
 
     def __init__(
-        self, height: int, width: int, short_side: int | None, device: torch.device, any_frame_size: bool = False
+        self,
+        height: int,
+        width: int,
+        short_side: int | None,
+        device: torch.device,
+        any_frame_size: bool = False,
+        pads_first: bool = False,
     ):
         self.height, self.width, self._any_frame_size = height, width, any_frame_size
+        self._pads_first = pads_first
         self.net_height, self.net_width = height, width
         if short_side is not None:
             # The long side is rounded down, as in the public code.
@@ -81,6 +96,16 @@ class Framing:
         Raises:
             InputError: the frame is no RGB image, or not of the run's size where that is asked for.
         """
+        pixels = self._upload(tensor_of(self.at_network_size(self._checked(frame, index))))
+        # Channels last, as the network wants them: in this order it takes 1 ms instead of 4 at 480p.
+        image = self._scale.new_zeros(self.padded_height, self.padded_width, 3)
+        if self._pads_first:
+            image += self._offset
+        image = image.permute(2, 0, 1)
+        torch.addcmul(self._offset, pixels.float(), self._scale, out=self.crop(image).permute(1, 2, 0))
+        return image
+
+    def _checked(self, frame: np.ndarray, index: int) -> np.ndarray:
         frame = np.asarray(frame)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise InputError(f"frame {index} is {frame.dtype} {frame.shape}; give uint8 RGB of shape (H, W, 3)")
@@ -89,11 +114,7 @@ class Framing:
                 f"frame {index} is {frame.shape[1]}x{frame.shape[0]} pixels, the first one {self.width}x{self.height}; "
                 "all frames of a run must have one size"
             )
-        pixels = self._upload(tensor_of(self.at_network_size(frame)))
-        # Channels last, as the network wants them: in this order it takes 1 ms instead of 4 at 480p.
-        image = self._scale.new_zeros(self.padded_height, self.padded_width, 3).permute(2, 0, 1)
-        torch.addcmul(self._offset, pixels.float(), self._scale, out=self.crop(image).permute(1, 2, 0))
-        return image
+        return frame
 
     def at_network_size(self, frame: np.ndarray) -> np.ndarray:
         """A frame, uint8 (h, w, 3), at the network's size, without padding."""
@@ -117,27 +138,71 @@ class Framing:
         Raises:
             InputError: the masks are not of the frames' size.
         """
+        self._check(drawn)
+        return self._by_layer(drawn, objects, layers, self._masks)
+
+    def _masks(self, label_map: np.ndarray, objects: Sequence[int]) -> Tensor:
+        if self._resized:
+            label_map = cv2.resize(label_map, (self.net_width, self.net_height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return self._pad(self._one_hot(label_map, objects))
+
+    def _check(self, drawn: ObjectMasks | np.ndarray) -> None:
         if drawn.shape != (self.height, self.width):
             raise InputError(
                 f"a label map is {drawn.shape[1]}x{drawn.shape[0]} pixels, the frames are "
                 f"{self.width}x{self.height}; give it at the frames' size"
             )
+
+    def _by_layer(
+        self,
+        drawn: ObjectMasks | np.ndarray,
+        objects: Sequence[int],
+        layers: Sequence[int] | None,
+        masks_of: Callable[[np.ndarray, Sequence[int]], Tensor],
+    ) -> Tensor:
+        """What `masks_of` makes of label maps and the objects in them, layer by layer where masks overlap."""
         if not (isinstance(drawn, ObjectMasks) and drawn.overlapping):
-            return self._masks(drawn.label_map if isinstance(drawn, ObjectMasks) else drawn, objects)
+            return masks_of(drawn.label_map if isinstance(drawn, ObjectMasks) else drawn, objects)
         layers = [0] * len(objects) if layers is None else layers
-        masks = self._scale.new_empty(len(objects), self.padded_height, self.padded_width)
-        for layer in set(layers):
+        order: list[int] = []
+        masks = []
+        for layer in dict.fromkeys(layers):
             places = [k for k, other in enumerate(layers) if other == layer]
             mates = [objects[k] for k in places]
-            masks[places] = self._masks(drawn.flattened(mates), mates)
-        return masks
+            masks.append(masks_of(drawn.flattened(mates), mates))
+            order += places
+        return torch.cat(masks)[np.argsort(order)]
 
-    def _masks(self, label_map: np.ndarray, objects: Sequence[int]) -> Tensor:
-        if self._resized:
-            label_map = cv2.resize(label_map, (self.net_width, self.net_height), interpolation=cv2.INTER_NEAREST_EXACT)
+    def _one_hot(self, label_map: np.ndarray, objects: Sequence[int]) -> Tensor:
         labels = tensor_of(label_map).to(self._device)
         ids = torch.tensor(objects, dtype=torch.uint8, device=self._device)
-        return self._pad((labels == ids[:, None, None]).float())
+        return (labels == ids[:, None, None]).float()
+
+    def drawn_masks(
+        self, drawn: ObjectMasks | np.ndarray, objects: Sequence[int], layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """As `masks`, but as the network memorises them: float32 (K, rows, columns)."""
+        return aggregate_objects(self.masks(drawn, objects, layers), layers)
+
+    def memory_masks(self, logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
+        """Predicted logits (K, padded H / 4, padded W / 4) as the network memorises them, in the same format.
+
+        Soft aggregated: 0..1, those of a layer at most 1 together.
+        """
+        masks = aggregate_objects(object_probabilities(logits[None])[0], layers)
+        if not self._pads_first:
+            return masks
+        bordered = torch.zeros_like(masks)
+        self.crop(bordered).copy_(self.crop(masks))
+        return bordered
+
+    def settled(self, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
+        """Masks (K, rows, columns), 0..1, of which some are predicted and others drawn over them, as they compete."""
+        return aggregate_objects(masks, layers)
+
+    def probabilities(self, logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
+        """Soft aggregated probabilities of the objects at the frame's size, float32 (K, H, W), by their logits."""
+        return self.restore(aggregate_objects(self.crop(object_probabilities(logits[None])[0]), layers))[0]
 
     @property
     def content(self) -> Region:

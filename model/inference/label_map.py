@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.inference.fitted_framing import FittedFraming
 from model.inference.framing import Framing
 from model.inference.region import Region
 from model.network.soft_aggregation import aggregate, object_probabilities
@@ -27,6 +28,11 @@ def most_likely(framing: Framing, logits: Tensor, objects: Sequence[int]) -> np.
         logits: (K, padded h / 4, padded w / 4).
         objects: K ids, 1..255.
     """
+    if isinstance(framing, FittedFraming):
+        p = framing.probabilities(logits)
+        everything = torch.cat([1 - p.sum(0, keepdim=True), p])
+        ids = torch.tensor((0, *objects), dtype=torch.uint8, device=logits.device)
+        return ids[everything.argmax(0)].cpu().numpy()
     labels = torch.zeros(framing.height, framing.width, dtype=torch.uint8, device=logits.device)
     regions = _regions(framing, logits)
     if not regions:

@@ -15,14 +15,17 @@ from model.device.device_memory import bound_device_memory
 from model.device.primitive_cache import bound_kept_primitives
 from model.errors import DeviceMemoryError, InputError
 from model.inference.compiled_parts import compile_parts
+from model.inference.fitted_framing import FittedFraming
 from model.inference.focus import segment_regions
+from model.inference.framing import Framing
 from model.inference.region import Region
 from model.inference.region_cover import batches
 from model.network.activated_convolution import fuse_activations
+from model.network.config import NetworkConfig
 from model.network.decoder import DecoderInput
-from model.network.pcvos import PCVOS, STRIDE, FrameFeatures
 from model.network.quantised_convolution import can_quantise
 from model.network.refinement import WINDOW
+from model.network.segmentation_network import STRIDE, FrameFeatures, SegmentationNetwork
 from model.options import PropagationOptions
 
 # Images, or images times objects, in one call. On the CPU larger batches lose to page faults, whatever the clip length.
@@ -78,7 +81,7 @@ class EncodedClip(NamedTuple):
 class InferenceNetwork:
     """The engine's view of a network. Images are float32 (3, H, W), normalised and padded to multiples of 16."""
 
-    def __init__(self, network: PCVOS, options: PropagationOptions):
+    def __init__(self, network: SegmentationNetwork, options: PropagationOptions):
         self.device = choose_device(options.device)
         self.dtype = choose_dtype(options.dtype, self.device)
         if self.device.type == "cpu":
@@ -90,7 +93,7 @@ class InferenceNetwork:
             bound_device_memory(self.device, options.device_memory)
         network = copy.deepcopy(network).eval().requires_grad_(False)
         if not options.refinement:
-            network.input_proj = network.refine_transformer = None
+            network.leave_out_refinement()
         if options.fold_batchnorm:
             network.fold_norms()
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
@@ -112,6 +115,18 @@ class InferenceNetwork:
         self._micro_batch = _MICRO_BATCH.get(self.device.type, 1)
         # Half the digits make the CPU's search several times faster, at no accuracy.
         self._key_dtype = self.dtype if self.device.type == "cpu" else torch.float32
+
+    @property
+    def config(self) -> NetworkConfig:
+        """Of the network."""
+        return self._network.config
+
+    def framing(self, height: int, width: int, short_side: int | None, any_frame_size: bool = False) -> Framing:
+        """How frames of a size in pixels are fitted to this network's strides."""
+        if self.config.framing == "fit":
+            return FittedFraming(height, width, short_side, self.device, any_frame_size)
+        pads_first = self.config.framing == "pad-first"
+        return Framing(height, width, short_side, self.device, any_frame_size, pads_first)
 
     @property
     def number_format(self) -> str:
@@ -247,7 +262,7 @@ class InferenceNetwork:
         Returns:
             Logits at stride 4, float32 (N, K, 4h, 4w).
         """
-        readouts = readouts.permute(0, 4, 1, 2, 3)
+        readouts = readouts.to(self.dtype).permute(0, 4, 1, 2, 3)  # some memories work in float32 whatever comes
         if self.focuses:
             return segment_regions(self._network, local_keys, images, readouts, lead)
         refined = self._network.refine(local_keys, readouts[None])[0].permute(2, 0, 1, 3, 4)
@@ -275,18 +290,24 @@ class InferenceNetwork:
         halves = (DecoderInput(*(x[part] for x in image)) for part in (slice(half), slice(half, None)))
         return torch.cat([self._decode(*each) for each in zip(halves, (readouts[:half], readouts[half:]))])
 
-    def encode_value(self, image: Tensor, f16: Tensor, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
-        """Values of all objects of a frame, (K, tokens, value_dim).
+    def encode_value(
+        self, image: Tensor, f16: Tensor, masks: Tensor, layers: Sequence[int] | None = None, drawn: bool = False
+    ) -> Tensor:
+        """What the memory gets of a frame.
 
         Args:
-            image: float32 (3, H, W).
-            f16: its stride-16 features (1, C, h, w).
-            masks: soft masks (K, H, W).
+            image: of the frame.
+            f16: its stride-16 features, (1, C, h, w).
+            masks: of all objects, (K, rows, columns), as the framing's `drawn_masks` and `memory_masks` give them.
             layers: of the objects; None: all lie in one.
+            drawn: all of them are a keyframe's.
+
+        Returns:
+            (K, tokens, C).
         """
         # What is compiled is compiled anew for each list of layers: one layer is none.
-        several = () if layers is None or len(set(layers)) <= 1 else (tuple(layers),)
-        values = self._network.encode_value(self._input(image[None]), f16, masks[None].to(self.dtype), *several)
+        several = None if layers is None or len(set(layers)) <= 1 else tuple(layers)
+        values = self._network.encode_value(self._input(image[None]), f16, masks[None], several, drawn)
         return values[0].flatten(2).transpose(1, 2)
 
     def _flat(self, keys: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.inference.object_cells import STEP, anywhere, every_second, grown, object_cells, repeated
 from model.inference.region import Region
-from model.memory.memory_bank import MemoryBank
+from model.memory.memory import Memory
 
 _LEAST = 0.05  # of the mask that a read brings; smaller than elsewhere, as a sparse look may only touch an object
 _MARGIN = 3  # cells around what is seen
@@ -22,7 +22,7 @@ class FocusedRead:
     next, or comes out of nowhere. On the validation sequences half of the positions are read, and J&F stays the same.
     """
 
-    def __init__(self, bank: MemoryBank, key: Tensor, grid: tuple[int, int], frames: int):
+    def __init__(self, bank: Memory, key: Tensor, grid: tuple[int, int], frames: int):
         """Looks at one frame, and takes the frames to be like it until these are looked at.
 
         Args:

@@ -1,4 +1,4 @@
-"""Loads and saves networks: the public PCVOS and STCN checkpoints, and Perclip's own."""
+"""Loads and saves networks: the public PCVOS, STCN, STM and SWEM checkpoints, and Perclip's own."""
 
 import pickle
 from pathlib import Path
@@ -11,22 +11,24 @@ from torch import Tensor
 from model.confidence.calibration import Calibration
 from model.errors import CheckpointError
 from model.network.checkpoint_files import named_in_utf8, shipped_path
-from model.network.config import NetworkConfig, network_config
-from model.network.pcvos import PCVOS
+from model.network.config import NETWORKS, NetworkConfig, network_config
+from model.network.networks import new_network
+from model.network.segmentation_network import SegmentationNetwork
 
 # Parameter names that give an architecture away, the most telling first.
 _MARKS = {
     "perclip-lite": ("key_encoder.blocks.", "decoder.guess."),
     "XMem": ("key_proj.d_proj.", "decoder.hidden_update."),
     "Cutie": ("object_transformer.", "pixel_encoder."),
-    "STM": ("Encoder_M.", "KV_M_r4."),
+    "stm": ("Encoder_M.", "KV_M_r4."),
+    "swem": ("swem_core.",),
     "SAM 2": ("sam_mask_decoder.", "memory_attention."),
     "pcvos": ("refine_transformer.",),
     "stcn": ("key_comp.", "key_proj.key_proj."),
 }
 
 
-def load_network(name: str, weights: str | Path | None = None) -> PCVOS:
+def load_network(name: str, weights: str | Path | None = None) -> SegmentationNetwork:
     """A network with its weights, in eval mode, float32 on the CPU.
 
     Args:
@@ -43,7 +45,7 @@ def load_network(name: str, weights: str | Path | None = None) -> PCVOS:
     tensors, stored, calibration = _read(path)
     if stored is not None and stored.name == config.name:
         config = stored  # sizes of this very checkpoint
-    network = PCVOS(config)
+    network = new_network(config)
     if calibration is not None:
         network.calibration = calibration
     _check(path, config.name, tensors, network.state_dict())
@@ -51,7 +53,7 @@ def load_network(name: str, weights: str | Path | None = None) -> PCVOS:
     return network.eval()
 
 
-def save_network(network: PCVOS, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
+def save_network(network: SegmentationNetwork, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
     """Writes a network as safetensors; floating-point tensors in `dtype`, config and calibration in the metadata."""
     tensors = {
         name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in network.state_dict().items()
@@ -111,7 +113,7 @@ def _check(path: Path, name: str, tensors: dict[str, Tensor], expected: dict[str
     """Raises CheckpointError unless names and shapes agree."""
     found = next((n for n, marks in _MARKS.items() if any(k.startswith(marks) for k in tensors)), None)
     if found is not None and found != name:
-        hint = f"load it as {found!r}" if found in ("pcvos", "stcn", "perclip-lite") else "Perclip cannot run it"
+        hint = f"load it as {found!r}" if found in NETWORKS else "Perclip cannot run it"
         raise CheckpointError(f"{path} is a checkpoint of {found}, not of {name!r}: {hint}")
     for key, tensor in expected.items():
         if key not in tensors:

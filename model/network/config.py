@@ -1,9 +1,16 @@
-"""Which network: the sizes of the three that Perclip knows."""
+"""Which network: the sizes of those that Perclip knows, and what of the engine fits them."""
 
 import json
 from dataclasses import asdict, dataclass, replace
 
 from model.errors import InputError
+
+MEMORIES = ("tokens", "dense", "bases")
+"""tokens: keys shared by the objects, top-k read (PCVOS, STCN); dense: keys of each object, all of them read (STM);
+bases: a fixed number that frames are absorbed into (SWEM)."""
+
+FRAMINGS = ("pad", "pad-first", "fit")
+"""To multiples of 16. pad: behind the normalisation; pad-first: before it, with black; fit: resized instead."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +18,7 @@ class NetworkConfig:
     """The sizes that define a network; all feature sizes are channels.
 
     Attributes:
-        name: "pcvos", "stcn" or "perclip-lite".
+        name: "pcvos", "stcn", "stm", "swem" or "perclip-lite".
         trunk: "resnet50" (the papers' network, with the papers' value encoder and decoder) or one of
             `model.network.compact_trunk` (the compact one, with light ones).
         key_dim: key that the memory is searched by.
@@ -22,6 +29,8 @@ class NetworkConfig:
         refinement_mlp_dim: hidden size of the refinement's MLP.
         decoder_dims: widths at strides 16, 8 and 4.
         position_dim: channels of the key that tell the place in the frame (`model.network.position_code`); 0 for none.
+        memory: how what was seen is kept and read, one of `MEMORIES`.
+        framing: how frames are fitted to the network's strides, one of `FRAMINGS`.
     """
 
     name: str
@@ -34,6 +43,8 @@ class NetworkConfig:
     refinement_mlp_dim: int
     decoder_dims: tuple[int, int, int]
     position_dim: int = 0
+    memory: str = "tokens"
+    framing: str = "pad"
 
     def to_json(self) -> str:
         """The config as one line of JSON, as checkpoints carry it."""
@@ -52,12 +63,18 @@ class NetworkConfig:
 
 PCVOS_CONFIG = NetworkConfig("pcvos", "resnet50", 64, 512, 512, 256, 2, 2048, (512, 256, 256))
 STCN_CONFIG = NetworkConfig("stcn", "resnet50", 64, 512, 512, None, 0, 0, (512, 256, 256))
+STM_CONFIG = NetworkConfig(
+    "stm", "resnet50", 128, 512, 512, None, 0, 0, (256, 256, 256), memory="dense", framing="pad-first"
+)
+SWEM_CONFIG = NetworkConfig(
+    "swem", "resnet50", 128, 512, 512, None, 0, 0, (512, 256, 256), memory="bases", framing="fit"
+)
 PERCLIP_LITE_CONFIG = NetworkConfig(
     "perclip-lite", "efficientnet_lite2", 64, 128, 128, 64, 2, 256, (128, 64, 48), position_dim=12
 )
 
 NETWORKS = {
-    **{config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, PERCLIP_LITE_CONFIG)},
+    **{config.name: config for config in (PCVOS_CONFIG, STCN_CONFIG, STM_CONFIG, SWEM_CONFIG, PERCLIP_LITE_CONFIG)},
     "perclip-lite-open": PERCLIP_LITE_CONFIG,
 }
 """By name; two names of one config are two checkpoints that ship."""

@@ -1,81 +1,47 @@
 """The network, to be read beside Fig. 2 of PCVOS (CVPR 2022): encode, read the memory, refine, decode, memorise."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from model.confidence.calibration import Calibration
 from model.network.batchnorm_folding import fold_batchnorm
 from model.network.compact_decoder import CompactDecoder
 from model.network.compact_trunk import TRUNKS, CompactTrunk
 from model.network.compact_value_encoder import CompactValueEncoder
 from model.network.config import NetworkConfig
 from model.network.decoder import Decoder, DecoderFrame, DecoderInput
+from model.network.key_projection import KeyProjection
 from model.network.position_code import PositionCode
 from model.network.refinement import IntraClipRefinement
-from model.network.resnet import Pyramid, ResNet50
+from model.network.resnet import ResNet50
+from model.network.segmentation_network import FrameFeatures, SegmentationNetwork
 from model.network.soft_aggregation import layer_sums
 from model.network.value_encoder import ValueEncoder
 
-STRIDE = 16  # of keys, values and readouts; image sizes are multiples of it
 
-
-class FrameFeatures(NamedTuple):
-    """What the network knows of a batch of images before any object is looked at.
-
-    Attributes:
-        pyramid: image features at strides 16, 8 and 4.
-        key: (N, key_dim, h, w); compared with the memory's keys.
-        thin: (N, thin_dim, h, w); joins the readout in the decoder.
-        local_key: (N, local_key_dim, h, w) for the refinement, None without it.
-    """
-
-    pyramid: Pyramid
-    key: Tensor
-    thin: Tensor
-    local_key: Tensor | None
-
-    @property
-    def decoder_input(self) -> DecoderInput:
-        """Those that decoding needs."""
-        return DecoderInput(self.thin, self.pyramid.f8, self.pyramid.f4)
-
-
-class _KeyProjection(nn.Module):
-    def __init__(self, in_dim: int, out_dim: int, kernel: int):
-        super().__init__()
-        self.key_proj = nn.Conv2d(in_dim, out_dim, kernel, padding=kernel // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.key_proj(x)
-
-
-class PCVOS(nn.Module):
+class PCVOS(SegmentationNetwork):
     """Per-clip video object segmentation: the published network, STCN (no refinement) and the compact network.
 
     Reading the memory has no parameters and is the engine's business (`model.memory.memory_read`).
     """
 
     def __init__(self, config: NetworkConfig):
-        super().__init__()
-        self.config = config
-        self.calibration = Calibration()  # of the confidence in this network's masks
-        compact = config.trunk in TRUNKS
+        super().__init__(config)
+        self.compact = compact = config.trunk in TRUNKS
         self.key_encoder: CompactTrunk | ResNet50 = CompactTrunk(config.trunk) if compact else ResNet50()
         dims = self.key_encoder.dims
         kernel = 1 if compact else 3
-        self.key_proj = _KeyProjection(dims.f16, config.key_dim - config.position_dim, kernel)
+        self.key_proj = KeyProjection(dims.f16, config.key_dim - config.position_dim, kernel)
         self.position_code = PositionCode() if config.position_dim else None
         self.key_comp = nn.Conv2d(dims.f16, config.thin_dim, kernel, padding=kernel // 2)
         self.value_encoder: CompactValueEncoder | ValueEncoder = (CompactValueEncoder if compact else ValueEncoder)(
             dims.f16, config.value_dim
         )
-        self.input_proj: _KeyProjection | None = None
+        self.input_proj: KeyProjection | None = None
         self.refine_transformer: IntraClipRefinement | None = None
         if config.local_key_dim is not None:
-            self.input_proj = _KeyProjection(dims.f16, config.local_key_dim, kernel)
+            self.input_proj = KeyProjection(dims.f16, config.local_key_dim, kernel)
             self.refine_transformer = IntraClipRefinement(
                 config.local_key_dim,
                 config.value_dim,
@@ -98,17 +64,16 @@ class PCVOS(nn.Module):
         fold_batchnorm(self)
 
     @property
-    def compact(self) -> bool:
-        """True for the compact network, whose readouts carry a mask and which can be quantised."""
-        return isinstance(self.key_encoder, CompactTrunk)
-
-    @property
     def refines(self) -> bool:
         """True for a network with intra-clip refinement."""
         return self.refine_transformer is not None
 
+    def leave_out_refinement(self) -> None:
+        """As `SegmentationNetwork.leave_out_refinement`."""
+        self.input_proj = self.refine_transformer = None
+
     def quantise(self) -> None:
-        """For inference on a CPU with most of the key encoder in 8-bit integers from now on, in place; compact only."""
+        """As `SegmentationNetwork.quantise`."""
         assert isinstance(self.key_encoder, CompactTrunk)
         self.key_encoder.quantise()
 
@@ -136,16 +101,14 @@ class PCVOS(nn.Module):
         """Readouts (N, K, value_dim, h, w) -> logits of each object at stride 4, (N, K, 4h, 4w)."""
         return self.decoder(frame, readouts)
 
-    def encode_value(self, images: Tensor, f16: Tensor, masks: Tensor, layers: Sequence[int] | None = None) -> Tensor:
-        """Values of all objects; to each of them the others of its layer are shown.
-
-        Args:
-            images: normalised, (N, 3, H, W).
-            f16: their stride-16 features.
-            masks: soft masks (N, K, H, W).
-            layers: of the K objects; None: all lie in one.
-
-        Returns:
-            (N, K, value_dim, h, w).
-        """
+    def encode_value(
+        self,
+        images: Tensor,
+        f16: Tensor,
+        masks: Tensor,
+        layers: Sequence[int] | None = None,
+        drawn: bool = False,
+    ) -> Tensor:
+        """As `SegmentationNetwork.encode_value`, (N, K, value_dim, h, w)."""
+        masks = masks.to(images.dtype)
         return self.value_encoder(images, f16, masks, layer_sums(masks, layers, layers) - masks)

@@ -55,7 +55,7 @@ class BidirectionalPropagation:
         """The frames of a span in the order in which its passes look at them; from where they paused, if they did."""
         if not span.keyframes:
             return
-        further = self._run.options.clip_length - 1  # clips are segmented whole
+        further = self._run.options.clip_frames - 1  # clips are segmented whole
         if self._run.backward and (paused is None or paused.step < 0):
             start = span.keyframes[-1].index if paused is None else paused[0]
             yield from range(start, max(span.first, min(missing) - further) - 1, -1)
@@ -80,7 +80,7 @@ class BidirectionalPropagation:
                         yield results.of(index, self._fused(index, {}, predictions))
                 if clip[-1][0] <= min(missing):
                     break
-            backward.complete, backward.ends, backward.memory = True, {}, {}
+            backward.complete, backward.ends, backward.memory, backward.states = True, {}, {}, {}
         ahead = {i for i in missing if i >= meets}
         if not ahead:
             return

@@ -8,7 +8,6 @@ from torch import Tensor
 from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
 from model.keyframe import Keyframe
-from model.network.soft_aggregation import aggregate_objects
 from model.propagation.layers import Layers
 
 Grouping = tuple[tuple[int, ...], ...]  # objects by layer
@@ -28,8 +27,8 @@ class KeyframeMemory:
             image = self._framing.image(self._frames[keyframe.index], keyframe.index)
             key, f16 = self._network.encode_image(image)
             places = layers.places(keyframe.objects)
-            masks = aggregate_objects(self._framing.masks(keyframe.masks, keyframe.objects, places), places)
-            values = self._network.encode_value(image, f16, masks, places)
+            masks = self._framing.drawn_masks(keyframe.masks, keyframe.objects, places)
+            values = self._network.encode_value(image, f16, masks, places, drawn=True)
             self._cache[name] = key, dict(zip(keyframe.objects, values))
         return self._cache[name]
 

@@ -10,7 +10,7 @@ from model.inference.prepared_network import EncodedClip, InferenceNetwork
 from model.inference.region import Region
 from model.inference.region_cover import cover
 from model.memory.focused_read import FocusedRead
-from model.memory.memory_bank import MemoryBank
+from model.memory.memory import Memory
 from model.network.decoder import DecoderInput
 
 _SEEN = 0.3  # of an object's mask, anywhere in a cell; fainter are many things that look alike
@@ -24,7 +24,7 @@ _WORTH = 0.85  # of a frame; more than that is better encoded as a whole
 
 def encode_around_objects(
     network: InferenceNetwork,
-    banks: Sequence[MemoryBank],
+    banks: Sequence[Memory],
     image: Callable[[int], Tensor],
     part: range,
     grid: tuple[int, int],

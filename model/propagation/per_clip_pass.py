@@ -1,6 +1,6 @@
 """One pass over a span in one direction: clip by clip, against the memory (PCVOS 3.2 to 3.5)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,11 @@ from model.inference.clip_segmentation import ClipSegmentation
 from model.inference.object_cells import anywhere, object_cells
 from model.inference.prepared_network import EncodedClip
 from model.keyframe import Keyframe
-from model.memory.memory_bank import MemoryBank
+from model.memory.memory import Memory
 from model.memory.memory_thinning import worth_keeping
+from model.memory.new_memory import new_memory
 from model.network.decoder import DecoderInput
-from model.network.soft_aggregation import aggregate_objects, layer_sums, object_probabilities
+from model.network.soft_aggregation import layer_sums
 from model.propagation.layers import Layers
 from model.propagation.local_encoding import encode_around_objects
 from model.propagation.prediction import Prediction, Predictions, pack, rounded, unpack
@@ -68,7 +69,7 @@ class PerClipPass:
         self._step = step
         self._keyframes = {k.index: k for k in span.keyframes[::step]}  # in the order they are met
         self._range = range(span.first, span.last + 1)
-        self._banks: list[MemoryBank] = []
+        self._banks: list[Memory] = []
         self._room: list[DecoderInput] = []
         # Where each object is in the frame before, bool (h, w), if values carry masks.
         self._seen: dict[int, Tensor] = {}
@@ -128,11 +129,13 @@ class PerClipPass:
                 self._memorise(last, keyframe, *self._recall(last))
             else:
                 ended = rounded(clip.logits[-1]) if self._record.resumable else clip.logits[-1]
-                self._memorise(
-                    last, keyframe, clip.image, clip.keys[-1], clip.f16, soft_masks(ended, self._active_layers)
-                )
+                masks = self._framing.memory_masks(ended, self._active_layers)
+                self._memorise(last, keyframe, clip.image, clip.keys[-1], clip.f16, masks)
             if not recorded:
                 self._record.memory = {bank.stretch: bank.frames for bank in self._banks}
+                if self._record.resumable:
+                    states = {bank.stretch: bank.state() for bank in self._banks}
+                    self._record.states = {stretch: s for stretch, s in states.items() if s is not None}
                 self._record.forget(self._keyframes)
 
     def _propagates(self, index: int) -> bool:
@@ -145,7 +148,7 @@ class PerClipPass:
     def _next_clip(self, position: int) -> range:
         """Up to clip_length frames; a clip ends at a keyframe, or before one that speaks for all active objects."""
         indices = [position]
-        while len(indices) < self._options.clip_length and indices[-1] not in self._keyframes:
+        while len(indices) < self._options.clip_frames and indices[-1] not in self._keyframes:
             following = indices[-1] + self._step
             if following not in self._range or (following in self._keyframes and not self._propagates(following)):
                 break
@@ -197,7 +200,7 @@ class PerClipPass:
         self._seen = self._cells({o: readout[-1] for o, readout in readouts.items()})
         return piece, readouts
 
-    def _read(self, bank: MemoryBank, keys: Tensor, last: bool) -> dict[int, Tensor]:
+    def _read(self, bank: Memory, keys: Tensor, last: bool) -> dict[int, Tensor]:
         """Readouts (T, tokens, value_dim) of a bank's objects, with progressive matching (PCVOS 3.5).
 
         `last` says that no more frames of the clip follow.
@@ -213,7 +216,7 @@ class PerClipPass:
                 self._pass_on(bank, part[-1], parts[-1])
         return {o: torch.cat([part[o] for part in parts]) for o in bank.objects}
 
-    def _pass_on(self, bank: MemoryBank, key: Tensor, readouts: dict[int, Tensor]) -> None:
+    def _pass_on(self, bank: Memory, key: Tensor, readouts: dict[int, Tensor]) -> None:
         """Lets the frames to come read the last one of an interval: its key, and the interval's readouts."""
         values = {o: readout[-1] for o, readout in readouts.items()}
         bank.add_temporary(*self._thinned(key, values, self._cells(values)))
@@ -221,8 +224,7 @@ class PerClipPass:
     def _recall(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `_memorise` needs of a finished frame: image, key, features and masks of the active objects."""
         image = self._image(index)
-        layers = self._active_layers
-        masks = aggregate_objects(self._framing.masks(self._run.finished[index], self._active, layers), layers)
+        masks = self._framing.drawn_masks(self._run.finished[index], self._active, self._active_layers)
         return image, *self._network.encode_image(image), masks
 
     def _memorise_recorded(self, index: int, keyframe: Keyframe | None) -> None:
@@ -234,7 +236,7 @@ class PerClipPass:
         self._observer.resume({o: p.evidence for o, p in predictions.items()})
         logits = torch.stack([predictions[o].logits for o in self._active]).to(self._network.device)
         image = self._image(index)
-        masks = soft_masks(logits, self._active_layers)
+        masks = self._framing.memory_masks(logits, self._active_layers)
         self._memorise(index, keyframe, image, *self._network.encode_image(image), masks)
 
     def _memorise(
@@ -255,9 +257,9 @@ class PerClipPass:
             self._leave(keyframe)
             survivors = self._active
             above, below = self._layers.places(keyframe.objects), self._layers.places(survivors)
-            drawn = self._framing.masks(keyframe.masks, keyframe.objects, above)
+            drawn = self._framing.drawn_masks(keyframe.masks, keyframe.objects, above)
             kept = masks[[objects.index(o) for o in survivors]] * (1 - layer_sums(drawn, above, below))
-            masks = aggregate_objects(torch.cat([kept, drawn]), below + above)
+            masks = self._framing.settled(torch.cat([kept, drawn]), below + above)
             objects = survivors + keyframe.objects
         values = dict(zip(objects, self._network.encode_value(image, f16, masks, self._layers.places(objects))))
         self._observer.pass_by(key)
@@ -268,7 +270,7 @@ class PerClipPass:
             if new or self._record.remembers(bank.stretch, index):
                 bank.add(index, kept, {o: kept_values[o] for o in bank.objects})
         if keyframe is not None:
-            self._enter_with(keyframe, key, values)
+            self._enter_with(keyframe, key, values, joins=True)
 
     def _cells(self, values: dict[int, Tensor]) -> dict[int, Tensor]:
         """Where each object is, bool (h, w), by its values (tokens, value_dim); empty if these do not carry masks."""
@@ -298,16 +300,29 @@ class PerClipPass:
         self._seen = self._cells(values)
         self._enter_with(keyframe, key, values)
 
-    def _enter_with(self, keyframe: Keyframe, key: Tensor, values: dict[int, Tensor]) -> None:
-        """Start the keyframe's present objects, those with the same other end as one group."""
+    def _enter_with(self, keyframe: Keyframe, key: Tensor, values: dict[int, Tensor], joins: bool = False) -> None:
+        """Start the keyframe's present objects, those with the same other end as one group.
+
+        `joins` says that the frame was segmented, for the sake of other objects.
+        """
         groups: dict[int | None, list[int]] = {}
         for o in keyframe.present:
             groups.setdefault(self._next_keyframe(o, keyframe.index), []).append(o)
         for end, objects in groups.items():
-            bank = MemoryBank(tuple(objects), keyframe.index, self._framing.tokens, self._options, end)
+            bank = new_memory(
+                self._network.config.memory,
+                tuple(objects),
+                keyframe.index,
+                self._framing.tokens,
+                self._options,
+                end,
+                joins,
+            )
             bank.add_keyframe(key, values)
             if end is not None:
                 bank.add_keyframe(*self._run.keyframe_memory.read(self._keyframes[end], self._layers))
+            if self._recorded is not None and (state := self._record.states.get(bank.stretch)) is not None:
+                bank.restore(state)
             self._banks.append(bank)
         if keyframe.present:
             masks = self._framing.masks(keyframe.masks, keyframe.present, self._layers.places(keyframe.present))
@@ -318,8 +333,3 @@ class PerClipPass:
         """The next keyframe of the pass, behind a frame, that speaks for an object."""
         ahead = (i for i, k in self._keyframes.items() if (i - index) * self._step > 0 and obj in k.objects)
         return next(ahead, None)
-
-
-def soft_masks(logits: Tensor, layers: Sequence[int] | None = None) -> Tensor:
-    """Logits (K, H / 4, W / 4) of objects in these layers (None: in one) -> aggregated soft masks (K, H, W)."""
-    return aggregate_objects(object_probabilities(logits[None])[0], layers)

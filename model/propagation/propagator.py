@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from model.errors import InputError
-from model.inference.framing import Framing
 from model.inference.prepared_network import InferenceNetwork
 from model.keyframe import Keyframe
-from model.memory.memory_bank import check_budget
-from model.network.pcvos import PCVOS
+from model.memory.kept_frames import check_budget
+from model.network.fitted_options import fitted, flat_policy
+from model.network.segmentation_network import SegmentationNetwork
 from model.object_masks import ObjectMasks
 from model.options import DIRECTIONS, PropagationOptions
 from model.propagation.bidirectional import BidirectionalPropagation
@@ -33,11 +33,11 @@ class Propagator:
     are reproducible bit for bit on one machine.
 
     Raises:
-        InputError: the options name a device that does not exist.
+        InputError: the options name a device that does not exist, or one that this network has no use for.
     """
 
-    def __init__(self, network: PCVOS, options: PropagationOptions | None = None):
-        self.options = options or PropagationOptions()
+    def __init__(self, network: SegmentationNetwork, options: PropagationOptions | None = None):
+        self.options = fitted(options or PropagationOptions(), network.config)
         self._network = InferenceNetwork(network, self.options)
         self._calibration = network.calibration
 
@@ -58,19 +58,24 @@ class Propagator:
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of memory positions of frames of a size in pixels; logits have four times as many."""
-        return Framing(height, width, self.options.short_side, self.device).grid
+        return self._network.framing(height, width, self.options.short_side).grid
+
+    @property
+    def flat_policy(self) -> str:
+        """The `memory` of runs of any length that can be recorded: "spread", or "auto" of networks that need none."""
+        return flat_policy(self._network.config)
 
     def with_options(self, **changes: Any) -> "Propagator":
         """A propagator with other run options that shares this one's prepared network.
 
         Raises:
-            InputError: an option that the prepared network depends on, as device and dtype.
+            InputError: an option that the prepared network depends on, as device and dtype, or has no use for.
         """
         fixed = _PREPARED & set(changes)
         if fixed:
             raise InputError(f"{sorted(fixed)[0]} is fixed when the network is prepared: make a new Propagator")
         other = object.__new__(Propagator)
-        other.options = dataclasses.replace(self.options, **changes)
+        other.options = fitted(dataclasses.replace(self.options, **changes), self._network.config)
         other._network, other._calibration = self._network, self._calibration
         return other
 
@@ -137,7 +142,7 @@ class Propagator:
                     f"keyframe {k.index}: the mask is {k.masks.shape[1]}x{k.masks.shape[0]} pixels, the frames "
                     f"are {width}x{height}; draw it at the frames' size"
                 )
-        framing = Framing(height, width, self.options.short_side, self.device, any_frame_size=size is not None)
+        framing = self._network.framing(height, width, self.options.short_side, any_frame_size=size is not None)
         check_budget(self.options.memory_tokens, framing.tokens)
         run = Run(
             self._network,

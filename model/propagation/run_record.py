@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from model.memory.memory_bank import Stretch
+from model.memory.memory import Stretch
 from model.propagation.prediction import PackedPredictions
 
 
@@ -17,6 +17,7 @@ class PassRecord:
         reached: last frame of the last clip that was segmented; None before the first.
         ends: predictions of the clip ends that are still needed: memory frames, and `reached`.
         memory: predicted frames that each group of objects keeps in memory, by the group's stretch.
+        states: what a group's memory holds beside frames, by the group's stretch; of networks that have such.
         resumable: as in `RunRecord`.
         complete: the pass need not go on.
         waiting: of a backward pass, what it predicted of frames that the forward pass has yet to reach.
@@ -25,6 +26,7 @@ class PassRecord:
     reached: int | None = None
     ends: dict[int, PackedPredictions] = field(default_factory=dict)
     memory: dict[Stretch, tuple[int, ...]] = field(default_factory=dict)
+    states: dict[Stretch, bytes] = field(default_factory=dict)
     resumable: bool = True
     complete: bool = False
     waiting: dict[int, PackedPredictions] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from model.confidence.cues import Cues
 from model.confidence.mask_quality import expected_overlap
 from model.inference.label_map import most_likely
 from model.keyframe import Keyframe
-from model.network.soft_aggregation import aggregate_objects, layer_sums, object_probabilities
+from model.network.soft_aggregation import aggregate_objects, layer_sums
 from model.object_masks import ObjectMasks
 from model.propagation.fusion import Joined
 from model.propagation.layers import Layers
@@ -87,16 +87,15 @@ class SpanResults:
         layers = self._layers.places(objects)
         each = torch.zeros(len(objects), framing.height, framing.width)
         if logits is not None:
-            alone = framing.crop(object_probabilities(logits[None])[0])
-            p = aggregate_objects(alone, self._layers.places(predicted))
-            each[[objects.index(obj) for obj in predicted]] = framing.restore(p)[0].cpu()
+            p = framing.probabilities(logits, self._layers.places(predicted))
+            each[[objects.index(obj) for obj in predicted]] = p.cpu()
         if keyframe is not None:
             for group in self._layers.groups(keyframe.objects):
                 drawn = torch.from_numpy(keyframe.masks.flattened(group))
                 each[[objects.index(obj) for obj in self._layers.mates(group[0], objects)]] *= drawn == 0
                 for obj in group:
                     each[objects.index(obj)] = drawn == obj
-            each = aggregate_objects(each, layers)
+            each = framing.settled(each, layers)
         nothing = 1 - layer_sums(each, layers, sorted(set(layers)))
         return torch.cat([nothing.prod(0, keepdim=True), each]).numpy()
 

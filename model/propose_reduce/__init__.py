@@ -1,5 +1,5 @@
 """Which masks on different frames are one object (Propose-Reduce).
 
-Door: `reduction`.
+Door: `keyframes`, `mask_identity`, `reduction`.
 Imports: `model`.
 """

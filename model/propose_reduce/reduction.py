@@ -1,208 +1,115 @@
-"""Which masks, drawn on different frames without a name, are one object: Propose-Reduce, keyframe by keyframe.
+"""The reduction of Propose-Reduce (ICCV 2021, 3.2): of sequences that overlap, the best one stays.
 
-Masks are propagated from each keyframe to its neighbours, forward and backward. Two of them are one object if the two
-sequences overlap: the IoU over all frames between them, taken together, is at least 0.5.
+Sequences are masks over all frames of a video, propagated from different keyframes; two that overlap show one object.
 """
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+import math
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from model.errors import InputError
-from model.keyframe import Keyframe
-from model.result import FrameResult
-
 LEAST_IOU = 0.5
-"""Of two sequences that are one object (Propose-Reduce, ICCV 2021)."""
+"""Sequences with this IoU or more are one object (theta of the supplement's Alg. 1)."""
 
-_COMPARED_SIDE = 120  # pixels of the shorter side that sequences are compared at
-_MOST_OBJECTS = 255
+FLOOR = 0.05
+"""Least score of the released YouTube-VIS configuration; Alg. 1 has none."""
 
-Mask = tuple[int, int]
-"""A drawn mask: the number of its keyframe's frame, and its id in that keyframe."""
-
-
-class Link(NamedTuple):
-    """Two masks whose sequences were compared.
-
-    Attributes:
-        before: the mask on the earlier frame.
-        behind: the mask on the later one.
-        iou: of their sequences, 0..1.
-    """
-
-    before: Mask
-    behind: Mask
-    iou: float
+_PIXELS = 2**20  # multiplied at once: sums of 0 and 1 that are exact in float32
+_SOFT_DEVIATION = 0.5
+_SOFT_LEAST = 0.001
+_SOFT_MOST = 20
 
 
-class Reduction(NamedTuple):
-    """What the masks of some keyframes are.
-
-    Attributes:
-        objects: the object of each mask, numbered 1, 2, ... in the order in which they appear.
-        links: why masks of different frames have one number, in the order of the frames.
-        apart: for each mask behind the first keyframe that was linked to no earlier one, its nearest of its kind among
-            those: with an IoU below 0.5, or taken by another mask.
-    """
-
-    objects: dict[Mask, int]
-    links: list[Link]
-    apart: list[Link]
-
-
-class Propagates(Protocol):
-    """What is used of a propagator, `model.Propagator` or another."""
-
-    def run(
-        self,
-        frames: Sequence[np.ndarray],
-        keyframes: Sequence[Keyframe],
-        start: int = 0,
-        stop: int | None = None,
-        direction: str = "both",
-    ) -> Iterator[FrameResult]:
-        """As `model.Propagator.run`: the results do not depend on start and stop."""
-        ...
-
-
-def reduce(
-    propagator: Propagates,
-    frames: Sequence[np.ndarray],
-    keyframes: Sequence[Keyframe],
-    kinds: Mapping[Mask, Hashable] | None = None,
-) -> Reduction:
-    """Finds out which masks are one object.
-
-    An object that is not drawn on a keyframe is carried on, as long as it is seen there, to be found on a later one.
-
-    Limitations: an object that is hidden on a keyframe, and not drawn there, gets a new number when it comes back.
+def sequence_ious(sequences: np.ndarray) -> np.ndarray:
+    """The IoU of each two sequences over all frames together (eq. 1): sum of intersections / sum of unions.
 
     Args:
-        propagator: network and options.
-        frames: uint8 (H, W, 3) RGB.
-        keyframes: on different frames, with ids that mean nothing beyond their frame.
-        kinds: what each mask is of, its class for instance; masks of different kinds are never one object.
-
-    Raises:
-        InputError: frames and keyframes do not fit together, or more than 255 objects are seen at once.
-    """
-    kinds = kinds or {}
-    keyframes = sorted(keyframes, key=lambda k: k.index)
-    found = Reduction({}, [], [])
-    last: dict[int, Mask] = {}  # the latest drawn mask of each object
-    # Objects that are seen on the present keyframe but not drawn there, bool (H, W).
-    carried: dict[int, np.ndarray] = {}
-    for number, keyframe in enumerate(keyframes):
-        drawn = _named(found, last, keyframe)
-        if number + 1 < len(keyframes):
-            following = keyframes[number + 1]
-            visible = drawn | {obj: mask for obj, mask in carried.items() if obj not in drawn}
-            if not visible:
-                continue
-            objects, seen = _together(keyframe.label_map, visible)
-            overlaps, ends = _compare(propagator, frames, Keyframe(keyframe.index, seen), following)
-            linked = _linked(overlaps, objects, following, last, kinds)
-            found.apart.extend(_nearest(overlaps, objects, following, last, kinds, linked))
-            for local, (obj, iou) in linked.items():
-                mask = following.index, local
-                found.links.append(Link(last[obj], mask, iou))
-                found.objects[mask] = obj
-            drawn_there = {obj for obj, _ in linked.values()}
-            free = following.label_map == 0
-            rest = {obj: (ends == i) & free for i, obj in enumerate(objects, 1) if obj not in drawn_there}
-            carried = {obj: mask for obj, mask in rest.items() if mask.any()}
-    return found
-
-
-def _named(found: Reduction, last: dict[int, Mask], keyframe: Keyframe) -> dict[int, np.ndarray]:
-    """The objects drawn on a keyframe and their masks; those that were not linked get a number of their own."""
-    drawn = {}
-    for local in keyframe.present:
-        mask = keyframe.index, local
-        obj = found.objects.setdefault(mask, max(found.objects.values(), default=0) + 1)
-        last[obj] = mask
-        drawn[obj] = keyframe.label_map == local
-    return drawn
-
-
-def _together(label_map: np.ndarray, masks: Mapping[int, np.ndarray]) -> tuple[list[int], np.ndarray]:
-    """The objects, and a label map uint8 (H, W) in which the i-th of them is i."""
-    if len(masks) > _MOST_OBJECTS:
-        raise InputError(f"{len(masks)} objects are seen at once; at most {_MOST_OBJECTS} can be told apart")
-    together = np.zeros(label_map.shape, np.uint8)
-    for i, mask in enumerate(masks.values(), 1):
-        together[mask] = i
-    return list(masks), together
-
-
-def _compare(
-    propagator: Propagates, frames: Sequence[np.ndarray], before: Keyframe, behind: Keyframe
-) -> tuple[np.ndarray, np.ndarray]:
-    """Propagates two keyframes to one another.
+        sequences: bool (S, T, H, W).
 
     Returns:
-        float (256, 256): the sequence IoU of each mask of the first with each of the second; and what the first
-        becomes on the frame of the second, uint8 (H, W).
+        float64 (S, S); 0 where the union is empty, so that an empty sequence is like nothing, not even itself.
     """
-    start, stop = before.index, behind.index + 1
-    height, width = before.label_map.shape
-    scale = min(1.0, _COMPARED_SIDE / min(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-
-    def small(label_map: np.ndarray) -> np.ndarray:
-        return cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
-
-    ends = before.label_map
-    forward = {}
-    for result in propagator.run(frames, [before], direction="forward", start=start, stop=stop):
-        forward[result.index] = small(result.label_map)
-        ends = result.label_map
-    joint = np.zeros((256, 256))
-    for result in propagator.run(frames, [behind], direction="backward", start=start, stop=stop):
-        pairs = forward[result.index].astype(np.intp) * 256 + small(result.label_map)
-        joint += np.bincount(pairs.ravel(), minlength=256 * 256).reshape(256, 256)
-    union = joint.sum(1, keepdims=True) + joint.sum(0, keepdims=True) - joint
-    return joint / np.maximum(union, 1), ends
+    flat = sequences.reshape(len(sequences), -1)
+    areas = flat.sum(1, dtype=np.float64)
+    joint = np.zeros((len(flat), len(flat)))
+    for start in range(0, flat.shape[1], _PIXELS):
+        part = flat[:, start : start + _PIXELS].astype(np.float32)
+        joint += part @ part.T
+    return ious_of(joint, areas, areas)
 
 
-def _linked(
-    overlaps: np.ndarray,
-    objects: Sequence[int],
-    following: Keyframe,
-    last: Mapping[int, Mask],
-    kinds: Mapping[Mask, Hashable],
-) -> dict[int, tuple[int, float]]:
-    """The object and the IoU of each mask of the following keyframe that has one; the largest overlaps first."""
-    pairs = [
-        (overlaps[i, local], obj, local)
-        for i, obj in enumerate(objects, 1)
-        for local in following.present
-        if overlaps[i, local] >= LEAST_IOU and kinds.get(last[obj]) == kinds.get((following.index, local))
-    ]
-    linked: dict[int, tuple[int, float]] = {}
-    for iou, obj, local in sorted(pairs, reverse=True):
-        if local not in linked and all(obj != other for other, _ in linked.values()):
-            linked[local] = obj, float(iou)
-    return dict(sorted(linked.items()))
+def ious_of(joint: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Sequence IoUs from pixel counts over all frames: intersections (A, B), areas (A,) and (B,) -> float64 (A, B)."""
+    union = first[:, None] + second[None] - joint
+    ious: np.ndarray = np.divide(joint, union, out=np.zeros(union.shape), where=union > 0)
+    return ious
 
 
-def _nearest(
-    overlaps: np.ndarray,
-    objects: Sequence[int],
-    following: Keyframe,
-    last: Mapping[int, Mask],
-    kinds: Mapping[Mask, Hashable],
-    linked: Collection[int],
-) -> list[Link]:
-    """For each mask of the following keyframe that was not linked, the object of its kind that overlaps it most."""
-    found = []
-    for local in following.present:
-        mask = following.index, local
-        alike = [(i, obj) for i, obj in enumerate(objects, 1) if kinds.get(last[obj]) == kinds.get(mask)]
-        if local not in linked and alike:
-            i, obj = max(alike, key=lambda pair: overlaps[pair[0], local])
-            found.append(Link(last[obj], mask, float(overlaps[i, local])))
-    return found
+def reduce_sequences(
+    ious: np.ndarray, scores: Sequence[float], threshold: float = LEAST_IOU, floor: float | None = None
+) -> list[int]:
+    """Greedy reduction (Alg. 1 of the supplement): the best sequence is kept, those that overlap it are removed, anew.
+
+    Args:
+        ious: of each two sequences, (S, S).
+        scores: of the sequences; of equal ones the earlier sequence comes first.
+        threshold: an IoU of this or more removes.
+        floor: ends at the first kept score below it, but never before one is kept; None: never.
+
+    Returns:
+        The kept sequences, best first.
+    """
+    kept: list[int] = []
+    removed = np.zeros(len(scores), bool)
+    for best in sorted(range(len(scores)), key=lambda i: -scores[i]):
+        if removed[best]:
+            continue
+        if kept and floor is not None and scores[best] < floor:
+            break
+        kept.append(best)
+        removed |= ious[best] >= threshold
+    return kept
+
+
+def reduce_softly(ious: np.ndarray, scores: Sequence[float]) -> list[tuple[int, float]]:
+    """The soft variant that the paper takes for DAVIS: overlap lowers a score instead of removing the sequence.
+
+    A score is multiplied by exp(-IoU^2 / 0.5) for each better sequence; at most 20 are kept, down to 0.001.
+
+    Args:
+        ious: of each two sequences, (S, S).
+        scores: of the sequences; of equal ones the earlier sequence comes first.
+
+    Returns:
+        The kept sequences and the scores that were left to them, best first.
+    """
+    left = {i: float(score) for i, score in enumerate(scores)}
+    kept: list[tuple[int, float]] = []
+    while left and len(kept) < _SOFT_MOST:
+        best = max(left, key=lambda i: (left[i], -i))
+        score = left.pop(best)
+        if score < _SOFT_LEAST:
+            break
+        kept.append((best, score))
+        for i, other in left.items():
+            if other >= _SOFT_LEAST:
+                left[i] = other * math.exp(-(ious[best, i] ** 2) / _SOFT_DEVIATION)
+    return kept
+
+
+def sequence_score(confidences: Sequence[float], areas: Sequence[int], detected: float = 1.0) -> float:
+    """The score of a sequence (eq. 3): the mean over the frames where the object is there.
+
+    The paper classifies the object again in every frame. There is no class head here: in its place stands the network's
+    confidence in the mask, times what the detector said of the proposal.
+
+    Args:
+        confidences: of the object in each frame, 0..1.
+        areas: its pixels in each frame.
+        detected: the detector's score, 0..1; 1 where none is given.
+
+    Returns:
+        0..1; 0 for a sequence that is empty everywhere.
+    """
+    there = [confidence for confidence, area in zip(confidences, areas, strict=True) if area]
+    return detected * sum(there) / len(there) if there else 0.0

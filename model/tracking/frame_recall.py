@@ -1,5 +1,6 @@
 """Turns remembered frames back into what the network reads, and saves time where it can."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from model.data.image_file import decode_image, encode_jpeg
 from model.inference.framing import Framing
-from model.propagation.per_clip_pass import soft_masks
+from model.keyframe import Keyframe
+from model.propagation.layers import Layers
 from model.propagation.prediction import LOGIT_LIMIT
 from model.tracking.bounded_cache import BoundedCache
 from model.tracking.frame_tracker import EncodedFrame, FrameMemory, FrameTracker
@@ -76,6 +78,40 @@ class FrameRecall:
         """
         return [self._memory(framing, frame) for frame in frames]
 
+    def layers(self, framing: Framing, drawn: Sequence[RememberedFrame]) -> list[int]:
+        """The layer of each of some objects, by `model.propagation.layers`: those that overlap are no rivals.
+
+        Objects overlap where they were drawn on one image. Nothing but what was drawn counts, so that it needs no place
+        in what is remembered and is the same in every call.
+
+        Args:
+            framing: of the frames.
+            drawn: of each object, at most 255, the frame that it was drawn on.
+
+        Raises:
+            ValueError: logits are damaged or of another size.
+        """
+
+        def find() -> list[int]:
+            together: dict[bytes, dict[int, np.ndarray]] = {}
+            for number, frame in enumerate(drawn, 1):
+                together.setdefault(frame.image, {})[number] = self._drawn_mask(framing, frame)
+            keyframes = [Keyframe(i, masks, masks) for i, masks in enumerate(together.values())]
+            return Layers.of(keyframes).places(range(1, len(drawn) + 1))
+
+        if len({frame.image for frame in drawn}) == len(drawn):
+            return [0] * len(drawn)
+        digests = [hashlib.sha256(data).digest() for frame in drawn for data in (frame.image, frame.mask)]
+        key = hashlib.sha256(b"".join(digests)).digest()
+        return self._cache.get(("layers", key), find, lambda found: 256 + 8 * len(found))
+
+    def _drawn_mask(self, framing: Framing, frame: RememberedFrame) -> np.ndarray:
+        """What was drawn, bool (padded H, padded W), as the network saw it; of what is smaller than a cell the cell."""
+        logits = frame.prediction(4 * framing.grid[0], 4 * framing.grid[1]).unpack().logits
+        whole = torch.nn.functional.interpolate(logits[None, None], scale_factor=4, mode="bilinear")[0, 0]
+        mask: np.ndarray = (whole > min(0.0, float(whole.max()) - 1)).numpy()
+        return mask
+
     def _memory(self, framing: Framing, remembered: RememberedFrame) -> FrameMemory:
         def memorise() -> FrameMemory:
             rows, columns = 4 * framing.grid[0], 4 * framing.grid[1]
@@ -83,7 +119,7 @@ class FrameRecall:
             others = torch.full_like(own, -LOGIT_LIMIT)
             if remembered.others:
                 others = remembered.prediction(rows, columns, others=True).unpack().logits
-            masks = soft_masks(torch.stack([own, others]))
+            masks = framing.memory_masks(torch.stack([own, others]))
             frame = self.encoded(framing, remembered.image)
             return self._tracker.memorise(remembered.name, frame, masks[0], masks[1])
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from model.inference.framing import Framing
 from model.inference.label_map import most_likely
 from model.inference.prepared_network import EncodedClip, InferenceNetwork
-from model.memory.memory_bank import MemoryBank
+from model.memory.new_memory import new_memory
+from model.network.fitted_options import fitted
+from model.object_masks import ObjectMasks
 from model.options import PropagationOptions
 from model.propagation.prediction import rounded
 
@@ -50,11 +52,11 @@ class FrameTracker:
     """
 
     def __init__(self, network: InferenceNetwork, options: PropagationOptions):
-        self._network, self._options = network, options
+        self._network, self._options = network, fitted(options, network.config)
 
     def framing(self, height: int, width: int) -> Framing:
         """The geometry of frames of a size in pixels; images may come in the network's size instead."""
-        return Framing(height, width, self._options.short_side, self._network.device, any_frame_size=True)
+        return self._network.framing(height, width, self._options.short_side, any_frame_size=True)
 
     @torch.inference_mode()
     def encode(self, framing: Framing, frame: np.ndarray) -> EncodedFrame:
@@ -69,7 +71,7 @@ class FrameTracker:
         Args:
             name: of the frame.
             frame: as it was encoded.
-            mask: probability of the object, 0..1, (padded H, padded W), on any device.
+            mask: probability of the object, as `Framing.memory_masks` has it, on any device.
             others: of all other objects together, likewise.
         """
         masks = torch.stack([mask, others]).to(frame.image.device)
@@ -82,35 +84,33 @@ class FrameTracker:
 
         They are rounded as they are packed, so that what is seen and what is remembered is one and the same.
         """
+        kind = self._network.config.memory
         groups: dict[tuple[str, ...], list[int]] = {}
         for obj, memory in enumerate(memories):
-            groups.setdefault(tuple(m.frame for m in memory), []).append(obj)
+            # Where nothing is read together, an object must not depend on which others are asked for with it.
+            own = () if kind == "tokens" else (str(obj),)
+            groups.setdefault((*own, *(m.frame for m in memory)), []).append(obj)
         readouts: dict[int, Tensor] = {}
         for objects in groups.values():
-            bank = MemoryBank(tuple(objects), 0, framing.tokens, self._options)
+            places = dict(enumerate(objects, 1))
+            bank = new_memory(kind, tuple(places), 0, framing.tokens, self._options)
             for i, remembered in enumerate(memories[objects[0]]):
-                bank.add_keyframe(remembered.key, {o: memories[o][i].value for o in objects})
-            readouts |= bank.read(frame.clip.keys[0])
+                bank.add_keyframe(remembered.key, {o: memories[obj][i].value for o, obj in places.items()})
+            readouts |= {places[o]: readout for o, readout in bank.read(frame.clip.keys[0]).items()}
         stacked = torch.stack([readouts[o][None] for o in range(len(memories))]).unflatten(2, framing.grid)
         return rounded(self._network.segment(frame.clip.local_keys, frame.clip.decoding, stacked)[0])
 
 
-def frame_label_map(framing: Framing, logits: Tensor) -> np.ndarray:
-    """Logits (K, h, w) -> uint8 (H, W) at the frame's size: 0 is background, k is the k-th object."""
-    return most_likely(framing, logits, range(1, len(logits) + 1))
-
-
-def frame_masks(framing: Framing, logits: Tensor, layers: Sequence[int]) -> list[np.ndarray]:
-    """The masks of K objects of a frame, each bool (H, W) at the frame's size.
+def frame_masks(framing: Framing, logits: Tensor, layers: Sequence[int]) -> ObjectMasks:
+    """The masks of K objects of a frame at its size; the first of them is object 1.
 
     Args:
         framing: of the frame.
         logits: (K, h, w).
         layers: of the K objects; no pixel belongs to two objects of one layer (`model.propagation.layers`).
     """
-    masks: dict[int, np.ndarray] = {}
+    sheets = []
     for layer in dict.fromkeys(layers):
         places = [k for k, other in enumerate(layers) if other == layer]
-        label_map = frame_label_map(framing, logits[places])
-        masks |= {k: label_map == number for number, k in enumerate(places, 1)}
-    return [masks[k] for k in range(len(layers))]
+        sheets.append(most_likely(framing, logits[places], [k + 1 for k in places]))
+    return ObjectMasks.from_sheets(sheets)

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from model.errors import CheckpointError
-from model.inference.framing import IMAGE_MEAN, IMAGE_STD
 from model.network.checkpoint_files import named_in_utf8
 from model.network.compact_trunk import TRUNKS, CompactTrunk
+from model.network.input_constants import IMAGE_MEAN, IMAGE_STD
 from model.network.pcvos import PCVOS
 
 _KEY_SPREAD = 60.0  # |k|^2 of a mean key; of 14, 60, 200, 600 the best untrained label propagation (J 0.71)

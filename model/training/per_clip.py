@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.memory.memory_read import affinity, key_bias, read_values
-from model.network.pcvos import PCVOS, FrameFeatures
+from model.network.pcvos import PCVOS
 from model.network.resnet import Pyramid
+from model.network.segmentation_network import FrameFeatures
 from model.training.memory_faults import MemoryFaults
 
 _NO_FAULTS = MemoryFaults(0, 0, 0)

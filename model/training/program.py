@@ -129,7 +129,9 @@ def _network(run: Run, recipe: Recipe) -> PCVOS:
     if run.weights is not None:
         if not recipe.refinement:
             raise InputError("--refinement 0 is for a new network: leave --weights out")
-        return load_network(recipe.network, run.weights)
+        network = load_network(recipe.network, run.weights)
+        assert isinstance(network, PCVOS)  # the recipe takes no others
+        return network
     config = network_config(recipe.network)
     if not recipe.refinement:
         config = config.without_refinement()

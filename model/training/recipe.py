@@ -58,7 +58,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        network_config(self.network)
+        if network_config(self.network).memory != "tokens":
+            raise InputError(f"{self.network} is not trained here, only run: choose perclip-lite, pcvos or stcn")
         if self.refinement not in (0, 1):
             raise InputError(f"refinement {self.refinement}: give 1, or 0 for a network without")
         if not self.refinement and self.network == "pcvos":

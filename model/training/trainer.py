@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from model.confidence.calibration import Calibration
 from model.device.cpu_features import has_bfloat16
 from model.errors import InputError
-from model.inference.framing import IMAGE_MEAN, IMAGE_STD
 from model.network.compact_trunk import CompactTrunk
 from model.network.config import NetworkConfig
+from model.network.input_constants import IMAGE_MEAN, IMAGE_STD
 from model.network.pcvos import PCVOS
 from model.training.losses import bootstrapped_cross_entropy, clip_dice
 from model.training.memory_faults import MemoryFaults

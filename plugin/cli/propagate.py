@@ -1,8 +1,9 @@
 """Carries the masks of a few annotated frames through a video or a folder of images.
 
 Give one or more keyframes: masks that are right. Between two keyframes Perclip propagates both ways and fuses the
-results; a keyframe's own pixels always come back exactly as given. The results are palette PNG masks (pixel value =
-object id) in DIR/masks, and whatever --format asks for beside them.
+results; a keyframe's own masks always come back exactly as given, also where objects overlap. The results are palette
+PNG masks (pixel value = object id, of the upper object where several share a pixel) in DIR/masks, and whatever --format
+asks for beside them.
 """
 
 import argparse
@@ -20,6 +21,7 @@ HELP = "carry keyframe masks through a video"
 EXAMPLES = """\
 keyframes:
   0=mask.png         a palette or grey PNG for the first frame: the value of a pixel is its object id, 0 is background
+  0=person.png 0=helmet.png      several masks of one object each for a frame: each is an object, called after its file
   masks/             a folder of such PNGs, named like the pictures they belong to; for a video, by frame number
   instances.json     COCO instances; annotations.xml: "CVAT for video 1.1" or "CVAT for images 1.1"
 Pictures are found by name; folders, suffixes and the hashes that exporters add do not matter. --dry-run shows which
@@ -28,6 +30,7 @@ frame each one is for.
 examples:
   perclip propagate clip.mp4 --keyframe 0=first.png --out result
   perclip propagate clip.mp4 --keyframe 0=first.png --keyframe 40=fix.png --objects 1=horse,2=rider --out result
+  perclip propagate clip.mp4 --keyframe 0=person.png --keyframe 0=helmet.png --format coco --out result
   perclip propagate frames/ --keyframe annotations.xml --format all --clip-length 25 --out result
   perclip propagate clip.mp4 --keyframe 0=first.png --out result --resume     # after an interruption
 
@@ -72,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, metavar="PIXELS", help="how far polygons may stray from the mask (default 1)"
     )
-    parser.add_argument("--truth", type=Path, metavar="DIR", help="folder of true masks: print J, the measured overlap")
+    parser.add_argument(
+        "--truth",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="true masks, a folder or whatever --keyframe takes: print J, the measured overlap; repeat it",
+    )
 
     how = parser.add_argument_group("how to propagate")
     how.add_argument("--direction", choices=DIRECTIONS, default="both", help="from the keyframes (default both)")
@@ -83,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=_DEFAULT.clip_length,
         metavar="L",
-        help="frames segmented at once: 5 is accurate, 25 is fast (default 5)",
+        help="frames segmented at once: 5 is accurate, 25 is fast (default 5; stm and swem 1)",
     )
     how.add_argument(
         "--short-side",
@@ -97,7 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MEMORY_POLICIES,
         default=_DEFAULT.memory,
         help="every: all clips' last frames, most accurate; bounded: constant memory and speed, for long videos; "
-        "previous: every 5th frame and the last one, for clips shorter than 5 (default every)",
+        "previous: every 5th frame and the last one, for clips shorter than 5 (default every; stm previous; swem has a "
+        "memory of its own)",
     )
     how.add_argument("--memory-tokens", type=int, metavar="N", help="budget of --memory bounded in positions")
     how.add_argument("--no-progressive", action="store_true", help="no progressive matching inside long clips")
@@ -159,7 +169,7 @@ def run(arguments: argparse.Namespace) -> None:
             objects=names,
             formats=formats,
             shapes=shapes,
-            truth=arguments.truth,
+            truth=tuple(arguments.truth),
             resume=arguments.resume,
             dry_run=arguments.dry_run,
         ),

@@ -1,10 +1,9 @@
 """Keyframes from files: mask pictures, COCO, CVAT's XML.
 
-Door: the package itself, `cvat_xml`, `keyframe_set`, `mask_origin`.
+Door: the package itself, `cvat_xml`, `keyframe_set`, `mask_origin`, `one_object_masks`, `whole_masks`.
 Imports: `model`, `model.data`, `model.program`, `plugin.shapes`.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from plugin.keyframes.coco import read_coco, read_coco_data_set
 from plugin.keyframes.cvat_xml import read_cvat_task, read_cvat_xml
 from plugin.keyframes.frame_finder import FrameFinder
 from plugin.keyframes.keyframe_set import KeyframeSet, merge_keyframe_sets
-from plugin.keyframes.label_map import read_label_map
+from plugin.keyframes.label_map import read_label_map, read_masks
 from plugin.keyframes.mask_files import label_map_files, read_label_map_file, read_label_map_folder
+from plugin.keyframes.one_object_masks import numbered_file, told_apart
 
 __all__ = [
     "FrameFinder",
@@ -28,6 +28,7 @@ __all__ = [
     "read_keyframes",
     "read_label_map",
     "read_label_map_folder",
+    "read_masks",
 ]
 
 
@@ -37,7 +38,8 @@ def read_keyframes(values: Sequence[str], frames: FrameFinder, frame_size: tuple
     Args:
         values: each `INDEX=mask.png` (a mask picture for that frame, counted from 0), a folder of mask pictures, a COCO
             `.json` or a CVAT `.xml`. Values add up; an object id is the same object in all of them, and so is a colour
-            in mask pictures. Where their masks overlap, the later value covers the earlier.
+            in mask pictures; but several masks of one object each for the same frame are an object each
+            (`one_object_masks`). Where masks overlap, those of the later value lie on top, and each stays whole.
         frames: tells which frame the pictures of folders and files are.
         frame_size: (H, W) of the video in pixels.
 
@@ -48,14 +50,15 @@ def read_keyframes(values: Sequence[str], frames: FrameFinder, frame_size: tuple
     if not values:
         raise InputError("no keyframes are given: give INDEX=mask.png, a folder of masks, a COCO .json or a CVAT .xml")
     colours: ColourTable = {}
-    return merge_keyframe_sets([(value, _read_value(value, frames, frame_size, colours)) for value in values])
+    sources = [(value, _read_value(value, frames, frame_size, colours)) for value in values]
+    return merge_keyframe_sets(told_apart(sources))
 
 
 def _read_value(value: str, frames: FrameFinder, frame_size: tuple[int, int], colours: ColourTable) -> KeyframeSet:
     """The keyframes of one value."""
-    numbered = re.fullmatch(r"([0-9]{1,9})=(.+)", value)
-    if numbered:
-        return read_label_map_file(numbered[2], int(numbered[1]), frame_size, colours)
+    if (numbered := numbered_file(value)) is not None:
+        index, file = numbered
+        return read_label_map_file(file, index, frame_size, colours)
     path = Path(value)
     if path.is_dir():
         return read_label_map_folder(path, frames, frame_size, colours)

@@ -20,6 +20,7 @@ import numpy as np
 from model.data.mask_picture import MOST_OBJECTS
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.mask_pile import MaskPile
 from plugin.keyframes.keyframe_set import KeyframeSet
 from plugin.shapes.polygon import polygon_ring
 
@@ -38,7 +39,7 @@ class Annotation:
         paint: gives bool (H, W), and never fails; None says that the object is absent on this frame.
         identity: equal for all shapes of an object; None when the file does not say.
         fallback: the identity to use when it cannot be told from the label alone; None makes this an error.
-        z_order: higher shapes cover lower ones; among equals the later in the file covers.
+        z_order: higher shapes lie on lower ones; among equals the later in the file lies on top.
         is_interpolated: nobody drew it; it only completes frames on which somebody drew another shape.
         flaw: what is wrong with the parts of it that cannot be used; None where all can.
         is_useless: no part of it can be used.
@@ -61,8 +62,8 @@ def keyframes_of(annotations: Sequence[Annotation], how_to_link: str) -> Keyfram
     """Paint annotations into keyframes.
 
     A shape that covers no pixel's centre says nothing. It is left out with a warning, as are parts that cannot be used:
-    one for each annotation. An object whose shapes are all covered by others is not to be seen: its keyframe lists it
-    without pixels, which means absent.
+    one for each annotation. What lies under other objects stays whole; of an object's shapes the highest says where it
+    lies.
 
     Args:
         annotations: in the order of the file.
@@ -160,7 +161,7 @@ def _object_ids(keys: Sequence[tuple[str, Hashable]]) -> dict[tuple[str, Hashabl
 def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]], warnings: list[str]) -> Keyframe | None:
     """The keyframe of one frame, or None when its shapes say nothing; adds a warning for each that says nothing."""
     size = shapes[0][0].size
-    label_map = np.zeros(size, dtype=np.uint8)
+    painted = MaskPile(size)
     named: set[int] = set()
     for annotation, object_id in sorted(shapes, key=lambda shape: shape[0].z_order):
         if annotation.paint is None:
@@ -168,8 +169,8 @@ def _paint_frame(frame: int, shapes: Sequence[tuple[Annotation, int]], warnings:
             continue
         mask = annotation.paint()
         if mask.any():
-            np.copyto(label_map, object_id, where=mask)
+            painted.add(object_id, mask)
             named.add(object_id)
         else:
             warnings.append(f"{annotation.where}: left out: it covers no pixel of the picture")
-    return Keyframe(frame, label_map, tuple(named)) if named else None
+    return Keyframe(frame, painted.masks(), named) if named else None

@@ -3,9 +3,9 @@
 The frame of an image is found by its file name (see `frame_finder.py`). The object of an annotation is told by
 `track_id`, `attributes.track_id` or `instance_id`; without one, by its category (see `annotation.py`). Segmentations
 may be polygons, RLE counts or compressed RLE; parts that are none of these are left out with a warning. Where
-annotations overlap, the later one covers. Images without annotations say nothing. Annotations that say
-`keyframe: false` in their attributes are CVAT's interpolation, which nobody drew: for a run they are no keyframes, for
-a data set they complete the images on which somebody drew.
+annotations overlap, the later one lies on top, and each stays whole. Images without annotations say nothing.
+Annotations that say `keyframe: false` in their attributes are CVAT's interpolation, which nobody drew: for a run they
+are no keyframes, for a data set they complete the images on which somebody drew.
 """
 
 import json

@@ -12,7 +12,7 @@ image (see `frame_finder.py`); tracks have frame numbers alone.
   them; else every one is an object of its own.
 * In "CVAT for images", shapes without group are one object per label as long as no image has two of them. More are
   understood only when all are on one image; else the shapes must be grouped.
-* Higher z_order covers lower; among equals the later in the file covers.
+* Higher z_order lies on lower; among equals the later in the file lies on top. Each shape stays whole.
 * A shape that cannot be used, as a polygon of two points, is left out with a warning.
 
 A data set asks more than a run, `read_cvat_task`: a frame on which a person drew a shape is to show all objects, so the

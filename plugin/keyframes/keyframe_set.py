@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from model.errors import InputError
 from model.keyframe import Keyframe
 
@@ -20,12 +18,14 @@ class KeyframeSet:
             Objects of one kind share a label.
         origins: what each keyframe was read from, by frame: files and the pictures in them, for people to check.
         warnings: what was left out because it could not be used, one line each.
+        is_pictures: read from mask pictures, which number their objects and do not name them.
     """
 
     keyframes: tuple[Keyframe, ...]
     object_names: dict[int, str]
     origins: dict[int, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    is_pictures: bool = False
 
 
 def with_origins(
@@ -74,8 +74,8 @@ def merge_keyframe_sets(sources: Sequence[tuple[str, KeyframeSet]]) -> KeyframeS
     """Join keyframes of several sources. Object ids mean the same object in all of them.
 
     Args:
-        sources: pairs of a name for errors and the keyframes, all of one size; where masks overlap, the later source
-            covers the earlier.
+        sources: pairs of a name for errors and the keyframes, all of one size; where masks overlap, those of the later
+            source lie on those of the earlier, and each stays whole.
 
     Raises:
         InputError: two sources speak for one object on one frame, or name one object differently.
@@ -115,9 +115,8 @@ def _merge_frame(parts: Iterable[tuple[str, Keyframe]]) -> Keyframe:
             if object_id in owner:
                 raise InputError(
                     f"object {object_id} is given twice on frame {keyframe.index}, "
-                    f"by {owner[object_id]} and by {source}: keep one"
+                    f"by {owner[object_id]} and by {source}: keep one, or give what is another object another id"
                 )
             owner[object_id] = source
-        label_map = np.where(keyframe.label_map != 0, keyframe.label_map, merged.label_map)
-        merged = Keyframe(keyframe.index, label_map, tuple(owner))
+        merged = Keyframe(keyframe.index, keyframe.masks.above(merged.masks), owner)
     return merged

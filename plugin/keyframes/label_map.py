@@ -7,6 +7,19 @@ from PIL import Image
 
 from model.data.mask_picture import VOID, ColourTable, read_mask
 from model.errors import InputError
+from model.object_masks import ObjectMasks
+from plugin.keyframes.whole_masks import read_whole_masks
+
+
+def read_masks(
+    path: str | Path, colours: ColourTable | None = None, *, may_be_empty: bool = False
+) -> tuple[ObjectMasks, np.ndarray]:
+    """Read a mask picture, arguments and errors as in `read_label_map`.
+
+    Returns:
+        The masks of its objects, which may share pixels if Perclip wrote it; and where it is void, bool (H, W).
+    """
+    return _read(Path(path), colours, may_be_empty)
 
 
 def read_label_map(
@@ -27,18 +40,24 @@ def read_label_map(
     Raises:
         InputError: the file is missing, broken, empty (all background), or no mask that can be understood.
     """
-    path = Path(path)
+    masks, void = _read(Path(path), colours, may_be_empty)
+    return np.where(void, np.uint8(VOID), masks.label_map) if keep_void else masks.label_map
+
+
+def _read(path: Path, colours: ColourTable | None, may_be_empty: bool) -> tuple[ObjectMasks, np.ndarray]:
     try:
         with Image.open(path) as picture:
             values = read_mask(picture, path, colours)
+            void = values == VOID
+            masks = read_whole_masks(picture, np.where(void, np.uint8(0), values))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: check the path of the mask") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as a picture ({_one_line(error)}): save the mask as PNG") from error
-    if not may_be_empty and not ((values > 0) & (values < VOID)).any():
+    if not may_be_empty and not masks.objects:
         what = "it has only void (255)" if values.any() else "no pixel belongs to an object"
         raise InputError(f"{path} is empty, {what}: draw an object or leave the file out")
-    return values if keep_void else np.where(values == VOID, 0, values)
+    return masks, void
 
 
 def _one_line(error: Exception) -> str:

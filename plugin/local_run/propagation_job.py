@@ -2,27 +2,28 @@
 
 import time
 from collections.abc import Callable, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tqdm import tqdm
 
 import model
 from model import InputError, Keyframe
-from model.data.inside_out import first_of, inside_out
-from model.data.mask_picture import VOID, ColourTable
 from model.errors import UndecodableFrameError
-from model.evaluation.metrics import region_similarity
 from model.network.checkpoint_files import shipped_path, weights_in_words
+from model.network.config import network_config
+from model.network.fitted_options import fitted
+from model.object_masks import ObjectMasks
 from model.program.folder_lock import FolderLock
 from model.program.printable import printable
-from plugin.digest import file_digest, keyframe_digest, names_digest
-from plugin.keyframes import FrameFinder, label_map_files, read_keyframes, read_label_map
-from plugin.keyframes.keyframe_set import KeyframeSet, check_size, default_name
+from model.propagation.layers import overlaps
+from plugin.digest import digest_of, file_digest, keyframe_digest, names_digest
+from plugin.keyframes import FrameFinder, read_keyframes
+from plugin.keyframes.keyframe_set import KeyframeSet, default_name
 from plugin.local_run.exports import ExportShapes, write_formats
 from plugin.local_run.run_settings import claimed_folder
+from plugin.local_run.true_masks import TrueMasks
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import (
@@ -61,7 +62,7 @@ class PropagationJob:
         objects: ids to propagate, with their names or None; None for all.
         formats: names from `plugin.local_run.formats.FORMATS`.
         shapes: of CVAT's formats.
-        truth: folder of true masks to measure J against; None measures nothing.
+        truth: true masks to measure J against, as `TrueMasks` takes them; none measures nothing.
         resume: go on with the results that lie in `out`.
         dry_run: only read and check everything, and tell which frame each mask is for; `out` is not touched.
     """
@@ -79,7 +80,7 @@ class PropagationJob:
     objects: Mapping[int, str | None] | None
     formats: tuple[str, ...]
     shapes: ExportShapes
-    truth: Path | None
+    truth: tuple[str, ...]
     resume: bool
     dry_run: bool = False
 
@@ -96,18 +97,22 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             done then. Finished frames stay valid.
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
+    job = replace(job, options=fitted(job.options, network_config(job.network)))
     # Two clips are decoded while the network works on one.
     opened = open_source(job.source)
     frames = StandInFrames(opened)
-    with ReadAhead(frames, 2 * job.options.clip_length) as source:
+    with ReadAhead(frames, 2 * job.options.clip_frames) as source:
         finder = FrameFinder(len(opened), opened.own_names(), job.source)
         keyframes = _read_keyframes(job, source, finder)
         for warning in keyframes.warnings[:_WARNINGS]:
             warn(warning)
         if len(keyframes.warnings) > _WARNINGS:
             warn(f"{len(keyframes.warnings) - _WARNINGS} more like these")
+        if (overlap := _overlap(keyframes)) is not None:
+            warn(overlap)
         frames.needed = [k.index for k in keyframes.keyframes]
-        truth = None if job.truth is None else label_map_files(job.truth, finder)
+        size = (source.height, source.width)
+        truth = TrueMasks(job.truth, finder, len(source), size, keyframes.object_names) if job.truth else None
         # Loads torch, now that what was given can be read.
         propagator = model.Propagator(model.load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
@@ -139,7 +144,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             if damaged:
                 facts["damaged"] = "; ".join(damaged)
             if truth is not None:
-                facts["measured J"] = _measured(truth, keyframes, results, warn)
+                facts["measured J"] = truth.measured(results, warn)
             facts["look at"] = _advice(results)
             try:
                 written = write_formats(
@@ -166,7 +171,7 @@ def _table(keyframes: KeyframeSet, frames: FrameFinder, whole: bool) -> list[str
     rows = []
     for keyframe in keyframes.keyframes:
         origin = keyframes.origins.get(keyframe.index, "--absent")
-        objects = ", ".join(str(object_id) for object_id in keyframe.objects)
+        objects = ", ".join(_called(object_id, keyframes.object_names) for object_id in keyframe.objects)
         rows.append(f"{origin} -> {frames.describe(keyframe.index)}, {_plural('object', keyframe.objects)} {objects}")
     if not whole and len(rows) > _TABLE_ROWS:
         hidden = len(rows) - _TABLE_ROWS
@@ -174,20 +179,43 @@ def _table(keyframes: KeyframeSet, frames: FrameFinder, whole: bool) -> list[str
     return [f"{'' if i else 'keyframes:':11}{row}" for i, row in enumerate(rows)]
 
 
+def _called(object_id: int, names: Mapping[int, str]) -> str:
+    name = names[object_id]
+    return str(object_id) if name == default_name(object_id) else f"{object_id} ({name})"
+
+
+def _overlap(keyframes: KeyframeSet) -> str | None:
+    """A warning where objects overlap, which palette PNGs cannot show; None where none do."""
+    for keyframe in keyframes.keyframes:
+        for a, b in overlaps(keyframe.masks):
+            names = " and ".join(_called(o, keyframes.object_names) for o in (a, b))
+            return (
+                f"objects {names} overlap on frame {keyframe.index}: each comes back whole, but where they share "
+                "pixels the PNGs in masks/ show the upper one alone; --format coco writes every mask whole"
+            )
+    return None
+
+
+def _labels(keyframes: KeyframeSet) -> dict[int, str]:
+    """What the objects are, of those that anybody named."""
+    return {o: name for o, name in keyframes.object_names.items() if name != default_name(o)}
+
+
 def _plural(noun: str, items: Sized) -> str:
     return noun if len(items) == 1 else f"{noun}s"
 
 
-def _what_would_be_done(frames: FrameFinder, reached: range, truth: Mapping[int, Path] | None) -> dict[str, str]:
+def _what_would_be_done(frames: FrameFinder, reached: range, truth: TrueMasks | None) -> dict[str, str]:
     """What a dry run reports as name -> text."""
     facts = {
         "frames": f"{len(reached)} would get masks, {frames.describe(reached[0])} to {frames.describe(reached[-1])}"
     }
-    if truth:
-        first, last = min(truth), max(truth)
+    if truth is not None:
+        files = truth.files
+        first, last = min(files), max(files)
         facts["truth"] = (
-            f"{_plural('mask', truth)} of {len(truth)} {_plural('frame', truth)}, {truth[first].name} -> "
-            f"{frames.describe(first)} to {truth[last].name} -> {frames.describe(last)}"
+            f"{_plural('mask', files)} of {len(files)} {_plural('frame', files)}, {files[first].name} -> "
+            f"{frames.describe(first)} to {files[last].name} -> {frames.describe(last)}"
         )
     return {**facts, "dry run": "nothing was written"}
 
@@ -199,13 +227,13 @@ def _read_keyframes(job: PropagationJob, source: FrameSource, frames: FrameFinde
     by_frame = {k.index: k for k in given.keyframes}
     for index, ids in job.absent:
         known = by_frame.get(index)
-        label_map = np.zeros(size, np.uint8) if known is None else known.label_map
+        masks = ObjectMasks.of({}, shape=size) if known is None else known.masks
         clash = sorted(set(ids) & set(known.present)) if known else []
         if clash:
             raise InputError(
                 f"--absent {index}={clash[0]}: object {clash[0]} has a mask on that very frame; remove one"
             )
-        by_frame[index] = Keyframe(index, label_map, {*ids, *(known.objects if known else ())})
+        by_frame[index] = Keyframe(index, masks, {*ids, *(known.objects if known else ())})
     names = dict(given.object_names)
     unknown = sorted({o for k in by_frame.values() for o in k.objects} - set(names))
     if unknown:
@@ -230,7 +258,7 @@ def _only(by_frame: dict[int, Keyframe], objects: tuple[int, ...]) -> dict[int, 
     for index, k in by_frame.items():
         named = set(k.objects) & set(objects)
         if named:
-            kept[index] = Keyframe(index, np.where(np.isin(k.label_map, list(named)), k.label_map, 0), named)
+            kept[index] = Keyframe(index, k.masks.only(named), named)
     return kept
 
 
@@ -243,6 +271,7 @@ def _settings(
         "frames": len(source),
         "size": [source.width, source.height],
         "keyframes": keyframe_digest(keyframes.keyframes),
+        **({} if _overlap(keyframes) is None else {"labels": digest_of(_labels(keyframes))}),
         "network": job.network,
         "weights": file_digest(job.weights or shipped_path(job.network)),
         "direction": job.direction,
@@ -291,14 +320,22 @@ def _propagate(
         not.
     """
     assert job.out is not None
-    finished = results.finished_label_maps()
+    finished = results.finished_masks()
     done = sum(i in reached for i in finished)
     began = time.perf_counter()
     fresh, lost = 0, None
     bar = tqdm(total=len(reached), initial=done, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1)
     try:
         with bar:
-            run = propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction, finished=finished)
+            run = propagator.run(
+                source,
+                keyframes.keyframes,
+                job.start,
+                job.stop,
+                job.direction,
+                finished=finished,
+                labels=_labels(keyframes),
+            )
             for result in fill_in(run, frames, finished):
                 lock.check()
                 results.add(result)
@@ -317,35 +354,6 @@ def _propagate(
         for warning in frames.warnings({*reached, *frames.needed}):
             warn(warning)
     return fresh, time.perf_counter() - began, lost
-
-
-def _measured(
-    truth: Mapping[int, Path], keyframes: KeyframeSet, results: MaskFolder, warn: Callable[[str], None]
-) -> str:
-    """Mean J of each object over the frames that have a true mask and are not keyframes."""
-    scores: dict[int, list[float]] = {}
-    colours: ColourTable = {}  # a colour is one object in all masks, so that all must be read
-    doubts: list[str] = []
-    for index, path in truth.items():
-        true_map = read_label_map(path, colours, may_be_empty=True, keep_void=True)
-        if (doubt := inside_out(true_map)) is not None:
-            doubts.append(f"{path}: {doubt}")
-        if index not in results.finished():
-            continue
-        result = results.read(index)
-        check_size(path, true_map.shape, result.label_map.shape)
-        if result.is_keyframe:
-            continue
-        found = np.where(true_map == VOID, 0, result.label_map)  # void counts for nothing
-        for obj in keyframes.object_names:
-            scores.setdefault(obj, []).append(region_similarity(found == obj, true_map == obj))
-    for warning in first_of(doubts):
-        warn(warning)
-    if not scores:
-        return "nothing to measure: no result has a true mask"
-    means = {obj: float(np.mean(values)) for obj, values in scores.items()}
-    each = ", ".join(f"{keyframes.object_names[obj]} {mean:.3f}" for obj, mean in means.items())
-    return f"{np.mean(list(means.values())):.3f} ({each}) over {len(next(iter(scores.values())))} frames"
 
 
 def _advice(results: MaskFolder) -> str:

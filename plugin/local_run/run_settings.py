@@ -19,7 +19,7 @@ def claimed_folder(folder: Path, settings: Mapping[str, object], resume: bool) -
 
     Args:
         folder: made if missing.
-        settings: JSON values by name; digests under "source", "keyframes" and "weights".
+        settings: JSON values by name; digests under "source", "keyframes", "labels" and "weights".
         resume: the folder may hold results of an earlier run with the same settings.
 
     Raises:
@@ -57,6 +57,7 @@ def _is_claimed(folder: Path, settings: Mapping[str, object], resume: bool) -> b
             digests = {
                 "source": "another source",
                 "keyframes": "other keyframes or objects",
+                "labels": "other names of the objects",
                 "weights": "other weights",
             }
             what = "with " + digests.get(changed, f"{changed} {before.get(changed)}")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from model.program.atomic_write import atomic_write
-from plugin.sinks.palette import save_label_map
+from plugin.sinks.palette import save_masks
 from plugin.sinks.video_writer import video_writer
 
 FPS = 25.0
@@ -61,7 +61,7 @@ def render_sample(
             append(frame)
             masks.append(folder / "masks" / f"{index:05d}.png")
             with atomic_write(masks[-1]) as temporary:
-                save_label_map(label_map, temporary)
+                save_masks(label_map, temporary)
     return SampleClip(folder / "sample.mp4", tuple(masks))
 
 

@@ -1,6 +1,7 @@
 """Masks as the shapes that CVAT and COCO store, and back.
 
-Door: the package itself, `box`, `coco_rle`, `drawn_shape`, `keyframe_mark`, `polygon`, `polygon_track`, `rle`.
+Door: the package itself, `box`, `coco_rle`, `drawn_shape`, `keyframe_mark`, `polygon`, `polygon_track`, `rle`,
+`z_order`.
 Imports: `model`.
 """
 

@@ -29,6 +29,14 @@ def runs_to_counts(columns: np.ndarray, height: int, width: int) -> np.ndarray:
     return merge_runs(offset + columns[:, 1], offset + columns[:, 2], height * width)
 
 
+def mask_to_counts(mask: np.ndarray) -> np.ndarray:
+    """COCO counts, int64, of one mask, bool (H, W)."""
+    flat = mask.T.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = [0, *([0] if flat.size and flat[0] else []), *changes.tolist(), flat.size]
+    return np.diff(np.array(edges, np.int64))
+
+
 def counts_to_mask(counts: Sequence[int] | np.ndarray, height: int, width: int) -> np.ndarray:
     """Paint COCO counts.
 

@@ -1,12 +1,14 @@
 """Results as a COCO instances file, with masks as compressed RLE."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
+from model.object_masks import ObjectMasks
 from model.program.atomic_write import atomic_write
 from model.program.printable import printable
 from plugin.keyframes.keyframe_set import default_name
@@ -31,7 +33,8 @@ def write_coco_json(
     The file has all sections of the format: `info`, `licenses`, `images`, `annotations`, `categories`. Every frame is
     an image, also without objects. Every mask is an annotation with `segmentation` (compressed RLE),
     `area`, `bbox`, `iscrowd` 0, `score` (the confidence, 0..1), `track_id` (the object id), and in `attributes` again
-    `track_id` and `is_keyframe`. Objects of the same name share a category.
+    `track_id` and `is_keyframe`. Objects of the same name share a category. Masks that share pixels are each whole, and
+    stand from bottom to top.
 
     Args:
         results: frames in ascending order.
@@ -51,12 +54,11 @@ def write_coco_json(
         file.write(f'{{"info":{json.dumps(_INFO)},\n"licenses":{json.dumps([_LICENSE])},\n"annotations":[')
         count = 0
         for result in results:
-            label_map = result.label_map
-            height, width = label_map.shape
+            height, width = result.masks.shape
             image_id = len(images) + 1
             image = {"id": image_id, "width": width, "height": height, "license": _LICENSE["id"]}
             images.append({**image, "file_name": printable(frame_names(result.index))})
-            for object_id, columns in object_runs(cv2.transpose(label_map)).items():
+            for object_id, columns in _columns(result.masks):
                 name = names.get(object_id, default_name(object_id))
                 left, top = int(columns[0, 0]), int(columns[:, 1].min())
                 right, bottom = int(columns[-1, 0]) + 1, int(columns[:, 2].max())
@@ -79,3 +81,12 @@ def write_coco_json(
                 file.write((",\n" if count > 1 else "\n") + json.dumps(annotation, allow_nan=False))
         listed = [{"id": number, "name": name, "supercategory": ""} for name, number in categories.items()]
         file.write(f'\n],\n"images":{json.dumps(images)},\n"categories":{json.dumps(listed)}\n}}\n')
+
+
+def _columns(masks: ObjectMasks) -> Iterator[tuple[int, np.ndarray]]:
+    """The vertical runs of each object's mask, as `object_runs` gives them of the transposed picture."""
+    if not masks.overlapping:
+        yield from object_runs(cv2.transpose(masks.label_map)).items()
+        return
+    for object_id, mask in masks.items():
+        yield object_id, object_runs(cv2.transpose(mask.view(np.uint8)))[1]

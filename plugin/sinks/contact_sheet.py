@@ -76,7 +76,7 @@ def write_contact_sheet(
         top += _HEADING + row_count * cell[1]
     for record in records:
         if record.index in shown:
-            overlay = Image.fromarray(draw_overlay(source[record.index], record.label_map))
+            overlay = Image.fromarray(draw_overlay(source[record.index], record.masks))
             picture = overlay.resize((width, height), Image.Resampling.LANCZOS)
             for corner in shown[record.index]:
                 _paste(sheet, picture, corner, record, object_names or {})

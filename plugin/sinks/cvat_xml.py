@@ -4,7 +4,8 @@ CVAT's importer sets the shape of the video file. A track whose first entry is a
 the rest of the track is dropped: so every mask has a track of its own. A polygon track runs on until an entry with
 outside="1", and polygons between its entries are interpolated: so there is an entry on every frame, and one that closes
 every stretch. What belongs to one object has its object id as group_id (the importer keeps the group of a polygon track
-and of everything in the images file, but not that of masks in the video file).
+and of everything in the images file, but not that of masks in the video file). Masks that share pixels are each whole;
+what lies on others has a higher z_order.
 """
 
 import shutil
@@ -16,14 +17,14 @@ from tempfile import TemporaryFile
 from typing import Literal, TextIO
 from xml.sax.saxutils import escape, quoteattr
 
-import numpy as np
-
 from model.errors import InputError
+from model.object_masks import ObjectMasks
 from model.program.atomic_write import atomic_write
 from model.program.printable import printable
 from plugin.keyframes.keyframe_set import default_name
 from plugin.shapes.polygon import DEFAULT_TOLERANCE, mask_to_polygons
-from plugin.shapes.rle import encode_label_map
+from plugin.shapes.rle import encode_label_map, encode_mask
+from plugin.shapes.z_order import z_orders
 from plugin.sinks.mask_folder import AnyResult
 
 ShapeKind = Literal["polygon", "mask"]
@@ -64,14 +65,16 @@ def write_cvat_video_xml(
     written = 0
     with _document(Path(path), object_names, "interpolation", frame_count, frame_size, source_name) as (body, label):
         for result in _in_order(results, frame_count, frame_size):
-            for object_id, shapes in encode(result.label_map).items():
+            heights = z_orders(result.masks)
+            for object_id, shapes in encode(result.masks).items():
+                height = heights[object_id]
                 for slot, shown in enumerate(shapes):
                     if shape == "polygon":
-                        tracks.setdefault((object_id, slot), _PolygonTrack()).add(result.index, shown)
+                        tracks.setdefault((object_id, slot), _PolygonTrack()).add(result.index, shown, height)
                         continue
-                    entries = [_entry(shape, result.index, shown)]
+                    entries = [_entry(shape, result.index, shown, height)]
                     if result.index + 1 < frame_count:
-                        entries.append(_entry(shape, result.index + 1, shown, outside=True))
+                        entries.append(_entry(shape, result.index + 1, shown, height, outside=True))
                     _write_track(body, written, label(object_id), _source(result, object_id), object_id, entries)
                     written += 1
         for track_id, ((object_id, _), track) in enumerate(sorted(tracks.items(), key=lambda item: item[0])):
@@ -108,10 +111,11 @@ def write_cvat_images_xml(
         for result in _in_order(results, frame_count, frame_size):
             image = {"id": result.index, "name": frame_names(result.index), "width": width, "height": height}
             body.write(f"  <image{_attributes(image)}>\n")
-            for object_id, shapes in encode(result.label_map).items():
+            heights = z_orders(result.masks)
+            for object_id, shapes in encode(result.masks).items():
                 common = {"label": label(object_id), "source": _source(result, object_id), "occluded": 0}
                 for shown in shapes:
-                    attributes = {**common, **shown, "z_order": 0, "group_id": object_id}
+                    attributes = {**common, **shown, "z_order": heights[object_id], "group_id": object_id}
                     body.write(f"    <{shape}{_attributes(attributes)}></{shape}>\n")
             body.write("  </image>\n")
 
@@ -123,18 +127,19 @@ class _PolygonTrack:
     entries: list[str] = field(default_factory=list)
     last_frame: int = -1
     last_shape: dict[str, str] = field(default_factory=dict)
+    last_height: int = 0
 
-    def add(self, frame: int, shape: dict[str, str]) -> None:
+    def add(self, frame: int, shape: dict[str, str], height: int) -> None:
         """Show a polygon on a frame later than all before."""
         if self.entries:
             self.close(frame)
-        self.entries.append(_entry("polygon", frame, shape))
-        self.last_frame, self.last_shape = frame, shape
+        self.entries.append(_entry("polygon", frame, shape, height))
+        self.last_frame, self.last_shape, self.last_height = frame, shape, height
 
     def close(self, end: int) -> None:
         """Hide the polygon after the last frame that shows it, unless that is the frame before `end`."""
         if self.last_frame + 1 < end:
-            self.entries.append(_entry("polygon", self.last_frame + 1, self.last_shape, outside=True))
+            self.entries.append(_entry("polygon", self.last_frame + 1, self.last_shape, self.last_height, outside=True))
 
 
 @contextmanager
@@ -184,8 +189,8 @@ def _in_order(results: Iterable[AnyResult], frame_count: int, frame_size: tuple[
     for result in results:
         if not before < result.index < frame_count:
             raise InputError(f"frame {result.index} is out of order: frames must ascend within 0..{frame_count - 1}")
-        if result.label_map.shape != tuple(frame_size):
-            (height, width), (h, w) = frame_size, result.label_map.shape
+        if result.masks.shape != tuple(frame_size):
+            (height, width), (h, w) = frame_size, result.masks.shape
             raise InputError(f"frame {result.index} is {w}x{h}, the others are {width}x{height}: they must be equal")
         before = result.index
         yield result
@@ -193,17 +198,21 @@ def _in_order(results: Iterable[AnyResult], frame_count: int, frame_size: tuple[
 
 def _encoder(
     shape: ShapeKind, tolerance: float, max_vertices: int | None
-) -> Callable[[np.ndarray], dict[int, list[dict[str, str]]]]:
-    """A function from a label map to the shapes of every object, each as the attributes that CVAT's file has."""
+) -> Callable[[ObjectMasks], dict[int, list[dict[str, str]]]]:
+    """A function from masks to the shapes of every object, each as the attributes that CVAT's file has.
 
-    def masks(label_map: np.ndarray) -> dict[int, list[dict[str, str]]]:
-        return {i: [_mask_attributes(points)] for i, points in encode_label_map(label_map).items()}
+    Where masks share pixels the objects come from bottom to top, else ascending.
+    """
 
-    def polygons(label_map: np.ndarray) -> dict[int, list[dict[str, str]]]:
-        present = np.flatnonzero(np.bincount(label_map.ravel(), minlength=256)[1:]) + 1
+    def masks(of_frame: ObjectMasks) -> dict[int, list[dict[str, str]]]:
+        if not of_frame.overlapping:
+            return {i: [_mask_attributes(points)] for i, points in encode_label_map(of_frame.label_map).items()}
+        return {i: [_mask_attributes(encode_mask(mask))] for i, mask in of_frame.items()}
+
+    def polygons(of_frame: ObjectMasks) -> dict[int, list[dict[str, str]]]:
         return {
-            i: [_polygon_attributes(p) for p in mask_to_polygons(label_map == i, tolerance, max_vertices)]
-            for i in present.tolist()
+            i: [_polygon_attributes(p) for p in mask_to_polygons(of_frame.mask(i), tolerance, max_vertices)]
+            for i in (of_frame.order if of_frame.overlapping else of_frame.objects)
         }
 
     if shape not in ("mask", "polygon"):
@@ -228,10 +237,10 @@ def _source(result: AnyResult, object_id: int) -> str:
     return "manual" if result.is_keyframe and result.confidence.get(object_id) == 1.0 else "auto"
 
 
-def _entry(shape: ShapeKind, frame: int, shown: Mapping[str, str], outside: bool = False) -> str:
-    """One entry of a track."""
+def _entry(shape: ShapeKind, frame: int, shown: Mapping[str, str], height: int, outside: bool = False) -> str:
+    """One entry of a track; `height` is its z_order."""
     state = {"frame": frame, "keyframe": 1, "outside": int(outside), "occluded": 0}
-    return f"    <{shape}{_attributes({**state, **shown, 'z_order': 0})}></{shape}>\n"
+    return f"    <{shape}{_attributes({**state, **shown, 'z_order': height})}></{shape}>\n"
 
 
 def _write_track(body: TextIO, track_id: int, label: str, source: str, group: int, entries: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 from PIL import Image
 
 from model.errors import InputError
@@ -14,7 +15,6 @@ from plugin.sinks.doubt import Doubt, most_doubtful
 from plugin.sinks.html_page import data_uri, facts_table, write_page
 from plugin.sinks.mask_folder import AnyResult
 from plugin.sinks.overlay import draw_overlay
-from plugin.sinks.palette import PALETTE
 from plugin.sources.frame_source import FrameSource
 
 _DOUBTFUL = 20
@@ -99,8 +99,8 @@ def _thumbnails(records: Iterable[AnyResult], wanted: set[int], source: FrameSou
     thumbnails = {}
     for record in records:
         if record.index in wanted:
-            mask = record.label_map
-            pixels = PALETTE[mask] if source is None else draw_overlay(source[record.index], mask)
+            frame = np.zeros((*record.masks.shape, 3), np.uint8) if source is None else source[record.index]
+            pixels = draw_overlay(frame, record.masks)
             picture = Image.fromarray(pixels)
             picture.thumbnail(_THUMBNAIL, Image.Resampling.LANCZOS)
             content = io.BytesIO()

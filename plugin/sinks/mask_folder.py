@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 
 from model.errors import InputError
+from model.object_masks import ObjectMasks
 from model.program.atomic_write import PART, atomic_write, write_error
 from model.result import FrameResult
 from plugin.keyframes.mask_origin import MaskOrigin, mask_file_name
-from plugin.sinks.palette import save_label_map
+from plugin.keyframes.whole_masks import read_whole_masks
+from plugin.sinks.palette import save_masks
 
 _JOURNAL = "frames.jsonl"
 
@@ -40,9 +42,14 @@ class StoredResult:
     probabilities: None = None
 
     @cached_property
+    def masks(self) -> ObjectMasks:
+        """Of the objects, each whole. Raises InputError where the file is gone or damaged."""
+        return self.folder.masks(self.index)
+
+    @property
     def label_map(self) -> np.ndarray:
-        """uint8 (H, W), the value of a pixel is its object id. Raises InputError where the file is gone or damaged."""
-        return self.folder.label_map(self.index)
+        """The masks flattened, uint8 (H, W): where objects share a pixel the uppermost has it; errors as there."""
+        return self.masks.label_map
 
 
 AnyResult = FrameResult | StoredResult
@@ -52,12 +59,15 @@ AnyResult = FrameResult | StoredResult
 class MaskFolder:
     """Results on disk: `masks/000123.png` (palette PNG, pixel value = object id) and a line of `frames.jsonl` for each.
 
+    Where objects share a pixel the picture shows the uppermost, the file has the whole masks beside its pixels
+    (`plugin.keyframes.whole_masks`), and the line says `"overlap": true`.
+
     A frame is finished once its mask is in place and its line is written; both happen in `add`, in this order. Results
     come in any order, and again: the latest wins. Opening a folder that a killed run left drops its unfinished last
     line and its temporary files. One process writes at a time.
 
     Iterating gives the finished frames in ascending order, as often as wanted; it reads a mask when the record's
-    `label_map` is asked for, so that a pass over the confidences alone costs nothing.
+    masks are asked for, so that a pass over the confidences alone costs nothing.
 
     Args:
         folder: where to keep the results; made if missing.
@@ -77,7 +87,9 @@ class MaskFolder:
             self._masks.mkdir(parents=True, exist_ok=True)
             for leftover in self._masks.glob(f"*{PART}.png"):
                 leftover.unlink()
-            self._records = self._read_journal()
+            self._records: dict[int, StoredResult] = {}
+            self._overlapping: set[int] = set()
+            self._read_journal()
         except OSError as error:
             raise write_error(self.folder, error) from error
         self._finished = {index for index in self._records if _is_whole_png(self.mask_path(index))}
@@ -93,15 +105,16 @@ class MaskFolder:
             "frame": result.index,
             "confidence": {str(object_id): _rounded(c) for object_id, c in sorted(result.confidence.items())},
             "keyframe": bool(result.is_keyframe),
+            **({"overlap": True} if result.masks.overlapping else {}),
         }
         with atomic_write(path, make_folder=False) as temporary:
             picture = None if self._picture_names is None else self._picture_names[result.index]
-            save_label_map(result.label_map, temporary, MaskOrigin(result.index, picture))
+            save_masks(result.masks, temporary, MaskOrigin(result.index, picture))
         try:
             _append(self._journal, json.dumps(entry).encode() + b"\n")
         except OSError as error:
             raise write_error(self._journal, error) from error
-        self._records[result.index] = self._record(entry)
+        self._remember(entry)
         self._finished.add(result.index)
 
     def check_complete(self) -> None:
@@ -127,12 +140,13 @@ class MaskFolder:
             raise KeyError(index)
         return replace(self._records[index])  # a fresh record: the mask it reads is let go with it
 
-    def label_map(self, index: int) -> np.ndarray:
-        """The stored label map, uint8 (H, W), of a finished frame.
+    def masks(self, index: int) -> ObjectMasks:
+        """The stored masks of a finished frame.
 
         Raises:
             KeyError: the frame is not finished.
-            InputError: its mask has been removed or damaged since the folder was opened.
+            InputError: its file has been removed or damaged since the folder was opened, or has lost what was beside
+                its pixels.
         """
         if index not in self._finished:
             raise KeyError(index)
@@ -141,13 +155,16 @@ class MaskFolder:
             with Image.open(path) as picture:
                 if picture.mode not in ("P", "L"):
                     raise ValueError(f"its pixels are {picture.mode}, not object ids")
-                return np.array(picture)
+                masks = read_whole_masks(picture, np.array(picture))
+            if index in self._overlapping and not masks.overlapping:
+                raise ValueError("another program has changed it, and what objects share is lost")
+            return masks
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"{path}: the mask cannot be read ({error}); remove it and run with --resume") from None
 
-    def finished_label_maps(self) -> Mapping[int, np.ndarray]:
-        """The finished frames as a mapping frame number -> uint8 (H, W), ascending; a mask is read when asked for."""
-        return _LabelMaps(self)
+    def finished_masks(self) -> Mapping[int, ObjectMasks]:
+        """The finished frames' masks by frame number, ascending; they are read when asked for."""
+        return _FinishedMasks(self)
 
     def mask_path(self, index: int) -> Path:
         """Where the mask of frame `index` is or will be."""
@@ -157,36 +174,36 @@ class MaskFolder:
         for index in sorted(self._finished):
             yield self.read(index)
 
-    def _read_journal(self) -> dict[int, StoredResult]:
-        """The latest record of every frame; cuts off a last line that was not written to its end."""
+    def _read_journal(self) -> None:
+        """Takes the latest record of every frame; cuts off a last line that was not written to its end."""
         if not self._journal.exists():
-            return {}
+            return
         content = self._journal.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(self._journal, whole)
-        records = {}
         for line in content[:whole].splitlines():
             try:
-                record = self._record(json.loads(line))
+                self._remember(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # its frame counts as not finished
-            records[record.index] = record
-        return records
 
-    def _record(self, entry: dict[str, Any]) -> StoredResult:
+    def _remember(self, entry: dict[str, Any]) -> None:
+        """Takes the record that a line of the journal has."""
         confidence = {int(object_id): float(c) for object_id, c in entry["confidence"].items()}
-        return StoredResult(int(entry["frame"]), confidence, bool(entry["keyframe"]), self)
+        record = StoredResult(int(entry["frame"]), confidence, bool(entry["keyframe"]), self)
+        self._records[record.index] = record
+        (self._overlapping.add if entry.get("overlap") else self._overlapping.discard)(record.index)
 
 
-class _LabelMaps(Mapping[int, np.ndarray]):
-    """The finished label maps of a `MaskFolder`, read on demand."""
+class _FinishedMasks(Mapping[int, ObjectMasks]):
+    """The finished masks of a `MaskFolder`, read on demand."""
 
     def __init__(self, folder: MaskFolder):
         self._folder = folder
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._folder.label_map(index)
+    def __getitem__(self, index: int) -> ObjectMasks:
+        return self._folder.masks(index)
 
     def __contains__(self, index: object) -> bool:
         return index in self._folder._finished

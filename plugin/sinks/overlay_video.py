@@ -53,7 +53,7 @@ def write_overlay_video(
 
 def draw_result(frame: np.ndarray, record: AnyResult, opacity: float = 0.45) -> np.ndarray:
     """One frame of the overlay video, uint8 (H, W, 3) RGB: the overlay with number, badge, bars and border."""
-    picture = Image.fromarray(draw_overlay(frame, record.label_map, opacity))
+    picture = Image.fromarray(draw_overlay(frame, record.masks, opacity))
     draw = ImageDraw.Draw(picture, "RGBA")
     size = max(10, round(min(picture.size) / 26))
     doubt = doubt_of(record)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from model.object_masks import MaskInput, ObjectMasks
 from plugin.keyframes.mask_origin import MaskOrigin, origin_note
+from plugin.keyframes.whole_masks import add_whole_masks
 
 
 def _build() -> np.ndarray:
@@ -23,15 +25,21 @@ PALETTE = _build()
 PALETTE.setflags(write=False)
 
 
-def save_label_map(label_map: np.ndarray, path: Path, origin: MaskOrigin | None = None) -> None:
-    """Write a label map, uint8 (H, W), as a palette PNG whose pixel values are the object ids; raises OSError.
+def save_masks(masks: MaskInput, path: Path, origin: MaskOrigin | None = None) -> None:
+    """Write the masks of a frame as a palette PNG whose pixel values are the object ids; raises OSError.
+
+    Where objects share a pixel it shows the uppermost; what lies under others is in the file all the same
+    (`plugin.keyframes.whole_masks`).
 
     Args:
         origin: the frame that it is for, noted in the file; None for no note.
     """
-    picture = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))
+    masks = ObjectMasks.given(masks)
+    note = PngImagePlugin.PngInfo() if origin is None else origin_note(origin)
+    add_whole_masks(note, masks)
+    picture = Image.fromarray(np.ascontiguousarray(masks.label_map))
     picture.putpalette(PALETTE.tobytes())
-    picture.save(path, compress_level=4, pnginfo=None if origin is None else origin_note(origin))
+    picture.save(path, compress_level=4, pnginfo=note)
 
 
 def colour(object_id: int) -> tuple[int, int, int]:

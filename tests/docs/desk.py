@@ -32,6 +32,8 @@ def lay_out(folder: Path) -> None:
     for number in (0, 2):
         (folder / "masks" / f"{number:05d}.png").write_bytes(clip.masks[number].read_bytes())
     first = np.array(Image.open(folder / "first.png"))
+    for name, mask in (("person", first > 0), ("helmet", first == 1)):
+        Image.fromarray(mask).save(folder / f"{name}.png")
     shapes = [mask_xml(first == k, label=f"thing {k}", source="manual", occluded=0, z_order=0) for k in (1, 2)]
     cvat(folder, image(0, *shapes, size=first.shape).replace("f0.png", "00000.png"), meta="")
     for name in ("task.zip", "task1.zip", "task2.zip"):

@@ -1,6 +1,6 @@
 """What propagates masks: the network in this process, or a deployed function."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,8 +9,10 @@ import numpy as np
 
 from model.keyframe import Keyframe
 from model.network.checkpoint_files import shipped_path, weights_in_words
+from model.network.config import network_config
+from model.network.fitted_options import fitted
 from model.options import PropagationOptions
-from model.propose_reduce.reduction import Propagates
+from model.propose_reduce.mask_identity import Propagates
 from model.result import FrameResult
 from plugin.digest import file_digest
 
@@ -47,16 +49,18 @@ class LocalEngine:
         options: of the engine.
 
     Raises:
-        InputError: the weights cannot be read. Whatever else is wrong with them, or with the device, `prepare` raises.
+        InputError: the weights cannot be read, or an option is not for this network. Whatever else is wrong with them,
+            or with the device, `prepare` raises.
     """
 
     parallel = 1
 
     def __init__(self, network: str, weights: Path | None, options: PropagationOptions):
+        options = fitted(options, network_config(network))
         file = weights or shipped_path(network)
         self.identity = f"{network} {file_digest(file)[:16]} {options.deciding}"
         self.weights = weights_in_words(network, weights)
-        self.clip_length = options.clip_length
+        self.clip_length = options.clip_frames
         self._network, self._weights, self._options = network, weights, options
 
     def prepare(self) -> None:
@@ -70,9 +74,10 @@ class LocalEngine:
         start: int = 0,
         stop: int | None = None,
         direction: str = "both",
+        labels: Mapping[int, Hashable] | None = None,
     ) -> Iterator[FrameResult]:
         """As `Propagator.run`."""
-        return self._propagator.run(frames, keyframes, start, stop, direction)
+        return self._propagator.run(frames, keyframes, start, stop, direction, labels=labels)
 
     @cached_property
     def _propagator(self) -> "Propagator":

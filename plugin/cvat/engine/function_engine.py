@@ -5,7 +5,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -19,7 +19,7 @@ from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.cvat.server.errors import FunctionError
 from plugin.cvat.server.patience import Patience
-from plugin.shapes.rle import decode_mask, encode_label_map
+from plugin.shapes.rle import decode_mask, encode_mask
 
 _TIMEOUT = (10, 120)  # seconds
 _PATIENCE = 120.0  # seconds
@@ -87,6 +87,7 @@ class FunctionEngine:
         start: int = 0,
         stop: int | None = None,
         direction: str = "both",
+        labels: Mapping[int, Hashable] | None = None,
     ) -> Iterator[FrameResult]:
         """As `Propagator.run`, by a chain of clip calls.
 
@@ -94,7 +95,7 @@ class FunctionEngine:
             FunctionError: the function refused, or all addresses are gone for longer than patience lasts.
         """
         stop = len(frames) if stop is None else stop
-        size = keyframes[0].label_map.shape
+        size = keyframes[0].masks.shape
         clip = {
             "version": 1,
             "height": size[0],
@@ -102,7 +103,7 @@ class FunctionEngine:
             "output": "mask",
             "clip_length": self.clip_length,
             "direction": direction,
-            "keyframes": [{"frame": k.index, "shapes": _shapes(k)} for k in keyframes],
+            "keyframes": [{"frame": k.index, "shapes": _shapes(k, labels or {})} for k in keyframes],
         }
         drawn = {k.index: k for k in keyframes}
         given: set[int] = set()
@@ -219,10 +220,14 @@ def _small(frame: np.ndarray, short_side: int) -> np.ndarray:
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _shapes(keyframe: Keyframe) -> list[dict[str, Any]]:
-    """What a keyframe shows, and what it says is absent."""
-    encoded = encode_label_map(keyframe.label_map)
-    return [{"object": o, "type": "mask", "points": encoded.get(o, [])} for o in keyframe.objects]
+def _shapes(keyframe: Keyframe, labels: Mapping[int, Hashable]) -> list[dict[str, Any]]:
+    """What a keyframe shows, from bottom to top, and what it says is absent."""
+    encoded = {o: encode_mask(mask) for o, mask in keyframe.masks.items()}
+    encoded |= {o: [] for o in keyframe.objects if o not in encoded}
+    return [
+        {"object": o, "type": "mask", "points": points} | ({"label": str(labels[o])} if o in labels else {})
+        for o, points in encoded.items()
+    ]
 
 
 class _Reply(NamedTuple):
@@ -242,7 +247,7 @@ class _Reply(NamedTuple):
                 masks[int(shape["object"])] = decode_mask(shape["points"], *size)
                 confidence[shape["object"]] = float(shape["confidence"])
             confidence |= {absent["object"]: float(absent["confidence"]) for absent in item["absent"]}
-            of_frame = ObjectMasks.of(masks, shape=size)
+            of_frame = ObjectMasks.of(masks, masks, size)
             results.append(FrameResult(int(item["frame"]), of_frame, dict(sorted(confidence.items())), False))
         going_on = reply["continue"]
         if going_on is None:

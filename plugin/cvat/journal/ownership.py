@@ -1,8 +1,8 @@
 """Whose an annotation is: a person's, Perclip's own, or some other program's."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from plugin.cvat.journal.joint_track import JointTrack, joint_digest, split_track
 from plugin.cvat.journal.journal import Item, Journal
@@ -19,6 +19,7 @@ class Ownership:
         foreign: written by another program; never touched.
         missing: items of the journal that the server does not have as they were written.
         edited: those of the human ones that Perclip once wrote.
+        edited_from: kind and id of each of these -> the objects of which it may have been written.
         highest: the highest id of each kind.
         joint: the tracks in which keyframes of Perclip lie among a person's.
     """
@@ -30,6 +31,7 @@ class Ownership:
     edited: tuple[Annotation, ...]
     highest: dict[str, int]
     joint: tuple[JointTrack, ...] = ()
+    edited_from: Mapping[tuple[str, int], Collection[int]] = field(default_factory=dict)
 
 
 def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ownership:
@@ -63,6 +65,7 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
     restored = journal.restored_tracks(job)
     human: list[Annotation] = []
     edited: list[Annotation] = []
+    edited_from: dict[tuple[str, int], Collection[int]] = {}
     foreign: list[Annotation] = []
     for annotation in annotations.all:
         if (KINDS[type(annotation)], annotation.id) in own_ids:
@@ -70,16 +73,26 @@ def sort_by_owner(job: int, annotations: JobAnnotations, journal: Journal) -> Ow
         if isinstance(annotation, Track) and annotation.id in joint:
             human += [person for person in [joint[annotation.id].person] if person is not None]
             continue
-        is_edited = annotation.digest not in restored and any(_may_have_been(item, annotation) for item in once)
+        is_restored = annotation.digest in restored
+        before = set() if is_restored else {item.object for item in once if _may_have_been(item, annotation)}
+        is_edited = bool(before)
         if is_edited:
             edited.append(annotation)
+            edited_from[KINDS[type(annotation)], annotation.id] = before
         (human if annotation.source != AUTO or is_edited else foreign).append(annotation)
     highest: dict[str, int] = defaultdict(int)
     for annotation in annotations.all:
         kind = KINDS[type(annotation)]
         highest[kind] = max(highest[kind], annotation.id)
     return Ownership(
-        tuple(human), tuple(own), tuple(foreign), tuple(missing), tuple(edited), highest, tuple(joint.values())
+        tuple(human),
+        tuple(own),
+        tuple(foreign),
+        tuple(missing),
+        tuple(edited),
+        highest,
+        tuple(joint.values()),
+        edited_from,
     )
 
 

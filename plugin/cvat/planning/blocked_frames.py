@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from plugin.cvat.journal.ownership import Ownership
 from plugin.cvat.planning.task_objects import TaskObject
-from plugin.cvat.task.annotations import Annotation, Shape, Tag, Track
+from plugin.cvat.task.annotations import KINDS, Annotation, Shape, Tag, Track
 from plugin.cvat.task.drawn import collect_drawn
 from plugin.cvat.task.layout import TaskLayout
 from plugin.shapes.drawn_shape import SHAPE_TYPES
@@ -32,9 +32,11 @@ def blocked_frames(
             if isinstance(annotation, Tag) or annotation.group not in groups:
                 continue
             is_edited = id(annotation) in edited
-            # With another label an edited one still is what was written of the object.
-            is_other_label = annotation.label != obj.label.id
-            if not is_edited if is_other_label else _is_another(annotation, obj.group, object_of):
+            if annotation.label != obj.label.id:
+                # With another label, what was written of the object and edited still is the object.
+                if obj.group not in o.edited_from.get((KINDS[type(annotation)], annotation.id), ()):
+                    continue
+            elif _is_another(annotation, obj.group, object_of):
                 continue
             # A track that a person drew may be filled in; one that they edited is theirs wherever it is to be seen.
             if isinstance(annotation, Shape) or (not is_edited and is_of(annotation, drawn)):

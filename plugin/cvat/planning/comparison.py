@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from model.keyframe import Keyframe
-from model.propose_reduce.reduction import Link, Mask, Reduction, reduce
+from model.propose_reduce.mask_identity import Link, Mask, Reduction, reduce
 from model.result import FrameResult
 from plugin.cvat.engine.engine import Engine
 
@@ -27,7 +27,7 @@ def compare(
     kinds: Mapping[Mask, Hashable],
     advanced: Callable[[int, int], None],
 ) -> Reduction:
-    """As `model.propose_reduce.reduction.reduce`, with some of the frames.
+    """As `model.propose_reduce.mask_identity.reduce`, with some of the frames.
 
     Args:
         engine: that propagates.
@@ -44,7 +44,7 @@ def compare(
     found = reduce(
         _Counted(engine, advanced, 2 * (len(places) + len(keyframes) - 2)),  # keyframes between others count twice
         _Some(frames, places),
-        [Keyframe(number[k.index], k.label_map) for k in keyframes],
+        [Keyframe(number[k.index], k.masks) for k in keyframes],
         {(number[place], local): kind for (place, local), kind in kinds.items()},
     )
 

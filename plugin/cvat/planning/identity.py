@@ -3,7 +3,7 @@
 In this order: the keyframes of a track; shapes of one group, and its tracks that follow one another (two that are to be
 seen on one frame are two objects: nothing is there twice); what an earlier run found; copies in overlapping jobs; all
 shapes of a label that has one per frame; and else those whose masks, propagated to one another, overlap by a sequence
-IoU of 0.5 (Propose-Reduce, `model.propose_reduce.reduction`).
+IoU of 0.5 (Propose-Reduce, `model.propose_reduce`).
 """
 
 from collections import defaultdict
@@ -15,7 +15,9 @@ import numpy as np
 
 from model.evaluation.metrics import region_similarity
 from model.keyframe import Keyframe
-from model.propose_reduce.reduction import LEAST_IOU, Mask
+from model.mask_pile import MaskPile
+from model.propose_reduce.mask_identity import Mask
+from model.propose_reduce.reduction import LEAST_IOU
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.planning.comparison import compare
 from plugin.cvat.task.drawn import Drawn
@@ -217,18 +219,23 @@ def _join_copies(sets: _Sets, drawn: Sequence[Drawn], mask_of: MaskOf) -> None:
     """Shapes of two overlapping jobs that show the same object on a frame that both have."""
     by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, d in enumerate(drawn):
-        by_place[d.shape.label, d.frame].append(i)
+        if not d.shape.outside:
+            by_place[d.shape.label, d.frame].append(i)
     for indices in by_place.values():
-        for i in indices:
-            for j in indices:
-                if (
-                    drawn[i].job < drawn[j].job
-                    and not drawn[i].shape.outside
-                    and not drawn[j].shape.outside
-                    and not sets.are_apart(i, j, copies=True)
-                    and region_similarity(mask_of(drawn[i]), mask_of(drawn[j])) >= LEAST_IOU
-                ):
-                    sets.join(i, j)
+        pairs = [
+            (-similarity, i, j)
+            for i in indices
+            for j in indices
+            if drawn[i].job < drawn[j].job
+            and (similarity := region_similarity(mask_of(drawn[i]), mask_of(drawn[j]))) >= LEAST_IOU
+        ]
+        # The likest first: a part of an object has no copy in the other job but its own.
+        copied: set[tuple[int, int]] = set()  # shape, and the job in which its copy is
+        for _, i, j in sorted(pairs):
+            there = {(i, drawn[j].job), (j, drawn[i].job)}
+            if not there & copied and not sets.are_apart(i, j, copies=True):
+                sets.join(i, j)
+                copied |= there
 
 
 def _one_per_frame(sets: _Sets, drawn: Sequence[Drawn], indices: Sequence[int]) -> bool:
@@ -290,18 +297,19 @@ def _associate(
     shown: dict[Mask, int] = {}
     for frame in sorted({drawn[i].frame for i in indices}):
         here = [i for i in indices if drawn[i].frame == frame and not drawn[i].shape.outside]
+        if not here:
+            continue
         masks = {i: mask_of(drawn[i]) for i in here}
         local: dict[int, int] = {}
-        label_map = None
-        # What lies on top covers; of what lies on one level the larger is covered, which the smaller cannot hide.
+        height, width = masks[here[0]].shape
+        pile = MaskPile((height, width))
         for i in sorted(here, key=lambda i: (drawn[i].shape.z_order, -int(masks[i].sum()))):
-            label_map = np.zeros(masks[i].shape, np.uint8) if label_map is None else label_map
             number = local.setdefault(sets.root(i), min(255, len(local) + 1))
-            label_map[masks[i]] = number
+            pile.add(number, masks[i])
             shown[places[frame], number] = i
             kinds[places[frame], number] = drawn[i].shape.label
-        if label_map is not None and label_map.any():
-            keyframes.append(Keyframe(places[frame], label_map))
+        if pile.objects:
+            keyframes.append(Keyframe(places[frame], pile.masks()))
     if len(keyframes) < 2:
         return [], {}
     reduction = compare(*propagator(), keyframes, kinds, advanced)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 
-import numpy as np
-
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.mask_pile import MaskPile
 from plugin.cvat.planning.identity import MaskOf
 from plugin.cvat.task.drawn import Drawn, Origin
 from plugin.cvat.task.layout import Label
@@ -113,8 +112,8 @@ def keyframes_of(
 ) -> list[Keyframe]:
     """The engine's keyframes of all that is drawn.
 
-    Objects are numbered 1, 2, ... in their order. Where shapes overlap, the higher z_order covers, among equals the
-    later object.
+    Objects are numbered 1, 2, ... in their order. Each shape is whole; of those that overlap the one of higher z_order
+    lies above, among equals that of the later object.
 
     Args:
         objects: at most 255.
@@ -138,9 +137,9 @@ def keyframes_of(
             shown.setdefault(d.frame, []).append((d.shape.z_order, number, d))
     keyframes = []
     for frame in sorted(shown):
-        label_map = np.zeros(size, np.uint8)
+        pile = MaskPile(size)
         for _, number, d in sorted(shown[frame], key=lambda item: item[:2]):
             if not d.shape.outside:
-                label_map[mask_of(d)] = number
-        keyframes.append(Keyframe(places[frame], label_map, {number for _, number, _ in shown[frame]}))
+                pile.add(number, mask_of(d))
+        keyframes.append(Keyframe(places[frame], pile.masks(), {number for _, number, _ in shown[frame]}))
     return keyframes

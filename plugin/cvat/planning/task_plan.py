@@ -3,12 +3,14 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.propagation.layers import overlaps
 from plugin.cvat.planning.stretches import Stretch, Window
 from plugin.cvat.planning.task_objects import TaskObject
 from plugin.cvat.task.annotations import Shape
@@ -45,6 +47,11 @@ class SequencePlan:
     outputs: dict[int, str] = field(default_factory=dict)
     blocked: dict[int, set[int]] = field(default_factory=dict)
     track_jobs: dict[int, set[int]] = field(default_factory=dict)
+
+    @cached_property
+    def overlapping(self) -> set[frozenset[int]]:
+        """The pairs of objects that overlap as they are drawn on some keyframe, by the engine's numbers."""
+        return {frozenset(pair) for keyframe in self.keyframes for pair in overlaps(keyframe.masks)}
 
     @property
     def to_do(self) -> int:
@@ -120,7 +127,7 @@ def restore_windows(plan: SequencePlan, body: Mapping[str, Any]) -> bool:
     windows = [Window(first, last, tuple(by_digest[d] for d in digests)) for first, last, digests in body["windows"]]
     if not set(plan.missing) <= {s.digest for w in windows for s in w.stretches}:
         return False
-    size = plan.keyframes[0].label_map.shape
+    size = plan.keyframes[0].masks.shape
     plan.windows = windows
     plan.context = {(place, number): decode_mask(points, *size) for place, number, points in body["context"]}
     return True

@@ -8,7 +8,8 @@ import numpy as np
 
 from model.errors import InputError
 from model.evaluation.metrics import region_similarity
-from model.propose_reduce.reduction import LEAST_IOU
+from model.propose_reduce.keyframes import keyframe_places
+from model.propose_reduce.reduction import LEAST_IOU, reduce_sequences, sequence_ious, sequence_score
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.joint_track import hidden_frames
 from plugin.cvat.journal.ownership import Ownership
@@ -190,14 +191,14 @@ class TaskPlanner:
         """A detector's shapes on evenly spaced frames, without what a person has drawn there."""
         wanted = self._wanted_labels()
         having = sorted({frame for label, frame in proposals if frame in frames and label in wanted})
-        count = min(self._settings.proposals, len(having))
-        chosen = {having[round(i * (len(having) - 1) / max(1, count - 1))] for i in range(count)}
+        chosen = {having[place] for place in keyframe_places(len(having), self._settings.proposals)}
         found = []
         for (label, frame), shapes in proposals.items():
             if frame not in chosen or label not in wanted:
                 continue
             theirs = [mask_of(d) for d in drawn if d.frame == frame and d.shape.label == label and not d.shape.outside]
             job = self._layout.jobs_with(frame)[0].id
+            candidates: list[tuple[Drawn, np.ndarray]] = []
             for shape in shapes:
                 proposal = Drawn(job, shape, None, is_proposal=True)
                 try:
@@ -205,8 +206,9 @@ class TaskPlanner:
                 except InputError:
                     continue
                 if mask.any() and not any(region_similarity(mask, other) >= LEAST_IOU for other in theirs):
-                    theirs.append(mask)
-                    found.append(proposal)
+                    candidates.append((proposal, mask))
+            if candidates:
+                found += [candidates[i][0] for i in _best(candidates)]
         return found
 
     def _inherited(
@@ -442,3 +444,10 @@ def _groups_in_use(owned: Mapping[int, Ownership]) -> dict[int, set[Origin]]:
             if joint.object:
                 found[joint.object].add((job, True, joint.track.id))
     return dict(found)
+
+
+def _best(proposals: Sequence[tuple[Drawn, np.ndarray]]) -> list[int]:
+    """Which of a frame's proposals stay, in their order: of two that overlap the one that the detector is surer of."""
+    ious = sequence_ious(np.stack([mask for _, mask in proposals])[:, None])
+    scores = [sequence_score([1.0], [1], 1.0 if d.shape.score is None else d.shape.score) for d, _ in proposals]
+    return sorted(reduce_sequences(ious, scores))

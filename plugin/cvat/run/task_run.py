@@ -11,6 +11,7 @@ import numpy as np
 
 from model.errors import PerclipError
 from model.keyframe import Keyframe
+from model.object_masks import ObjectMasks
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.ownership import Ownership, reconcile
 from plugin.cvat.open_task import OpenTask
@@ -271,7 +272,8 @@ class TaskRun:
         with self._warned(whole, outcome), ReadAhead(whole, 2 * self._engine.clip_length) as frames:
             start, stop = wanted.start - window.first, wanted.stop - window.first
             clock = time.perf_counter()
-            results = self._engine.run(frames, keyframes, start, stop, self._settings.direction)
+            labels = {number: sequence.objects[obj - 1].label.name for number, obj in objects.items()}
+            results = self._engine.run(frames, keyframes, start, stop, self._settings.direction, labels=labels)
             for result in fill_in(results, whole):
                 waited = time.perf_counter() - clock
                 place = result.index + window.first
@@ -281,7 +283,7 @@ class TaskRun:
                     for number, obj in objects.items()
                     if (group := sequence.objects[obj - 1].group) in waited_for and number in result.confidence
                 ]
-                writer.put(FinishedFrame(sequence, place, result.label_map, findings))
+                writer.put(FinishedFrame(sequence, place, result.masks, findings))
                 with self._lock:
                     outcome.frames += 1
                     outcome.seconds["network"] = outcome.seconds.get("network", 0.0) + waited
@@ -319,22 +321,31 @@ def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe]
         if place in (window.first, window.last):
             context.setdefault(place, {})[obj] = mask
     known = sorted({o for k in inside for o in k.objects} | {o for masks in context.values() for o in masks})
-    local = np.zeros(256, np.uint8)
-    for number, obj in enumerate(known, 1):
-        local[obj] = number
-    by_place = {k.index: (local[k.label_map], {int(local[o]) for o in k.objects}) for k in inside}
+    local = {obj: number for number, obj in enumerate(known, 1)}
+    by_place = {k.index: (k.masks, set(k.objects)) for k in inside}
     for place, masks in context.items():
-        size = next(iter(masks.values())).shape
-        label_map, named = by_place.get(place, (np.zeros(size, np.uint8), set()))
-        label_map = label_map.copy()
-        for obj, mask in masks.items():
-            free = mask & (label_map == 0)  # what people have drawn covers
-            if free.any():
-                label_map[free] = local[obj]
-                named = named | {int(local[obj])}
-        by_place[place] = label_map, named
-    keyframes = [Keyframe(p - window.first, label_map, named) for p, (label_map, named) in sorted(by_place.items())]
+        drawn, named = by_place.get(place, (None, set()))
+        found = {obj: _behind(mask, obj, drawn, sequence) for obj, mask in masks.items()}
+        found = {obj: mask for obj, mask in found.items() if mask.any()}
+        if found:
+            below = ObjectMasks.of(found)
+            by_place[place] = below if drawn is None else drawn.above(below), named | set(found)
+    keyframes = [
+        Keyframe(place - window.first, masks.renamed(local), {local[o] for o in named})
+        for place, (masks, named) in sorted(by_place.items())
+    ]
     return keyframes, dict(enumerate(known, 1))
+
+
+def _behind(mask: np.ndarray, obj: int, drawn: ObjectMasks | None, sequence: SequencePlan) -> np.ndarray:
+    """What is left of a mask that an earlier run found where people have drawn other objects.
+
+    These cover it, as they may have corrected it there; but for those that they draw over the same object somewhere.
+    """
+    if drawn is None:
+        return mask
+    covering = [o for o in drawn.objects if frozenset((o, obj)) not in sequence.overlapping]
+    return mask & (drawn.flattened(covering) == 0)
 
 
 def _named(jobs: Sequence[int]) -> str:

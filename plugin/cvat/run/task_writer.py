@@ -13,6 +13,7 @@ import numpy as np
 
 from model.errors import PerclipError
 from model.evaluation.metrics import region_similarity
+from model.object_masks import ObjectMasks
 from model.propose_reduce.reduction import LEAST_IOU
 from plugin.cvat.journal.journal import Done, Item
 from plugin.cvat.journal.ownership import Ownership
@@ -42,7 +43,7 @@ class Finding(NamedTuple):
     """What the network says of an object on a frame.
 
     Attributes:
-        number: of the object in the frame's label map.
+        number: of the object in the frame's masks.
         obj: the object.
         confidence: 0..1.
         stretch: that waits for it.
@@ -61,13 +62,13 @@ class FinishedFrame:
     Attributes:
         sequence: of the plan.
         place: in the sequence.
-        label_map: uint8 (H, W).
+        masks: of the objects, each whole.
         findings: of the objects whose stretches wait for this frame.
     """
 
     sequence: SequencePlan
     place: int
-    label_map: np.ndarray
+    masks: ObjectMasks
     findings: Sequence[Finding]
 
 
@@ -201,7 +202,7 @@ class TaskWriter:
             if stretch.digest not in self._filled:
                 self._filled[stretch.digest] = _Filled(stretch, obj, sequence.outputs[obj.group], sequence)
             filled = self._filled[stretch.digest]
-            mask = frame.label_map == number
+            mask = frame.masks.mask(number)
             self._doubtful.offer(DoubtfulFrame(frame_number, obj.group, confidence), mask)
             shape = None
             if confidence >= settings.min_confidence and not self._is_detected(obj, frame_number, mask):

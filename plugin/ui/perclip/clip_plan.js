@@ -54,15 +54,18 @@ export function planClips(objects, ranges, job, options) {
  * @param {Options} options
  */
 function planClip(numbers, objects, ranges, job, options) {
-    /** @type {{ frame: number, shapes: { object: number, type: string, points: number[] }[] }[]} */
+    /** @type {{ frame: number, shapes: { object: number, label: number, type: string, points: number[] }[] }[]} */
     const keyframes = [];
     for (const frame of numbers) {
         const shapes = objects.flatMap((object, name) => {
             const drawn = object.drawn.get(frame) ?? [];
-            if (drawn.length) return drawn.map(({ type, points }) => ({ object: name, type, points }));
-            return object.absent.has(frame) ? [{ object: name, type: 'polygon', points: [] }] : [];
+            const of = { object: name, label: object.label }; // things of one label look alike
+            if (drawn.length) return drawn.map(({ type, points, z_order: z }) => ({ z, shape: { ...of, type, points } }));
+            return object.absent.has(frame) ? [{ z: 0, shape: { ...of, type: 'polygon', points: [] } }] : [];
         });
-        if (shapes.length) keyframes.push({ frame, shapes });
+        // From bottom to top, each whole.
+        const ordered = shapes.sort((a, b) => a.z - b.z).map(({ shape }) => shape);
+        if (ordered.length) keyframes.push({ frame, shapes: ordered });
     }
     // Both ways costs twice the time: only where it is of use.
     const serving = objects.map((object) => keyframes.map(({ frame }) => frame)

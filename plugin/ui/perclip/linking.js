@@ -2,7 +2,7 @@
 /** Linking: which ungrouped drawings belong to which groups of Perclip's masks, and to each other. */
 
 import { addDrawn } from './annotated_object.js';
-import { distance, overlap } from './shapes.js';
+import { distance, isPart, overlap } from './shapes.js';
 
 /**
  * @import { AnnotatedObject, Drawn } from './annotated_object.js'
@@ -10,7 +10,7 @@ import { distance, overlap } from './shapes.js';
 
 const ON_WRITTEN = 0.4; // overlap with what Perclip wrote on the same frame ...
 const BESIDE_WRITTEN = 0.3; // ... or on a neighbouring one, that makes a shape the same object
-const TOUCHES_WRITTEN = 0.1; // less: a correction, or a neighbour; nobody can say
+const TOUCHES_WRITTEN = 0.1; // less, or as a part of it: a correction, or another object; nobody can say
 const ANOTHER_LABEL = 0.7; // the same where the label is another one: it was changed since
 const FARTHEST = 2; // diagonals of the larger box between an object and itself on the next frame
 const SAME_OBJECT = 0.5; // overlap of an object with itself from keyframe to keyframe ...
@@ -186,9 +186,10 @@ export class Linking {
         const seen = /** @type {Map<number, any>} */ (this.written.get(group));
         if (seen.has(frame)) {
             const on = overlap(shape, seen.get(frame));
-            return on >= ON_WRITTEN ? on : on >= TOUCHES_WRITTEN ? UNCLEAR : -2;
+            const isSame = on >= ON_WRITTEN && !isPart(shape, seen.get(frame));
+            return isSame ? on : on >= TOUCHES_WRITTEN ? UNCLEAR : -2;
         }
-        const near = Math.max(0, ...this.near(frame, group).map((other) => overlap(shape, other)));
+        const near = Math.max(0, ...this.near(frame, group).map((other) => sameness(shape, other)));
         return this.isHole(frame, group) && near >= BESIDE_WRITTEN ? near : -2;
     }
 
@@ -205,6 +206,15 @@ export class Linking {
         for (const [frame, drawn] of object.drawn) group.drawn.set(frame, drawn);
         for (const frame of object.absent) group.absent.add(frame);
     }
+}
+
+/**
+ * How far two shapes of different frames overlap, 0..1; a part and its whole do not count, as they are two objects.
+ * @param {Drawn} one
+ * @param {{ type: string, points: number[] }} other
+ */
+function sameness(one, other) {
+    return isPart(one, other) ? 0 : overlap(one, other);
 }
 
 /**
@@ -226,7 +236,7 @@ function chainsOf(lone) {
         const open = [...chains];
         for (const object of onFrame) {
             const [shape] = /** @type {Drawn[]} */ (object.drawn.get(frame));
-            const scores = isAlone ? [1] : open.map(({ last, frame: at }) => (at === frame ? 0 : overlap(last, shape)));
+            const scores = isAlone ? [1] : open.map(({ last, frame: at }) => (at === frame ? 0 : sameness(last, shape)));
             const best = scores.indexOf(Math.max(...scores));
             const isClear = scores.every((score, i) => i === best || score <= ANOTHER_OBJECT);
             const chain = open.length && scores[best] >= SAME_OBJECT && isClear ? open[best] : null;

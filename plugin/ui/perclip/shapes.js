@@ -124,13 +124,14 @@ export function distance(one, other) {
 }
 
 /**
- * Intersection over union of two masks or polygons, 0..1.
+ * The pixels that two masks or polygons share, and those of each.
  * @param {{ type: string, points: number[] }} one
  * @param {{ type: string, points: number[] }} other
+ * @returns {{ both: number, areas: number[] }}
  */
-export function overlap(one, other) {
+function shared(one, other) {
     const [box, second] = [boxOf(one), boxOf(other)];
-    if (box[0] >= second[2] || second[0] >= box[2] || box[1] >= second[3] || second[1] >= box[3]) return 0;
+    if (box[0] >= second[2] || second[0] >= box[2] || box[1] >= second[3] || second[1] >= box[3]) return { both: 0, areas: [1, 1] };
     const [a, b] = [pixelsOf(one), pixelsOf(other)];
     const left = Math.max(a.left, b.left);
     const right = Math.min(a.left + a.width, b.left + b.width);
@@ -141,5 +142,29 @@ export function overlap(one, other) {
         const inB = (y - b.top) * b.width - b.left;
         for (let x = left; x < right; x++) both += a.bits[inA + x] & b.bits[inB + x];
     }
-    return both ? both / (a.area + b.area - both) : 0;
+    return { both, areas: [a.area, b.area] };
+}
+
+/**
+ * Intersection over union of two masks or polygons, 0..1.
+ * @param {{ type: string, points: number[] }} one
+ * @param {{ type: string, points: number[] }} other
+ */
+export function overlap(one, other) {
+    const { both, areas: [a, b] } = shared(one, other);
+    return both ? both / (a + b - both) : 0;
+}
+
+const INSIDE = 0.9; // of the smaller one's pixels lie in the larger one ...
+const SMALLER = 0.6; // ... and it has less than this share of its area
+
+/**
+ * Whether one of two masks or polygons looks like a part of the other: it lies inside and is much smaller.
+ * @param {{ type: string, points: number[] }} one
+ * @param {{ type: string, points: number[] }} other
+ */
+export function isPart(one, other) {
+    const { both, areas } = shared(one, other);
+    const [least, most] = [Math.min(...areas), Math.max(...areas)];
+    return both >= INSIDE * least && least < SMALLER * most;
 }

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from model.network.config import network_config
-from model.network.pcvos import PCVOS
+from model.network.networks import new_network
+from model.network.segmentation_network import SegmentationNetwork
 
 # Gain and bias of the last convolution, which keep the logits' deviation at about 2.
 _LAST = {"pcvos": (0.393, -5.795), "stcn": (0.1656, -3.927)}
@@ -20,6 +21,36 @@ _GAINS = (
     ("decoder.compress.conv1.weight", 512, 0.3),
     ("decoder.compress.downsample.weight", 512, 0.3),
 )
+
+# Of STM and SWEM on top of the same: (name starts with, ends with, first input channel, gain), and last biases.
+_FURTHER_GAINS = {
+    "stm": (
+        ("Encoder_M.res", ".conv3.weight", 0, 0.3),
+        ("Encoder_Q.res", ".conv3.weight", 0, 0.3),
+        ("Encoder_M.conv1_", ".weight", 0, 3.0),
+        ("KV_", ".Key.weight", 0, 0.45),
+        ("Decoder.pred2.", ".weight", 0, 0.17),
+    ),
+    "swem": (
+        ("key_proj.", ".weight", 0, 0.15),
+        ("swem_core.fusion_layer.layer_a.", ".weight", 0, 0.2),
+        ("swem_core.fusion_layer.", ".weight", 1024, 4.0),
+        ("decoder.pred.", ".weight", 0, 1.7),
+    ),
+}
+_LAST_BIASES = {"stm": {"Decoder.pred2.bias": (0.0, -0.8)}, "swem": {"decoder.pred.bias": (-5.2,)}}
+
+
+def _weights(name: str, shape: tuple[int, ...], network: str) -> np.ndarray:
+    if network not in _FURTHER_GAINS:
+        return _fill(name, shape, network).astype(np.float32)
+    if name in _LAST_BIASES[network]:
+        return np.array(_LAST_BIASES[network][name], np.float32)
+    value = _fill(name, shape, "stcn").astype(np.float32)
+    for start, end, first, gain in _FURTHER_GAINS[network]:
+        if name.startswith(start) and name.endswith(end):
+            value[:, first:] *= np.float32(gain)
+    return value
 
 
 def _fill(name: str, shape: tuple[int, ...], network: str) -> np.ndarray:
@@ -47,10 +78,10 @@ def _fill(name: str, shape: tuple[int, ...], network: str) -> np.ndarray:
     return weight * _LAST[network][0] if name == "decoder.pred.weight" else weight
 
 
-def named_network(name: str) -> PCVOS:
-    """The network "pcvos" or "stcn" with these weights."""
-    network = PCVOS(network_config(name)).eval()
+def named_network(name: str) -> SegmentationNetwork:
+    """The network "pcvos", "stcn", "stm" or "swem" with these weights."""
+    network = new_network(network_config(name)).eval()
     for key, tensor in network.state_dict().items():
-        if not key.endswith(("relative_position_index", "num_batches_tracked")):
-            tensor.copy_(torch.from_numpy(_fill(key, tuple(tensor.shape), name).astype(np.float32)))
+        if not key.endswith(("relative_position_index", "num_batches_tracked", ".mean", ".std")):
+            tensor.copy_(torch.from_numpy(_weights(key, tuple(tensor.shape), name)))
     return network

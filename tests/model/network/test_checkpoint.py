@@ -125,5 +125,7 @@ def test_what_is_missing_is_said():
         load_network("pcvos")
     with pytest.raises(CheckpointError, match="no weights file at"):
         load_network("stcn", "nowhere.pth")
-    with pytest.raises(InputError, match="unknown network 'resnet'; choose one of pcvos, stcn, perclip-lite"):
+    with pytest.raises(
+        InputError, match="unknown network 'resnet'; choose one of pcvos, stcn, stm, swem, perclip-lite"
+    ):
         load_network("resnet")

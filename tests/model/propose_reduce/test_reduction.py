@@ -1,63 +1,47 @@
-"""Identity of masks that were drawn on different frames without a name."""
+"""The reduction of Propose-Reduce: the sequences that stay, and in which order."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from model.keyframe import Keyframe
-from model.propose_reduce.reduction import reduce
+from model.propose_reduce.keyframes import keyframe_places
+from model.propose_reduce.reduction import FLOOR, reduce_sequences, reduce_softly, sequence_ious, sequence_score
+
+_FOLDER = Path(__file__).parent
+_CASES = json.loads((_FOLDER / "sequence_reduction.json").read_text())
 
 
-def keyframe(squares, index, **ids):
-    """The squares of a frame under other ids: `one=7` draws the first one as 7."""
-    label_map = np.zeros_like(squares.labels[index])
-    for name, square in (("one", 1), ("two", 2)):
-        label_map[squares.labels[index] == square] = ids.get(name, 0)
-    return Keyframe(index, label_map)
+@pytest.fixture(scope="module")
+def packed():
+    with np.load(_FOLDER / "sequence_reduction.npz") as file:
+        return {name: file[name] for name in file.files}
 
 
-def test_masks_are_the_objects_that_they_are_whatever_their_ids(lite, squares):
-    drawn = [
-        keyframe(squares, 20, one=1, two=2),
-        keyframe(squares, 0, one=5, two=3),
-        keyframe(squares, 10, one=2, two=1),
-    ]
-    found = reduce(lite, squares.frames, drawn)
-    one, two = found.objects[0, 5], found.objects[0, 3]
-    assert sorted((one, two)) == [1, 2]
-    assert found.objects == {(0, 5): one, (0, 3): two, (10, 2): one, (10, 1): two, (20, 1): one, (20, 2): two}
-    assert {(link.before, link.behind) for link in found.links} == {
-        ((0, 5), (10, 2)),
-        ((0, 3), (10, 1)),
-        ((10, 2), (20, 1)),
-        ((10, 1), (20, 2)),
-    }
-    assert all(0.5 <= link.iou <= 1 for link in found.links)
+@pytest.mark.parametrize("name", _CASES)
+def test_keeps_what_the_paper_s_algorithm_keeps(packed, name):
+    case = _CASES[name]
+    shape, scores = case["shape"], case["scores"]
+    masks = np.unpackbits(packed[name])[: np.prod(shape)].reshape(shape).astype(bool)
+    ious = sequence_ious(masks)
+    if case.get("iou") is not None:
+        assert np.allclose(ious, case["iou"], atol=1e-8)
+    assert reduce_sequences(ious, scores, case["theta"]) == case["kept"]
+    assert reduce_sequences(ious, scores, floor=FLOOR) == case["kept_with_floor_0_05"]
+    softly = reduce_softly(ious, scores)
+    assert [i for i, _ in softly] == case["soft_kept"]
+    assert [score for _, score in softly] == pytest.approx(case["soft_scores"], abs=1e-9)
 
 
-def test_an_object_that_was_left_out_on_a_keyframe_is_found_on_the_next(lite, squares):
-    drawn = [keyframe(squares, 0, one=1, two=2), keyframe(squares, 8, one=1), keyframe(squares, 16, one=1, two=2)]
-    found = reduce(lite, squares.frames, drawn)
-    assert found.objects[16, 1] == found.objects[8, 1] == found.objects[0, 1]
-    assert found.objects[16, 2] == found.objects[0, 2] != found.objects[0, 1]
-    assert ((0, 2), (16, 2)) in {(link.before, link.behind) for link in found.links}
+def test_keyframes_are_spread_from_the_first_frame_to_the_last():
+    assert keyframe_places(36, 5) == [0, 8, 17, 26, 35]
+    assert keyframe_places(3, 8) == [0, 1, 2]
+    assert keyframe_places(9, 1) == [0]
+    assert keyframe_places(0, 5) == keyframe_places(5, 0) == []
 
 
-def test_other_places_and_other_kinds_are_other_objects(lite, squares):
-    drawn = [keyframe(squares, 0, one=1), keyframe(squares, 6, two=1)]
-    assert len(set(reduce(lite, squares.frames, drawn).objects.values())) == 2
-    drawn = [keyframe(squares, 0, one=1), keyframe(squares, 6, one=1)]
-    assert len(set(reduce(lite, squares.frames, drawn).objects.values())) == 1
-    kinds = {(0, 1): "cat", (6, 1): "dog"}
-    assert len(set(reduce(lite, squares.frames, drawn, kinds).objects.values())) == 2
-
-
-def test_a_keyframe_that_shows_nothing_links_nothing(lite, squares):
-    nothing = Keyframe(0, np.zeros_like(squares.labels[0]), [1])
-    assert reduce(lite, squares.frames, [nothing, keyframe(squares, 6, one=1)]).objects == {(6, 1): 1}
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_one_keyframe_or_none_needs_no_network(squares, count):
-    drawn = [keyframe(squares, 3, one=4, two=9)][:count]
-    found = reduce(None, squares.frames, drawn)
-    assert found.objects == ({(3, 4): 1, (3, 9): 2} if count else {}) and found.links == []
+def test_a_score_is_the_mean_where_the_object_is_there():
+    assert sequence_score([0.5, 0.9, 0.7], [3, 0, 8]) == pytest.approx(0.6)
+    assert sequence_score([0.5, 0.9, 0.7], [3, 0, 8], detected=0.5) == pytest.approx(0.3)
+    assert sequence_score([0.9, 0.9], [0, 0]) == 0

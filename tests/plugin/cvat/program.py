@@ -1,13 +1,15 @@
 """The program as tests run it: real client, real journal, and a stand-in for the network where that is enough."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model.keyframe import Keyframe
+from model.object_masks import ObjectMasks
+from model.propagation.layers import Layers
 from model.result import FrameResult
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.journal import Journal, journal_path
@@ -28,7 +30,7 @@ TASK, JOB = 12, 7
 
 
 class NearestKeyframe:
-    """Instead of a network: each object stays where its nearest keyframe has it.
+    """Instead of a network: each object stays where its nearest keyframe has it, whole where it overlaps others.
 
     Attributes:
         runs: first and last frame of each run that was asked for, and its objects.
@@ -54,14 +56,16 @@ class NearestKeyframe:
         start: int = 0,
         stop: int | None = None,
         direction: str = "both",
+        labels: Mapping[int, Hashable] | None = None,
     ) -> Iterator[FrameResult]:
         stop = len(frames) if stop is None else stop
         objects = sorted({o for k in keyframes for o in k.objects})
         self.runs.append((start, stop - 1, tuple(objects)))
+        layers = Layers.of(keyframes, labels)
         self.lengths.append(len(frames))
         for index in range(start, stop):
             picture = frames[index]  # read, as the engine does
-            label_map = np.zeros(picture.shape[:2], np.uint8)
+            masks: dict[int, np.ndarray] = {}
             confidence = {}
             for obj in objects:
                 speaking = [
@@ -73,9 +77,12 @@ class NearestKeyframe:
                 ]
                 if speaking:
                     nearest = min(speaking, key=lambda k: abs(k.index - index))
-                    label_map[(nearest.label_map == obj) & (label_map == 0)] = obj
+                    masks[obj] = nearest.mask(obj)
+                    for mate in layers.mates(obj, masks.keys() - {obj}):
+                        masks[obj] &= ~masks[mate]
                     confidence[obj] = 1 / (1 + abs(nearest.index - index))
-            yield FrameResult(index, label_map, confidence, any(k.index == index for k in keyframes))
+            of_frame = ObjectMasks.of(masks, layers.order(index), picture.shape[:2])
+            yield FrameResult(index, of_frame, confidence, any(k.index == index for k in keyframes))
 
 
 class Program:

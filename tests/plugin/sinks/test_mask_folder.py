@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
+from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sinks.palette import PALETTE, colour
@@ -61,21 +62,33 @@ def test_the_latest_result_of_a_frame_wins(tmp_path):
         assert opened.finished() == {5}
         assert opened.read(5).confidence == {9: 0.9, 200: 1.0}
         assert opened.read(5).is_keyframe
-        assert opened.label_map(5).max() == 9
+        assert opened.read(5).label_map.max() == 9
 
 
-def test_finished_label_maps_are_a_lazy_mapping(tmp_path):
+def test_masks_that_share_pixels_are_kept_whole_until_a_later_result_has_none(tmp_path):
+    masks = ObjectMasks.of({1: np.ones((20, 30), bool), 4: result(0).masks.mask(1)}, order=(4, 1))
+    folder = MaskFolder(tmp_path)
+    folder.add(FrameResult(3, masks, {1: 0.5, 4: 0.5}, False))
+    assert '"overlap": true' in (tmp_path / "frames.jsonl").read_text()
+    for opened in (folder, MaskFolder(tmp_path)):
+        assert opened.masks(3) == masks and opened.read(3).masks.order == (4, 1)
+    folder.add(result(3))
+    for opened in (folder, MaskFolder(tmp_path)):
+        assert opened.masks(3) == result(3).masks
+
+
+def test_finished_masks_are_a_lazy_mapping(tmp_path):
     folder = MaskFolder(tmp_path)
     for index in (4, 2):
         folder.add(result(index))
-    maps = folder.finished_label_maps()
+    maps = folder.finished_masks()
     folder.add(result(3))
     assert list(maps) == [2, 3, 4]
     assert len(maps) == 3
     assert 3 in maps
     assert 5 not in maps
     assert maps.get(5) is None
-    np.testing.assert_array_equal(maps[2], result(2).label_map)
+    np.testing.assert_array_equal(maps[2].label_map, result(2).label_map)
     os.remove(folder.mask_path(4))
     assert sorted(maps) == [2, 3, 4]  # nothing is read before it is asked for
     with pytest.raises(InputError, match=r"000004\.png"):

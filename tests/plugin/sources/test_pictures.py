@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
+from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.sinks.confidence_plot import write_confidence_plot
 from plugin.sinks.contact_sheet import write_contact_sheet
 from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.html_report import write_html_report
 from plugin.sinks.overlay import draw_overlay
-from plugin.sinks.overlay_video import write_overlay_video
+from plugin.sinks.overlay_video import draw_result, write_overlay_video
 from plugin.sinks.palette import colour
 from plugin.sinks.video_writer import video_writer
 from plugin.sources import FrameReader, VideoFile
@@ -67,6 +68,23 @@ def test_overlay_fills_objects_and_leaves_the_rest(tmp_path):
     assert (frame == 100).all()
     with pytest.raises(InputError, match="40x40"):
         draw_overlay(frame[:30], label_map)
+
+
+def test_what_lies_under_another_object_shines_through_with_its_whole_outline(tmp_path):
+    """In the overlay, on the sheet, in the video and in the report, which all draw alike."""
+    frame = np.full((60, 60, 3), 100, np.uint8)
+    below, above = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    below[10:50, 10:50], above[5:30, 20:40] = True, True
+    masks = ObjectMasks.of({1: below, 2: above}, order=(1, 2))
+    picture = draw_overlay(frame, masks, opacity=0.5)
+    alone = {i: draw_overlay(frame, masks.only([i]), opacity=0.5) for i in (1, 2)}
+    assert picture[40, 30].tolist() == alone[1][40, 30].tolist() and picture[7, 30].tolist() == alone[2][7, 30].tolist()
+    both = picture[20, 30].tolist()
+    assert both not in (alone[1][20, 30].tolist(), alone[2][20, 30].tolist()) and both[1] > both[0]
+    assert np.abs(picture[10, 30].astype(int) - alone[1][10, 30]).max() < 15, "its outline goes on below the other"
+    assert np.abs(picture[10, 30].astype(int) - both).max() > 25
+    drawn = FrameResult(0, masks, {1: 0.9, 2: 0.9}, False)
+    assert draw_result(frame, drawn, opacity=0.5)[20, 30].tolist() == both
 
 
 def test_overlay_video_has_every_frame_with_its_objects_tinted(tmp_path):

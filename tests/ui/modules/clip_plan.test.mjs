@@ -29,6 +29,14 @@ test('a clip call names frames, keyframes of all objects, and where they are abs
     assert.ok(!('output' in planClips([one], [ranges[0]], JOB, OPTIONS)[0].clip));
 });
 
+test('overlapping shapes are sent whole, from bottom to top, with their labels', () => {
+    const [top, below] = [mask(110, [4, 4, 9, 9], { z_order: 3 }), mask(110, [2, 2, 20, 20], { label_id: 2, z_order: -1 })];
+    const objects = objectsOf([top, below]);
+    const [{ clip }] = planClips(objects, objects.map((object) => rangeFrom(object, 110, {})), JOB, OPTIONS);
+    assert.deepEqual(clip.keyframes[0].shapes, [{ object: 1, label: 2, type: 'mask', points: below.points },
+        { object: 0, label: 1, type: 'mask', points: top.points }]);
+});
+
 test('many keyframes are parted into chains, and stretches that are all drawn are left out', () => {
     const frames = Array.from({ length: 300 }, (_, i) => i);
     const job = { ...JOB, frames, last: 299 };

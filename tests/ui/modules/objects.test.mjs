@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import { outcomeOf } from '../../../plugin/ui/perclip/commit.js';
 import { targetObjects } from '../../../plugin/ui/perclip/objects.js';
 import { plannedTargets } from '../../../plugin/ui/perclip/ranges.js';
 import { auto, collection, drawnFrames, FRAMES, JOB, lookOf, mask, objectsOf, OPTIONS, outcome, polygon, seen, square, track, tracked } from './job.mjs';
@@ -183,4 +184,44 @@ test('linking keeps to labels, to grouped tracks and to the frames that there ar
     // A shape that touches two of the frame before by nearly the same is not given to either.
     const unclear = [mask(100, [4, 4, 23, 13]), mask(100, [14, 4, 33, 13]), mask(105, [7, 4, 26, 13])];
     assert.ok(objectsOf(unclear).some(({ uncertain }) => uncertain));
+});
+
+const [WHOLE, PART] = [[4, 4, 33, 43], [8, 6, 27, 36]]; // the part has half of the pixels
+
+test('a part of the same label is not its whole, from keyframe to keyframe and on written masks', () => {
+    const drawn = objectsOf([mask(100, WHOLE), mask(100, PART), mask(110, PART), mask(110, WHOLE)]);
+    assert.deepEqual(drawn.map(drawnFrames), [[100, 110], [100, 110]]);
+    for (const object of drawn) {
+        assert.equal(object.uncertain, false);
+        assert.equal(new Set([...object.drawn.values()].map(([{ points }]) => points.join())).size, 1);
+    }
+
+    const written = [mask(100, WHOLE), ...FRAMES.slice(1).map((frame) => auto(frame, 1, WHOLE))];
+    const [whole, part] = objectsOf([...written, mask(110, PART)]).sort((a, b) => b.group - a.group);
+    assert.deepEqual([whole.group, drawnFrames(whole), drawnFrames(part)], [1, [100], [110]]);
+    assert.ok(part.uncertain); // or a correction of the whole: nobody can say
+    assert.deepEqual(objectsOf([...written, mask(110, [4, 4, 33, 40])]).map(drawnFrames), [[100, 110]]); // a correction
+
+    const parts = FRAMES.slice(1).map((frame) => auto(frame, 2, PART));
+    const both = objectsOf([...written, mask(100, PART), ...parts, mask(110, PART), mask(110, WHOLE)]);
+    assert.deepEqual(both.map(({ group, drawn: of, uncertain }) => (
+        [group, uncertain, [...of.values()].map(([{ points }]) => points.at(-4))])).sort(), [[1, false, [4, 4]], [2, false, [8, 8]]]);
+});
+
+test('a much smaller shape in place of a deleted mask corrects it; of two each goes to its own', () => {
+    const wholes = FRAMES.slice(1).filter((frame) => frame !== 110).map((frame) => auto(frame, 1, WHOLE));
+    assert.deepEqual(objectsOf([...wholes, mask(110, PART)]).map(({ group, drawn }) => [group, drawn.size]), [[1, 1]]);
+    const parts = wholes.map(({ frame }) => auto(frame, 2, PART));
+    const objects = objectsOf([...wholes, ...parts, mask(110, PART), mask(110, WHOLE)]);
+    assert.deepEqual(objects.map(({ group, drawn }) => [group, drawn.get(110)[0].points.at(-4)]).sort(), [[1, 4], [2, 8]]);
+});
+
+test('overlapping objects are committed whole, each on the level of its keyframe', () => {
+    const [whole, part] = objectsOf([mask(100, WHOLE, { z_order: 2 }), mask(100, PART, { label_id: 2, z_order: 7 })]);
+    const range = { low: 100, high: 102, from: 100, to: 102 };
+    const answered = new Map([[101, { frame: 101, absent: [], shapes: [WHOLE, PART].map((box, object) => (
+        { object, type: 'mask', points: mask(101, box).points, confidence: 0.9 })) }]]);
+    const { created } = outcomeOf([{ object: whole, name: 0, range }, { object: part, name: 1, range }], answered, JOB, 0);
+    assert.deepEqual(created.shapes.map(({ points, z_order: z, label_id: label }) => [points, z, label]),
+        [[mask(101, WHOLE).points, 2, 1], [mask(101, PART).points, 7, 2]]);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { maskProblem, overlap, polygonProblem } from '../../../plugin/ui/perclip/shapes.js';
+import { isPart, maskProblem, overlap, polygonProblem } from '../../../plugin/ui/perclip/shapes.js';
 import { mask, polygon } from './job.mjs';
 
 test('masks that CVAT would accept and break on are recognised', () => {
@@ -29,4 +29,12 @@ test('polygons and masks of the same pixels overlap wholly, shifted ones partly'
     assert.equal(overlap(box, mask(0, [30, 30, 40, 40])), 0);
     const ring = { type: 'mask', points: [0, 4, 2, 2, 2, 6, 4, 4, 7, 7] }; // four pixels are missing
     assert.equal(overlap(ring, { type: 'mask', points: [0, 16, 4, 4, 7, 7] }), 12 / 16);
+});
+
+test('what lies inside and is much smaller is a part', () => {
+    const whole = mask(0, [0, 0, 19, 19]);
+    for (const [box, expected] of [[[2, 2, 15, 15], true], [[1, 1, 17, 17], false], [[10, 10, 29, 23], false], [[30, 30, 31, 31], false]]) {
+        assert.equal(isPart(mask(0, box), whole), expected, `${box}`);
+        assert.equal(isPart(whole, polygon(0, [box[0], box[1], box[2] + 1, box[1], box[2] + 1, box[3] + 1, box[0], box[3] + 1])), expected);
+    }
 });

@@ -14,6 +14,7 @@ import requests
 
 from model.errors import InputError
 from model.evaluation.metrics import region_similarity
+from model.keyframe import Keyframe
 from plugin.cvat.engine.function_engine import FunctionEngine
 from plugin.cvat.server.errors import FunctionError
 
@@ -98,6 +99,24 @@ def test_the_masks_are_those_of_the_network_here(url, squares, lite, drawn, dire
         for obj in (1, 2):  # JPEG, and memory as it travels, make a small difference
             assert region_similarity(theirs[index].label_map == obj, result.label_map == obj) > 0.93
             assert abs(theirs[index].confidence[obj] - result.confidence[obj]) < 0.15
+
+
+def test_overlapping_masks_are_those_of_the_network_here(url, squares, lite):
+    """A square and the upper half of it, on top; later the half alone, drawn over what is carried on."""
+    square = squares.labels == 1
+    half = square.copy()
+    half[:, 26:] = False
+    keyframes = [Keyframe(0, {1: half[0], 2: square[0]}), Keyframe(12, {1: half[12]})]
+    options = {"direction": "forward", "stop": 16, "labels": {1: "part", 2: "whole"}}
+    theirs = masks(FunctionEngine([url], clip_length=5), squares, keyframes, **options)
+    ours = masks(lite, squares, keyframes, **options)
+    assert theirs.keys() == ours.keys()
+    for index, result in ours.items():
+        for obj, least in ((1, 0.7), (2, 0.9)):  # nothing shows where the half ends
+            assert region_similarity(theirs[index].mask(obj), result.mask(obj)) > least
+        assert region_similarity(theirs[index].mask(2), square[index]) > 0.8
+        assert theirs[index].masks.order == (2, 1)
+    assert np.array_equal(theirs[0].mask(2), square[0]) and np.array_equal(theirs[12].mask(1), half[12])
 
 
 def test_a_part_alone_is_the_same_as_in_the_whole(url, squares):

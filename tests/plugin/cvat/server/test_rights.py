@@ -102,7 +102,7 @@ class SlowNetwork(NearestKeyframe):
         self.seen: list[int] = []
         self._program = program
 
-    def run(self, frames, keyframes, start=0, stop=None, direction="both"):
+    def run(self, frames, keyframes, start=0, stop=None, direction="both", labels=None):
         for result in super().run(frames, keyframes, start, stop, direction):
             self.seen.append(result.index)
             yield result
