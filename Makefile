@@ -7,7 +7,7 @@ ARGS ?=
 
 UI := tests/ui/node_modules
 
-.PHONY: setup propagate check test lint clean
+.PHONY: setup ready propagate check test lint clean
 
 setup: $(VENV)/.ready
 
@@ -40,16 +40,27 @@ $(UI)/.ready: tests/ui/package.json
 		npm install --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null; then touch node_modules/.ready; \
 	else echo "npm is missing or could not install: the page action is not tested in a browser" >&2; fi
 
+# All that tests need.
+ready: $(VENV)/.ready $(UI)/.ready
+
 # Format, lint, types and the borders of the rooms; mypy and import-linter keep caches.
+TYPES := $(BIN)/mypy && PYTHONPATH=. $(BIN)/lint-imports
 check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	PYTHONPATH=. $(BIN)/lint-imports
+	$(TYPES)
 
-# Several processes of one thread each take half the time of one process (two cores: 4 minutes instead of 8).
-test: check $(UI)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Several processes of one thread each take half the time of one process. Types are checked beside them; what they say
+# is shown where they are wrong, and then this fails whatever the tests say. Each of the tests' many processes would
+# compile all modules where the environment forbids to keep them compiled.
+test: ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@log=$$(mktemp); { ($(TYPES)) >$$log 2>&1 || { cat $$log; exit 1; }; } & types=$$!; \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; tests=$$?; \
+	wait $$types || { echo "types or borders of the rooms are wrong (make check shows it)" >&2; exit 1; }; \
+	rm -f $$log; exit $$tests
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

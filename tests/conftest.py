@@ -43,9 +43,20 @@ class MovingSquares:
         return Keyframe(index, np.where(np.isin(label_map, objects), label_map, 0) if objects else label_map)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first, so that no process waits for it in the end."""
+    items.sort(key=lambda item: item.name != "test_in_a_browser")
+
+
 @pytest.fixture(scope="session")
 def squares() -> MovingSquares:
     return MovingSquares()
+
+
+@pytest.fixture(scope="session")
+def few() -> MovingSquares:
+    """The squares in twelve frames, for tests of many runs."""
+    return MovingSquares(12)
 
 
 @pytest.fixture(scope="session")

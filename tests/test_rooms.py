@@ -1,6 +1,7 @@
 """Every package says in its docstring what others may use of it and what it uses itself; here that is checked."""
 
 import ast
+import functools
 import re
 
 import pytest
@@ -13,6 +14,7 @@ def room_of(module: str) -> str:
     return module if module in ROOMS else module.rpartition(".")[0]
 
 
+@functools.cache
 def imports() -> list[tuple[str, str]]:
     """(importing module, imported module) of all of Perclip's own modules."""
     found = []

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from plugin.cli import main
 from tests.docs.pages import blocks
 
 ROOT = Path(__file__).parents[1]
@@ -147,13 +148,7 @@ def test_without_the_checkout_the_program_gives_the_same_masks(installed, tmp_pa
     words += ["--short-side", "96", "--dtype", "float32", "--device", "cpu", "--out"]
     there = run(perclip, *words, tmp_path / "there", cwd=tmp_path)
     assert there.returncode == 0, there.stderr
-    here = subprocess.run(
-        [sys.executable, "-m", "plugin.cli", *map(str, words), str(tmp_path / "here")],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert here.returncode == 0, here.stderr
+    assert main([*map(str, words), str(tmp_path / "here")]) == 0
     masks = {path.name: path.read_bytes() for path in (tmp_path / "here" / "masks").iterdir()}
     assert len(masks) == 6
     assert {path.name: path.read_bytes() for path in (tmp_path / "there" / "masks").iterdir()} == masks

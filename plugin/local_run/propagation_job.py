@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from model import InputError, Keyframe, PropagationOptions, Propagator, load_network
+import model
+from model import InputError, Keyframe
 from model.errors import UndecodableFrameError
 from model.network.checkpoint_files import shipped_path, weights_in_words
 from model.network.config import network_config
@@ -34,6 +36,9 @@ from plugin.sources import (
     fill_in,
     open_source,
 )
+
+if TYPE_CHECKING:
+    from model import PropagationOptions, Propagator
 
 _TABLE_ROWS = 20
 _WARNINGS = 10
@@ -68,7 +73,7 @@ class PropagationJob:
     out: Path | None
     network: str
     weights: Path | None
-    options: PropagationOptions
+    options: "PropagationOptions"
     start: int
     stop: int | None
     direction: str
@@ -108,7 +113,8 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
         frames.needed = [k.index for k in keyframes.keyframes]
         size = (source.height, source.width)
         truth = TrueMasks(job.truth, finder, len(source), size, keyframes.object_names) if job.truth else None
-        propagator = Propagator(load_network(job.network, job.weights), job.options)
+        # Loads torch, now that what was given can be read.
+        propagator = model.Propagator(model.load_network(job.network, job.weights), job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
@@ -257,7 +263,7 @@ def _only(by_frame: dict[int, Keyframe], objects: tuple[int, ...]) -> dict[int, 
 
 
 def _settings(
-    job: PropagationJob, source: FrameSource, keyframes: KeyframeSet, propagator: Propagator
+    job: PropagationJob, source: FrameSource, keyframes: KeyframeSet, propagator: "Propagator"
 ) -> dict[str, object]:
     """What a run must have in common with an earlier one to go on with its results."""
     return {
@@ -298,7 +304,7 @@ def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -
 
 def _propagate(
     job: PropagationJob,
-    propagator: Propagator,
+    propagator: "Propagator",
     source: FrameReader,
     frames: StandInFrames,
     keyframes: KeyframeSet,

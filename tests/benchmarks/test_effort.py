@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,16 @@ def test_the_summary_has_the_means_over_sequences_and_both_bars(done):
     assert "corrected too" in table  # nobody must be misled
 
 
-@pytest.mark.parametrize("torn", ["", "there,even,forw", "there,even,forward,1,,8,0.9,0.9,0.9,0.9,0.9,{}\n"])
-def test_a_killed_run_goes_on_and_ends_the_same(dataset, done, tmp_path, monkeypatch, torn):
-    calls = []
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch):
+    """Drawing takes longer than these runs; `done`, which is made before, is drawn."""
+    monkeypatch.setattr("benchmarks.effort_report.draw", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def killed(dataset, tmp_path_factory) -> Path:
+    """A folder with a run that was killed at the sixth of its eight annotators."""
+    out, calls = tmp_path_factory.mktemp("killed"), []
 
     def killed_at_the_sixth(*arguments):
         calls.append(arguments)
@@ -79,14 +87,21 @@ def test_a_killed_run_goes_on_and_ends_the_same(dataset, done, tmp_path, monkeyp
             raise KeyboardInterrupt
         yield from annotate(*arguments)
 
-    monkeypatch.setattr(effort, "annotate", killed_at_the_sixth)
-    assert run(dataset, tmp_path) == 130
-    assert len(rows_of(tmp_path)) == 5 * 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effort, "annotate", killed_at_the_sixth)
+        assert run(dataset, out) == 130
+    assert len(rows_of(out)) == 5 * 3
+    return out
+
+
+@pytest.mark.parametrize("torn", ["", "there,even,forw", "there,even,forward,1,,8,0.9,0.9,0.9,0.9,0.9,{}\n"])
+def test_a_killed_run_goes_on_and_ends_the_same(dataset, done, killed, tmp_path, monkeypatch, torn):
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     settings = rows_of(tmp_path)[0]["settings"]
     with (tmp_path / "effort.csv").open("a", encoding="utf-8") as file:
         file.write(torn.format(settings))
 
-    calls.clear()
+    calls = []
 
     def counted(*arguments):
         calls.append((arguments[0].task.sequence.name, arguments[2], arguments[1]))

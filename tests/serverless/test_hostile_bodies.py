@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.serverless.calls import Worker, image_text, mask_shape, sealed, sealed_continuation
 
-_EXAMPLES = int(os.environ.get("PERCLIP_HOSTILE_BODIES", "400"))
+_EXAMPLES = int(os.environ.get("PERCLIP_HOSTILE_BODIES", "100"))
 _SETTINGS = settings(
     max_examples=_EXAMPLES, deadline=None, phases=set(Phase) - {Phase.shrink}, suppress_health_check=list(HealthCheck)
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 GPU, CPU = ROOT / "function.yaml", ROOT / "serverless" / "function-cpu.yaml"
@@ -105,8 +106,8 @@ def test_the_python_versions_agree(path):
     spec = read(path)["spec"]
     version = spec["runtime"].removeprefix("python:")
     assert spec["build"]["baseImage"].startswith(f"python:{version}")
-    least = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
-    assert [int(n) for n in version.split(".")] >= [int(n) for n in least.removeprefix(">=").split(".")]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    assert SpecifierSet(declared).contains(version)
 
 
 @TWINS

@@ -277,18 +277,18 @@ def test_an_empty_get_says_who_is_there(worker):
 
 
 def test_memory_stays_flat_over_many_calls(squares, images):
-    worker = Worker(Worker.settings(short_side=64, cache_megabytes=8))
+    worker = Worker(Worker.settings(short_side=32, cache_megabytes=2))
     states = init(worker, images[0], [drawn(squares, "mask"), drawn(squares, "polygon", obj=2)])
 
     def resident() -> float:
         with open("/proc/self/status", encoding="ascii") as status:
             return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
 
-    for i in range(500):
-        if i == 150:
+    for i in range(200):
+        if i == 80:
             before = resident()
         _, states = go_on(worker, images[i % 24], states)
-    assert resident() - before < 20
+    assert resident() - before < 6
 
 
 def test_a_fault_of_ours_is_a_500_with_a_trace_in_the_log_and_the_worker_lives_on(worker, squares, images, monkeypatch):

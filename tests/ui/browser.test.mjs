@@ -23,17 +23,30 @@ after(async () => {
 });
 beforeEach(async () => { await open(); });
 
-/** A new tab with the job open. */
+/** The job, opened afresh in a browser that knows nothing of it. */
 async function open(address = '/') {
-    await tab?.context().close();
-    tab = await (await browser.newContext({ viewport: { width: 1280, height: 616 } })).newPage();
+    if (tab) { // a new document in the same tab: a new tab costs a process
+        await tab.evaluate(() => localStorage.clear());
+    } else {
+        tab = await (await browser.newContext()).newPage();
+        tab.on('request', (request) => { if (request.url().includes('/perclip/')) asked.push(request.url().replace(server.url, '')); });
+        tab.on('console', (message) => said.push(message.text()));
+        tab.on('pageerror', (error) => said.push(`uncaught: ${error}`));
+    }
+    await tab.setViewportSize({ width: 1280, height: 616 });
     [said, asked] = [[], []];
-    tab.on('request', (request) => { if (request.url().includes('/perclip/')) asked.push(request.url().replace(server.url, '')); });
-    tab.on('console', (message) => said.push(message.text()));
-    tab.on('pageerror', (error) => said.push(`uncaught: ${error}`));
     await tab.goto(server.url + address);
     await tab.waitForFunction(() => window.page?.isReady);
     await fault([]);
+}
+
+/** Time that the test sets; no later document has it. */
+async function ownTime(testing) {
+    await tab.clock.install();
+    testing.after(async () => {
+        await tab.context().close();
+        tab = undefined;
+    });
 }
 
 const fault = (faults) => fetch(`${server.url}/faults`, { method: 'POST', body: JSON.stringify(faults) });
@@ -392,15 +405,16 @@ test('the button looks like its neighbours, and is none of them', async () => {
     assert.equal(await tab.locator('.perclip-button').evaluate((node) => getComputedStyle(node).opacity), '1'); // Redo is dimmed
 });
 
-test('the notice keeps off CVAT\'s panels, can be moved, and folds itself when there is nothing to decide', async () => {
+test('the notice keeps off CVAT\'s panels, can be moved, and folds itself when there is nothing to decide', async (testing) => {
     await tab.setViewportSize({ width: 900, height: 616 });
     await drawBoth();
-    await tab.clock.install();
+    await ownTime(testing);
     await tab.evaluate(() => page.take('draw_mask'));
     await tab.click('.perclip-button');
     for (const panel of ['.cvat-objects-appearance-collapse', '.cvat-brush-tools-toolbox', '.cvat-annotation-header']) assert.ok(!await covers(panel), panel);
     await tab.evaluate(() => page.take('cursor'));
     await click();
+    await tab.clock.pauseAt(await tab.evaluate(() => Date.now() + 500)); // however long the following takes
     assert.ok(!await covers('.cvat-objects-sidebar'));
     await picture('notice');
     const box = async () => tab.locator('.perclip-notice').boundingBox();
@@ -451,9 +465,9 @@ test('what was filled is to be seen at CVAT\'s faint opacity while the notice is
     await tab.waitForFunction(() => window.page?.isReady && page.state.settings.shapes.opacity === 3);
 });
 
-test('a function that does not run is told so, and nothing is changed', async () => {
+test('a function that does not run is told so, and nothing is changed', async (testing) => {
     await drawBoth();
-    await tab.clock.install();
+    await ownTime(testing);
     await fault(Array(40).fill({ status: 503 }));
     await tab.click('.perclip-button');
     await noticed('is busy, or does not run');

@@ -158,6 +158,7 @@ def main() -> None:
             sys.stdin.read()
     finally:
         function.terminate()
+        function.wait()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Data sets on disk: layouts, sparse annotation, void, and errors that name the file."""
 
-import multiprocessing
-import pickle
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image, ImageOps
 from model.data.annotated_sequences import read_sequences
 from model.errors import InputError
 from tests.model.training.data_sets import labels, write_frame, write_labels, zipped
+
+_ROOT = str(Path(__file__).parents[3])
 
 
 def _davis(root: Path, sequence: str = "bear", frames: int = 3, below: str = "") -> Path:
@@ -124,32 +127,42 @@ def test_grey_annotation_is_ids_and_void_stays_void(tmp_path):
     assert np.array_equal(read_sequences(tmp_path)[0].label_maps[0], labels(1, 7, 255))
 
 
-def _read_in_child(sequence, answer):
-    """Many times, so that processes that share a position in the archive would read each other's files."""
+# A program of its own: what other tests left behind in this process must not be forked with it.
+_READING_IN_CHILDREN = """
+import multiprocessing, pickle, sys
+from pathlib import Path
+from model.data.annotated_sequences import read_sequences
+from model.errors import InputError
+
+def read_in_child(sequence, answer):
+    # Many times, so that processes that share a position in the archive would read each other's files.
     try:
         answer.put({tuple(int(frame[0, 0, 0]) for frame in sequence.frames) for _ in range(150)})
     except InputError as error:
         answer.put(str(error))
 
+if __name__ == "__main__":
+    (sequence,) = read_sequences(Path(sys.argv[1]))
+    assert int(sequence.frames[0][0, 0, 0]) == 10  # the parent has the archive open
+    assert int(pickle.loads(pickle.dumps(sequence)).frames[2][0, 0, 0]) == 12
+    context = multiprocessing.get_context(sys.argv[2])
+    answer = context.Queue()
+    children = [context.Process(target=read_in_child, args=(sequence, answer)) for _ in range(2)]
+    for child in children:
+        child.start()
+    print([answer.get(timeout=100) for _ in children])
+"""
+
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_an_archive_is_read_from_worker_processes(tmp_path, method):
     _davis(tmp_path / "set")
-    (sequence,) = read_sequences(zipped(tmp_path / "set", tmp_path / "set.zip"))
-    assert int(sequence.frames[0][0, 0, 0]) == 10  # the parent has the archive open
-    assert int(pickle.loads(pickle.dumps(sequence)).frames[2][0, 0, 0]) == 12
-    context = multiprocessing.get_context(method)
-    answer = context.Queue()
-    children = [context.Process(target=_read_in_child, args=(sequence, answer)) for _ in range(2)]
-    for child in children:
-        child.start()
-    try:
-        for _ in children:
-            assert answer.get(timeout=60) == {(10, 11, 12)}
-    finally:
-        for child in children:
-            child.kill()
-            child.join()
+    archive = zipped(tmp_path / "set", tmp_path / "set.zip")
+    program = tmp_path / "reading.py"
+    program.write_text(_READING_IN_CHILDREN)
+    command = [sys.executable, str(program), str(archive), method]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | {"PYTHONPATH": _ROOT})
+    assert done.stdout == "[{(10, 11, 12)}, {(10, 11, 12)}]\n", done.stderr
 
 
 @pytest.mark.parametrize("preload", [False, True])

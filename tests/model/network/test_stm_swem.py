@@ -12,7 +12,7 @@ from model.inference.prepared_network import InferenceNetwork
 from model.network.segmentation_network import SegmentationNetwork
 from model.propagation.run_record import RunRecord
 from model.tracking.frame_recall import drawn_logits
-from model.tracking.frame_tracker import FrameTracker, frame_label_map
+from model.tracking.frame_tracker import FrameTracker, frame_masks
 from tests.model.device.processor import needs_bfloat16
 from tests.model.network.named_weights import named_network
 
@@ -185,4 +185,4 @@ def test_single_frames_are_segmented_from_what_is_remembered(networks, name):
     together = tracker.segment(framing, second, [[two], [one, one]])
     assert together.shape == (2, 4 * framing.grid[0], 4 * framing.grid[1])
     assert torch.equal(tracker.segment(framing, second, [[one, one]])[0], together[1])
-    assert frame_label_map(framing, together).shape == (45, 61)
+    assert frame_masks(framing, together, [0, 0]).shape == (45, 61)

@@ -85,7 +85,7 @@ def test_no_frame_is_encoded_twice_where_an_object_goes_fast_or_away(meadow, enc
     ],
 )
 def test_what_an_object_does_within_a_clip_is_seen_as_in_whole_frames(meadow, shifts):
-    scene = moved(meadow, shifts)
+    scene = [part[:9] for part in moved(meadow, shifts)]
     np.testing.assert_allclose(found(*scene), found(*scene, focus=False), atol=0.15)
 
 
@@ -150,8 +150,8 @@ def test_an_object_that_leaves_a_trace_behind_is_looked_for_elsewhere():
 
     ground = texture(288, 512, 110, 30, 16) + texture(288, 512, 0, 12, 4)
     skin, disc = texture(40, 40, (190, 70, 50), 25, 4), np.hypot(*np.mgrid[-20:20, -20:20] + 0.5) < 19
-    frames, labels = np.empty((21, 288, 512, 3), np.uint8), np.zeros((21, 288, 512), np.uint8)
-    for t in range(21):
+    frames, labels = np.empty((16, 288, 512, 3), np.uint8), np.zeros((16, 288, 512), np.uint8)
+    for t in range(16):
         place = np.s_[100:140, (left := 60 + (0, 40, 130, 130, 60)[t % 5]) : left + 40]
         frame = ground + random.normal(0, 4, ground.shape)
         frame[place][disc], labels[t][place][disc] = skin[disc], 1

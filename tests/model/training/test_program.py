@@ -22,6 +22,7 @@ from model.training.__main__ import main
 from model.training.program import Run, train
 from model.training.recipe import Recipe
 from model.training.trainer import Trainer
+from model.training.training_log import TrainingLog
 from tests.model.training.data_sets import GREEN, RED, moving_squares, write_davis
 
 _SEQUENCE = moving_squares("a", {1: RED, 2: GREEN}, length=10, size=(160, 120), side=30, apart=10, start=20, speed=3)
@@ -40,7 +41,19 @@ def _threads():
     torch.set_num_threads(before)
 
 
-def _command(data: Path, out: Path, *more: str, iterations: int = 6, weights: bool = True) -> list[str]:
+@pytest.fixture
+def curves():
+    """For tests that look at the drawn curves."""
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request, monkeypatch):
+    """Drawing takes longer than these trainings."""
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr(TrainingLog, "draw", lambda _log: None)
+
+
+def _command(data: Path, out: Path, *more: str, iterations: int = 4, weights: bool = True) -> list[str]:
     return [
         *("--data", str(data), "--out", str(out), "--device", "cpu", "--threads", "1", "--iterations", str(iterations)),
         *("--crop", "64", "--batch", "1", "--objects", "2"),
@@ -74,19 +87,19 @@ def test_a_resumed_training_is_the_same_as_one_in_one_go(data, tmp_path, capsys)
     assert main(_command(data, tmp_path / "a")) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'a' / 'perclip-lite.safetensors'}\n"
     out = tmp_path / "b"
-    assert main(_command(data, out, "--stop-after", "3")) == 0
-    assert [row[0] for row in _rows(out)] == ["step", "0", "1", "2"]
+    assert main(_command(data, out, "--stop-after", "2")) == 0
+    assert [row[0] for row in _rows(out)] == ["step", "0", "1"]
     # What was done behind the last state, and half a line that a kill left.
     with open(out / "steps.csv", "a", encoding="utf-8") as file:
-        file.write("3,9,9,9,9,9\r\n4,9,9,9,9,9\r\n5,9,")
+        file.write("2,9,9,9,9,9\r\n3,9,")
     assert main(_command(data, out, "--resume", weights=False)) == 0  # the state knows what was started from
     assert [row[:4] for row in _rows(out)] == [row[:4] for row in _rows(tmp_path / "a")]
     straight, resumed = (torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("a", "b"))
-    assert straight["step"] == 6 and straight["optimiser"]["state"] and _same(straight, resumed)
+    assert straight["step"] == 4 and straight["optimiser"]["state"] and _same(straight, resumed)
     assert _same(*(load_file(tmp_path / run / "perclip-lite.safetensors") for run in ("a", "b")))
 
 
-def test_what_a_training_leaves(tmp_path):
+def test_what_a_training_leaves(tmp_path, curves):
     checkpoint = train(_run(tmp_path / "r"), _RECIPE)
     header, *rows = _rows(tmp_path / "r")
     assert header == ["step", "cross_entropy", "dice", "gradient", "wait_s", "step_s"]
@@ -126,7 +139,7 @@ def test_workers_end_with_the_training(tmp_path, monkeypatch):
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_without_matplotlib_there_is_a_hint_instead_of_curves(tmp_path, monkeypatch, capsys):
+def test_without_matplotlib_there_is_a_hint_instead_of_curves(tmp_path, curves, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     train(_run(tmp_path / "r"), replace(_RECIPE, iterations=1))
     assert "pip install matplotlib" in capsys.readouterr().err
@@ -160,7 +173,7 @@ def test_a_killed_training_without_checkpoint_gives_it_on_resuming(tmp_path):
 
 def test_the_published_network_trains_from_random_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "save", lambda _trainer, _path: None)  # of a gigabyte
-    checkpoint = train(_run(tmp_path / "r", weights=None), replace(_RECIPE, network="pcvos"))
+    checkpoint = train(_run(tmp_path / "r", weights=None), replace(_RECIPE, network="pcvos", iterations=1))
     network = load_network("pcvos", checkpoint)
     # Of the layers and of the average: BatchNorm has learned statistics.
     assert network.key_encoder.bn1.running_mean.abs().sum() > 0

@@ -19,7 +19,7 @@ from plugin.cli import main
 from plugin.local_run.sample import render_sample
 from plugin.sinks.mask_folder import MaskFolder
 
-FRAMES = 24
+FRAMES = 16
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_exported_annotations_serve_as_keyframes_again(folder, tmp_path):
             np.testing.assert_array_equal(found[i] > 0, expected[i] > 0)
 
 
-def test_an_interrupted_run_leaves_valid_frames_and_resumes(folder, tmp_path):
+def test_an_interrupted_run_leaves_valid_frames_and_resumes(folder, tmp_path, capsys):
     out = tmp_path / "r"
     arguments = command(folder, out, "--clip-length", "1", "--format", "none")
     process = subprocess.Popen(
@@ -109,17 +109,15 @@ def test_an_interrupted_run_leaves_valid_frames_and_resumes(folder, tmp_path):
     before = {result.index: result.label_map for result in MaskFolder(out)}  # a mask alone is not a finished frame
     assert 0 < len(before) < FRAMES
 
-    plain = run(*arguments)
-    assert plain.returncode == 2 and "add --resume" in plain.stderr
-    other = run(*command(folder, out, "--clip-length", "2", "--resume"))
-    assert other.returncode == 2 and "with clip_length 1" in other.stderr
-    resumed = run(*arguments, "--resume", "--truth", str(folder / "masks"))
-    assert resumed.returncode == 0, resumed.stderr
+    assert main(arguments) == 2 and "add --resume" in capsys.readouterr().err
+    assert main(command(folder, out, "--clip-length", "2", "--resume")) == 2
+    assert "with clip_length 1" in capsys.readouterr().err
+    assert main([*arguments, "--resume", "--truth", str(folder / "masks")]) == 0
     after = masks(out)
     assert sorted(after) == list(range(FRAMES))
     for i, mask in before.items():
         np.testing.assert_array_equal(after[i], mask)
-    assert float(re.search(r"measured J\s+([\d.]+)", resumed.stdout)[1]) > 0.75
+    assert float(re.search(r"measured J\s+([\d.]+)", capsys.readouterr().out)[1]) > 0.75
 
 
 def test_a_killed_run_resumes(folder, tmp_path):
@@ -137,10 +135,10 @@ def test_a_killed_run_resumes(folder, tmp_path):
 
 def test_objects_can_be_chosen_named_and_declared_absent(folder, tmp_path):
     out = tmp_path / "r"
-    assert main(command(folder, out, "--objects", "2=barrel", "--absent", "12=2", "--format", "coco")) == 0
+    assert main(command(folder, out, "--objects", "2=barrel", "--absent", "10=2", "--format", "coco")) == 0
     found = masks(out)
     assert {int(v) for m in found.values() for v in np.unique(m)} == {0, 2}
-    assert not any(m.any() for i, m in found.items() if i >= 12)
+    assert not any(m.any() for i, m in found.items() if i >= 10)
     content = json.loads((out / "instances.json").read_text())
     assert [c["name"] for c in content["categories"]] == ["barrel"]
 
@@ -226,8 +224,15 @@ def test_help_teaches_and_needs_no_torch(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and "usage: perclip" in done.stdout, done.stderr
-    if command == ["propagate"]:
+    if arguments[0] == "propagate":
         assert "--keyframe 0=first.png" in done.stdout and "exit codes" in done.stdout
+
+
+def test_a_mistyped_path_is_told_before_torch_is_loaded():
+    arguments = ["propagate", "nowhere.mp4", "--keyframe", "0=m.png", "--dry-run"]
+    code = f"import sys; from plugin.cli import main; assert main({arguments}) == 2; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "nowhere.mp4" in done.stderr, done.stderr
 
 
 def bad_size(tmp_path):

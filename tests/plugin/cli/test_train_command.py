@@ -41,6 +41,12 @@ def export(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
+def _undrawn(monkeypatch):
+    """Drawing takes longer than these trainings."""
+    monkeypatch.setattr("model.training.training_log.TrainingLog.draw", lambda _log: None)
+
+
+@pytest.fixture(autouse=True)
 def _threads():
     before = torch.get_num_threads()
     yield

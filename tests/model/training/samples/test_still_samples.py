@@ -42,7 +42,7 @@ def _stills(*colours: tuple[int, int, int]) -> Stills:
 
 def test_samples_keep_the_promises_of_their_shape():
     kinds = set()
-    for sample in _draw(_stills(RED, GREEN, BLUE), 60):
+    for sample in _draw(_stills(RED, GREEN, BLUE), 40):
         kinds.add(sample.source)
         assert sample.frames.shape == (7, 96, 96, 3) and sample.frames.dtype == np.uint8
         assert sample.masks.shape == (7, 3, 96, 96) and sample.masks.dtype == np.uint8
@@ -56,7 +56,7 @@ def test_samples_keep_the_promises_of_their_shape():
 def test_masks_are_what_shows_the_persons_colour():
     """Among people of different colours, however bent, moved and hidden."""
     checked = 0
-    for sample in _draw(_stills(RED, GREEN, BLUE), 60, "collage"):
+    for sample in _draw(_stills(RED, GREEN, BLUE), 30, "collage"):
         for mask0, masks in zip(sample.masks[0], sample.masks.swapaxes(0, 1)):
             if not mask0.any():
                 continue
@@ -65,7 +65,7 @@ def test_masks_are_what_shows_the_persons_colour():
                 if mask.sum() > 150:
                     checked += 1
                     assert strangers(frame, mask, colour) <= 2
-    assert checked > 200
+    assert checked > 100
 
 
 def test_the_same_person_comes_as_two_objects():
@@ -80,23 +80,23 @@ def test_the_same_person_comes_as_two_objects():
 
 def test_objects_move():
     far = 0
-    for sample in _draw(_stills(RED), 60, "collage"):
+    for sample in _draw(_stills(RED), 30, "collage"):
         first, last = sample.masks[[0, -1], 0]
         if first.any() and last.any():
             far += np.abs(np.argwhere(first).mean(0) - np.argwhere(last).mean(0)).max() > 4
-    assert far > 30
+    assert far > 15
 
 
 def test_people_are_bent():
     """A figure that is a rectangle fills its smallest rectangle no more."""
     fills = []
-    for sample in _draw(_stills(RED), 120, "collage"):
+    for sample in _draw(_stills(RED), 70, "collage"):
         for mask in sample.masks[:, 0]:
             inside = mask.sum() > 30 and not (mask[[0, -1]].any() or mask[:, [0, -1]].any())
             if inside and not sample.masks[:, 1].any():
                 contour = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
                 fills.append(cv2.contourArea(contour) / np.prod(cv2.minAreaRect(contour)[1]))
-    assert len(fills) > 30
+    assert len(fills) > 20
     assert np.median(fills) < 0.91  # 0.93 without bending
 
 
@@ -152,5 +152,5 @@ def test_what_hides_a_piece_of_an_object_at_first_moves_away():
 
 def test_large_sets_do_not_drown_small_ones():
     stills = Stills({"many": [_person(RED)] * 100, "one": [_person(GREEN)]})
-    shown = [shows(sample.frames[0], GREEN).any() for sample in _draw(stills, 200, "photo")]
+    shown = [shows(sample.frames[0], GREEN).any() for sample in _draw(stills, 100, "photo")]
     assert 0.03 < np.mean(shown) < 0.35  # a hundredth of the photos, a tenth of the draws; some pass by elsewhere
