@@ -41,9 +41,11 @@ class ObjectMasks:
             shape: (H, W); needed where there is no mask.
 
         Raises:
-            InputError: a mask is not 2-D, of another size or of floating-point numbers, an id lies outside 1..255 or
-                is missing in `order`, or there is neither a mask nor a shape.
+            InputError: a mask is not 2-D, of another size or of floating-point numbers, an id is no whole number in
+                1..255 or is missing in `order`, or there is neither a mask nor a shape.
         """
+        if odd := [i for i in masks if not isinstance(i, int | np.integer)]:
+            raise InputError(f"object ids must be whole numbers 1..255, found {odd[0]!r}")
         arrays = {int(i): np.asarray(mask) for i, mask in masks.items()}
         for i, mask in arrays.items():
             if not 1 <= i <= 255:

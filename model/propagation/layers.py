@@ -13,6 +13,7 @@ stretch's keyframes and the labels does.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -52,6 +53,15 @@ class Layers:
                 rivals[b].add(a)
         return cls(_coloured(rivals, areas, labels or {}), keyframes)
 
+    @cached_property
+    def _by_size(self) -> list[int]:
+        """The objects that have pixels on a keyframe, the largest first."""
+        areas: dict[int, int] = {}
+        for keyframe in self._keyframes:
+            for obj, area in keyframe.masks.areas.items():
+                areas[obj] = max(areas.get(obj, 0), area)
+        return sorted(areas, key=lambda o: (-areas[o], o))
+
     @property
     def count(self) -> int:
         """How many layers there are."""
@@ -73,11 +83,14 @@ class Layers:
         return [tuple(found[layer]) for layer in sorted(found)]
 
     def order(self, index: int) -> list[int]:
-        """All objects from bottom to top at a frame: as the nearest keyframe at or before it has them, then others."""
+        """All objects from bottom to top at a frame: as the nearest keyframe at or before it has them, then others.
+
+        Of objects that no keyframes put in an order, what has more pixels lies below, as in `ObjectMasks.of`.
+        """
         before = [k for k in reversed(self._keyframes) if k.index <= index]
         placed: list[int] = []
         for keyframe in (*before, *(k for k in self._keyframes if k.index > index)):
-            _insert(placed, keyframe.masks.order)
+            _insert(placed, keyframe.masks.order, self._by_size)
         return [*(o for o in self._layer_of if o not in placed), *placed]
 
 
@@ -126,13 +139,14 @@ def _coloured(
     return dict(sorted(layer_of.items()))
 
 
-def _insert(placed: list[int], order: Sequence[int]) -> None:
-    """Puts the objects of an order, bottom to top, that have no place yet right above what they lie on there."""
-    new = [o for o in order if o not in placed]
-    for obj in new:
-        beneath = [placed.index(o) for o in order[: order.index(obj)] if o in placed]
-        if beneath:
-            placed.insert(max(beneath) + 1, obj)
-        else:
-            above = [placed.index(o) for o in order[order.index(obj) :] if o in placed]
-            placed.insert(min(above) if above else len(placed), obj)
+def _insert(placed: list[int], order: Sequence[int], otherwise: Sequence[int]) -> None:
+    """Puts the objects of an order, bottom to top, that have no place yet right above what they lie on there.
+
+    Where the order has none of those that have a place, the order `otherwise`, of all objects, says it.
+    """
+    for obj in [o for o in order if o not in placed]:
+        known = order if any(o in placed for o in order) else otherwise
+        where = known.index(obj)
+        beneath = [placed.index(o) for o in known[:where] if o in placed]
+        above = [placed.index(o) for o in known[where:] if o in placed]
+        placed.insert(max(beneath) + 1 if beneath else min(above, default=0), obj)

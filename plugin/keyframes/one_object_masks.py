@@ -8,6 +8,7 @@ is `person`), or that of the folder that tells them apart (`person/0012.png`).
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,11 +61,15 @@ def told_apart(sources: Sequence[tuple[str, KeyframeSet]]) -> list[tuple[str, Ke
         if names is None:
             continue  # the same file twice: refused where they are merged
         ids = {names[0]: object_id}
+        known = _first_together(frames, names)
         for place, name in zip(places, names):
             if name not in ids:
                 ids[name] = next(i for i in range(1, MOST_OBJECTS + 2) if i not in used)
                 used.add(ids[name])
             found[place] = sources[place][0], _renamed(sources[place][1], ids[name], name)
+            if name not in known:
+                known.add(name)  # one word for each is enough
+                found[place] = _with_warning(*found[place], name, sorted(set(names) & set(ids) - {name}))
     if len(used) > MOST_OBJECTS:
         raise InputError(f"{len(used)} objects are too many: at most {MOST_OBJECTS} can be carried in one run")
     return found
@@ -92,6 +97,22 @@ def _clash(frames: Sequence[set[int]], names: Sequence[str]) -> bool:
             return True
         seen |= mine
     return False
+
+
+def _first_together(frames: Sequence[set[int]], names: Sequence[str]) -> set[str]:
+    """The names of the sources that speak for the first frame for which several do, or for one before it."""
+    count = Counter(index for of_source in frames for index in of_source)
+    first = min(index for index, sources in count.items() if sources > 1)
+    return {name for of_source, name in zip(frames, names) if min(of_source) <= first}
+
+
+def _with_warning(value: str, of_source: KeyframeSet, name: str, others: Sequence[str]) -> tuple[str, KeyframeSet]:
+    """A source that brings a new object on a frame of its own, with a word on it: a correction may be meant."""
+    warning = (
+        f"{value} is taken for one more object, {name}, by its name: if it corrects one of the others "
+        f"({', '.join(others)}), call the file like it"
+    )
+    return value, replace(of_source, warnings=(*of_source.warnings, warning))
 
 
 def _less_number(stem: str, index: int) -> str:

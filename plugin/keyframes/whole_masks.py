@@ -32,6 +32,11 @@ def add_whole_masks(note: PngImagePlugin.PngInfo, masks: ObjectMasks) -> None:
     note.add(_CHUNK, zlib.compress(content.encode()))
 
 
+def has_whole_masks(picture: Image.Image) -> bool:
+    """Whether an open picture has whole masks beside its pixels, be they of these pixels or not."""
+    return _content(picture) is not None
+
+
 def read_whole_masks(picture: Image.Image, label_map: np.ndarray) -> ObjectMasks:
     """The masks of an open mask picture.
 
@@ -43,7 +48,7 @@ def read_whole_masks(picture: Image.Image, label_map: np.ndarray) -> ObjectMasks
         The whole masks where the file has those of these pixels, else what the pixels say.
     """
     of_pixels = ObjectMasks.from_sheets([label_map])
-    content = next((data for name, data, *_ in getattr(picture, "private_chunks", ()) if name == _CHUNK), None)
+    content = _content(picture)
     if content is None:
         return of_pixels
     try:
@@ -64,3 +69,7 @@ def read_whole_masks(picture: Image.Image, label_map: np.ndarray) -> ObjectMasks
     ):
         return of_pixels
     return whole if np.array_equal(whole.label_map, label_map) else of_pixels
+
+
+def _content(picture: Image.Image) -> bytes | None:
+    return next((data for name, data, *_ in getattr(picture, "private_chunks", ()) if name == _CHUNK), None)

@@ -188,7 +188,8 @@ def _without_confidence(result: FrameResult, masks: ObjectMasks) -> FrameResult:
     """A result with another frame's masks, but for what was drawn."""
     drawn = _drawn(result)
     own = result.masks.only(drawn)
-    merged = own.above(masks.only(set(masks.objects) - set(drawn)))
+    # What lies on top is known, although the picture is lost.
+    merged = own.above(masks.only(set(masks.objects) - set(drawn)), result.masks.order)
     if not (result.masks.overlapping or masks.overlapping):
         merged = ObjectMasks.from_label_map(merged.label_map)  # objects of one layer exclude each other
     confidence = {o: drawn.get(o, 0.0) for o in sorted({*result.confidence, *merged.objects})}

@@ -1,5 +1,5 @@
 """Training data from CVAT: exported tasks beside all that `model.training` reads.
 
 Door: `training_data`.
-Imports: `model`, `model.data`, `model.training.samples`, `plugin.keyframes`.
+Imports: `model`, `model.data`, `model.propagation`, `model.training.samples`, `plugin.keyframes`.
 """

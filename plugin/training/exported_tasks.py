@@ -1,7 +1,10 @@
 """Tasks that CVAT exported with their images, as annotated sequences to train on or to measure with.
 
 Understood are "CVAT for video 1.1", "CVAT for images 1.1" (`annotations.xml`) and "COCO 1.0" (`instances*.json`), in a
-zip archive as CVAT gives it or unpacked, each task one video. What counts as annotation:
+zip archive as CVAT gives it or unpacked, each task one video. A task whose objects overlap is one
+sequence for each layer (`model.propagation.layers`), in which its objects are whole.
+
+What counts as annotation:
 
 * A frame on which a person drew at least one shape is annotated; all its other pixels are background. Tracks that have
   no keyframe there are taken as CVAT interpolates them. All other frames are not annotated and never looked at.
@@ -27,6 +30,7 @@ from model.data.dataset_files import DatasetFiles
 from model.data.natural_order import natural_key
 from model.data.picture_files import PICTURE_SUFFIXES
 from model.errors import InputError
+from model.propagation.layers import Layers
 from plugin.keyframes import KeyframeSet, read_coco_data_set, read_cvat_task
 from plugin.keyframes.cvat_xml import CvatTask
 
@@ -36,6 +40,8 @@ _DECODERS = 4  # threads; decoding releases the interpreter
 
 def read_exported_tasks(path: Path, *, preload: bool = False, progress: bool = True) -> list[AnnotatedSequence] | None:
     """The tasks of an export, in the order of their files; None where the path holds no export.
+
+    A task whose objects overlap is several sequences, `NAME layer 1` and so on, of the same frames.
 
     Args:
         path: folder or zip archive.
@@ -60,17 +66,18 @@ def read_exported_tasks(path: Path, *, preload: bool = False, progress: bool = T
         where = path / name
         if PurePosixPath(name).name == "annotations.xml":
             task = read_cvat_task(files.read(name), where)
-            tasks.append(_sequence(where, files, task.keyframes, _frames_of_task(where, images, name, task)))
+            tasks += _sequences(where, files, task.keyframes, _frames_of_task(where, images, name, task))
             left_out += [f"{where}: {warning}" for warning in task.keyframes.warnings]
         elif not is_davis and re.fullmatch(r"(.*/)?instances[^/]*\.json", name):
             keyframes, names = read_coco_data_set(files.read(name), where)
             found = {place: images.find(image) for place, image in enumerate(names)}
-            tasks.append(_sequence(where, files, keyframes, {i: image for i, image in found.items() if image}))
+            tasks += _sequences(where, files, keyframes, {i: image for i, image in found.items() if image})
             left_out += [f"{where}: {warning}" for warning in keyframes.warnings]
     for warning in left_out[:_WARNINGS] if progress else ():
         tqdm.write(f"warning: {warning}", file=sys.stderr)
     if preload and tasks:
-        _preload([task.frames for task in tasks if isinstance(task.frames, _Frames)], path.name if progress else None)
+        frames = dict.fromkeys(task.frames for task in tasks if isinstance(task.frames, _Frames))  # layers share them
+        _preload(list(frames), path.name if progress else None)
     return tasks or None
 
 
@@ -122,8 +129,10 @@ def _frames_of_task(where: Path, images: _Images, name: str, task: CvatTask) -> 
     return dict(zip(task.frames, below))
 
 
-def _sequence(where: Path, files: DatasetFiles, keyframes: KeyframeSet, images: dict[int, str]) -> AnnotatedSequence:
-    """The sequence of one task, from the image file of each of its frames."""
+def _sequences(
+    where: Path, files: DatasetFiles, keyframes: KeyframeSet, images: dict[int, str]
+) -> list[AnnotatedSequence]:
+    """The sequences of one task, one per layer, from the image file of each of its frames."""
     if not images:
         raise InputError(f'{where} comes without its images: export the task with "Save images"')
     numbers = sorted(images)
@@ -131,19 +140,34 @@ def _sequence(where: Path, files: DatasetFiles, keyframes: KeyframeSet, images: 
     drawn = [keyframe for keyframe in keyframes.keyframes if keyframe.index in place]
     if len(drawn) < 2:
         raise InputError(f"{where} has {len(drawn)} annotated frames with an image: annotate two frames or more")
-    ids = np.zeros(256, np.uint8)
-    ids[sorted(keyframes.object_names)] = np.arange(1, len(keyframes.object_names) + 1)
-    label_maps: list[np.ndarray | None] = [None] * len(numbers)
-    size = drawn[0].label_map.shape
+    size = drawn[0].masks.shape
     for keyframe in drawn:
-        if keyframe.label_map.shape != size:
+        if keyframe.masks.shape != size:
             raise InputError(f"{where} has images of several sizes: train on tasks that are one video each")
         _check_size(files, images[keyframe.index], size)
-        label_maps[place[keyframe.index]] = ids[keyframe.label_map]
     annotated = [place[keyframe.index] for keyframe in drawn]
     in_order = [images[number] for number in numbers]
     frames = _Frames(files, in_order, size, annotated, files.common_depth_of(in_order))
-    return AnnotatedSequence(_name(files.path, where), frames, label_maps)
+    ids = np.zeros(256, np.uint8)
+    ids[sorted(keyframes.object_names)] = np.arange(1, len(keyframes.object_names) + 1)
+    layers: list[list[np.ndarray | None]] = []
+    for objects in Layers.of(drawn, keyframes.object_names).groups(keyframes.object_names):
+        label_maps: list[np.ndarray | None] = [None] * len(numbers)
+        for keyframe in drawn:
+            label_maps[place[keyframe.index]] = ids[keyframe.masks.flattened(objects)]
+        layers.append(label_maps)
+    if len(layers) > 1:
+        # What nothing can be learned from must not hinder the rest; a video's last frame is not measured.
+        layers = [of for of in layers if _follows(of[:-1])] or [of for of in layers if _follows(of)] or layers[:1]
+    name = _name(files.path, where)
+    if len(layers) == 1:
+        return [AnnotatedSequence(name, frames, layers[0])]
+    return [AnnotatedSequence(f"{name} layer {i}", frames, of) for i, of in enumerate(layers, 1)]
+
+
+def _follows(label_maps: Sequence[np.ndarray | None]) -> bool:
+    """Whether an annotated frame follows one that shows an object."""
+    return any(label_map.any() for label_map in [m for m in label_maps if m is not None][:-1])
 
 
 def _name(path: Path, where: Path) -> str:

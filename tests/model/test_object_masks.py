@@ -72,6 +72,8 @@ def test_a_keyframe_takes_masks_that_share_pixels():
     ("masks", "says"),
     [
         ({0: np.ones((2, 2), bool)}, "1..255, found 0"),
+        ({"person": np.ones((2, 2), bool)}, "whole numbers 1..255, found 'person'"),
+        ({1.5: np.ones((2, 2), bool)}, "whole numbers 1..255, found 1.5"),
         ({1: np.ones((2, 2), bool), 2: np.ones((2, 3), bool)}, "3x2 pixels, others are 2x2"),
         ({1: np.ones((2, 2, 3), bool)}, "give bool"),
         ({1: np.ones((2, 2))}, "give bool"),

@@ -95,3 +95,13 @@ def test_a_frame_has_the_order_of_the_keyframe_before_it():
     back = Keyframe(9, ObjectMasks.of({1: BODY, 2: BODY, 3: box(20, 20, 4, 4)}, order=(2, 3, 1)))
     layers = Layers.of([back, front])
     assert layers.order(8) == [1, 2, 3] and layers.order(9) == [2, 3, 1]
+
+
+def test_what_is_drawn_later_by_itself_lies_on_the_larger_things():
+    """As a vest that is added on a frame of its own: before it, behind it, and behind the person drawn anew."""
+    first = Keyframe(0, ObjectMasks.of({1: BODY, 2: box(20, 20, 6, 6)}, order=(1, 2)))
+    later, again = Keyframe(5, {3: box(25, 25, 4, 4)}), Keyframe(8, {1: BODY})
+    layers = Layers.of([first, later])
+    assert layers.order(4) == layers.order(5) == [1, 2, 3]
+    assert Layers.of([first, later, again]).order(9) == [1, 2, 3]
+    assert Layers.of([later, again]).order(9) == [1, 3]

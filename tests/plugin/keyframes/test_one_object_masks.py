@@ -60,6 +60,17 @@ def test_each_is_an_object_called_after_its_file_or_folder(tmp_path, values, nam
         np.testing.assert_array_equal(keyframe.mask(ids[name]), mask)
 
 
+@pytest.mark.parametrize("values", NAMES)
+def test_a_word_is_said_of_what_may_be_meant_as_a_correction(tmp_path, values):
+    """That is, of a name that is new on a later frame; nothing is said of the other rows of `NAMES`."""
+    paths = [written(tmp_path, value, PERSON) for value in NAMES[values][0]]
+    warnings = [w for w in read_keyframes(paths, BY_NUMBER, SIZE).warnings if "one more object" in w]
+    assert len(warnings) == (values == "a third one later")
+    if warnings:
+        assert "7=" in warnings[0] and "car.png is taken for one more object, car" in warnings[0]
+        assert "(helmet, person)" in warnings[0]
+
+
 def test_the_later_of_them_lies_on_top_and_each_stays_whole(tmp_path):
     values = [written(tmp_path, f"3={n}.png", m) for n, m in {"p": PERSON, "v": VEST, "h": HELMET}.items()]
     (keyframe,) = read_keyframes(values, BY_NUMBER, SIZE).keyframes

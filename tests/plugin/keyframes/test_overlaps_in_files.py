@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.errors import InputError
 from model.keyframe import Keyframe
 from model.object_masks import ObjectMasks
 from model.result import FrameResult
@@ -209,3 +210,13 @@ def test_masks_without_overlap_have_nothing_beside_their_pixels(tmp_path):
     save(tmp_path / "b.png", label_map(o1=PERSON, o2=HELMET))
     assert read_masks(tmp_path / "a.png")[0] == read_masks(tmp_path / "b.png")[0]
     assert frames_of(read_keyframes([f"0={tmp_path / 'a.png'}"], BY_NUMBER, SIZE))[0].present == (1, 2)
+
+
+def test_rims_of_things_in_one_another_are_no_soft_edges(tmp_path):
+    """What Perclip wrote says what it means; the same pixels in a file of anybody may be smoothed."""
+    nested = ObjectMasks.of({n + 1: square(n, n, 18 - 2 * n) for n in range(6)})
+    save_masks(nested, tmp_path / "own.png")
+    assert read_masks(tmp_path / "own.png")[0] == nested
+    save_masks(nested.label_map, tmp_path / "other.png")  # nothing beside its pixels
+    with pytest.raises(InputError, match="soft edges"):
+        read_masks(tmp_path / "other.png")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from model.errors import UndecodableFrameError
+from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.cli import main
 from plugin.sources import ImageFolder, StandInFrames, VideoFile, fill_in
@@ -268,6 +269,18 @@ def test_results_that_wait_for_a_later_frame_keep_their_order(tmp_path):
     assert [int(r.label_map[0, 0]) for r in backward] == [*range(COUNT - 1, 4, -1), 5, 2, 2, 1, 0]
     missing = list(fill_in((r for r in results if r.index in (3, 4)), frames))  # nobody's mask to take
     assert [int(r.label_map[0, 0]) for r in missing] == [3, 4] and missing[0].confidence[1] == 0
+
+
+def test_what_is_drawn_on_a_lost_frame_stays_under_what_lies_on_it(tmp_path):
+    """As a person who is drawn anew there, but not the helmet."""
+    frames = StandInFrames(ImageFolder(folder_with(tmp_path, {3: "cut"})))
+    list(frames)
+    person, helmet = np.ones(SIZE, bool), np.zeros(SIZE, bool)
+    helmet[:9, :9] = True
+    masks = ObjectMasks.of({1: person, 2: helmet}, order=(1, 2))
+    results = [FrameResult(2, masks, {1: 0.5, 2: 0.5}, False), FrameResult(3, masks, {1: 1.0, 2: 0.5}, True)]
+    _, lost = fill_in(iter(results), frames)
+    assert lost.confidence == {1: 1.0, 2: 0.0} and lost.masks == masks
 
 
 SMEARED = {  # codec, its options, container

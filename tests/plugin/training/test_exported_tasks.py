@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
+from model.evaluation.semi_supervised import Task
 from plugin.shapes import mask_to_polygons
 from plugin.training.exported_tasks import read_exported_tasks
 from plugin.training.training_data import read_training_data, read_validation_data
@@ -217,6 +218,29 @@ def test_several_tasks_of_one_folder(folder):
         cvat(folder / name, single_mask("dog", _HERE, 0), single_mask("dog", _HERE, 1), meta=_meta())
         _images(folder / name, _video_names([0, 1]))
     assert [task.name for task in read_exported_tasks(folder)] == ["task/one", "task/two"]
+
+
+def test_objects_that_overlap_are_whole_in_sequences_of_their_own(folder):
+    person, helmet = square(2, 2, 10), square(3, 4, 5)
+    shapes = [single_mask(label, mask, f) for f in (0, 2) for label, mask in (("person", person), ("helmet", helmet))]
+    cvat(folder, *shapes, single_mask("dog", square(14, 20, 4), 0), meta=_meta(stop=3))
+    _images(folder, _video_names(range(4)))
+    below, above = read_exported_tasks(folder, preload=True, progress=False)
+    assert (below.name, above.name) == ("task layer 1", "task layer 2")
+    assert below.frames is above.frames and below.frames[2] is below.frames[2]
+    assert below.annotated == above.annotated == (0, 2)
+    assert [int(np.count_nonzero(of.label_maps[2])) for of in (below, above)] == [100, 25]
+    for sequence in (below, above):
+        Task(sequence)  # both can be measured
+
+
+def test_a_layer_that_nothing_follows_does_not_hinder_the_task(folder):
+    person, helmet = square(2, 2, 10), square(3, 4, 5)
+    people = [single_mask("person", person, f) for f in (0, 1, 3)]
+    cvat(folder, *people, single_mask("helmet", helmet, 3), meta=_meta(stop=3))
+    _images(folder, _video_names(range(4)))
+    sequence = _one(folder)
+    assert sequence.name == "task" and int(sequence.label_maps[3].astype(bool).sum()) == 100
 
 
 def test_what_cannot_be_trained_on_is_refused_in_one_line(folder):
