@@ -22,7 +22,7 @@ def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, 
     """The answer to the object `clip`; `serverless/README.md` has both.
 
     Args:
-        propagator: prepared; its clip length and memory are replaced by the call's.
+        propagator: prepared; its clip length is that of calls that do not say one.
         clip: as it came.
         network: names the propagator's network.
         budget: seconds; one clip of frames is segmented even if it takes longer.
@@ -31,7 +31,7 @@ def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, 
     Raises:
         CallError: the call cannot be answered; nothing was done.
     """
-    request = ClipRequest.parse(clip, network)
+    request = ClipRequest.parse(clip, network, propagator.options.clip_frames)
     parsed = time.perf_counter() - began - request.frames.decoding
     propagator = propagator.with_options(clip_length=request.clip_length, memory=propagator.flat_policy)
     size = request.height, request.width

@@ -64,12 +64,13 @@ class ClipRequest:
     warnings: list[str]
 
     @classmethod
-    def parse(cls, clip: Any, network: str) -> "ClipRequest":
+    def parse(cls, clip: Any, network: str, clip_length: int) -> "ClipRequest":
         """Reads the object `clip`.
 
         Args:
             clip: as it came.
             network: names the network that answers: a chain goes on with none but its own.
+            clip_length: of calls that do not say one.
 
         Raises:
             CallError: names the first field that is wrong.
@@ -98,7 +99,7 @@ class ClipRequest:
         options = {
             "output": one_of(fields, "output", SHAPE_TYPES, None),
             "tolerance": number(fields, "polygon_tolerance", 0.0, 100.0, 2.0),
-            "clip_length": whole(fields, "clip_length", 1, 50, 5),
+            "clip_length": whole(fields, "clip_length", 1, 50, clip_length),
             "direction": one_of(fields, "direction", DIRECTIONS, "both"),
         }
         longest = max(1, _MOST_TOGETHER // len(reader.names))

@@ -22,9 +22,7 @@ class FittedFraming(Framing):
     def __init__(
         self, height: int, width: int, short_side: int | None, device: torch.device, any_frame_size: bool = False
     ):
-        # Frames are shrunk, never enlarged, as in the public script.
-        kept = short_side is None or min(height, width) <= short_side
-        super().__init__(height, width, None if kept else short_side, device, any_frame_size)
+        super().__init__(height, width, short_side, device, any_frame_size)
         self.net_height, self.net_width = (
             max(STRIDE, (side + STRIDE // 2) // STRIDE * STRIDE) for side in (self.net_height, self.net_width)
         )

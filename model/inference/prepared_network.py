@@ -123,6 +123,9 @@ class InferenceNetwork:
 
     def framing(self, height: int, width: int, short_side: int | None, any_frame_size: bool = False) -> Framing:
         """How frames of a size in pixels are fitted to this network's strides."""
+        # STM's and SWEM's public scripts shrink frames at most, and never enlarge them.
+        if self.config.framing != "pad" and short_side is not None and min(height, width) <= short_side:
+            short_side = None
         if self.config.framing == "fit":
             return FittedFraming(height, width, short_side, self.device, any_frame_size)
         pads_first = self.config.framing == "pad-first"

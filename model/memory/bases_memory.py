@@ -12,7 +12,7 @@ class BasesMemory:
     """Bases of a group of objects: those behind the keyframes, which stay, and those that go along with the pass.
 
     What an object keeps of a position is its value and, behind it, how much the position belongs to the background and
-    to the object: (N, value_dim + 2). 1.3 MB per object in all, however long the pass is. Everything is float32.
+    to the object: (N, value_dim + 2). 1.3 MB per object in all, however long the pass is. The bases are float32.
 
     Args:
         objects: ids.

@@ -16,7 +16,7 @@ class DenseMemory(KeptFrames):
     """
 
     def read(self, queries: Tensor) -> dict[int, Tensor]:
-        """STM eq. 1, softmax of q.k / sqrt(key_dim) over all positions: (Q, value_dim) of the values' dtype."""
+        """The read, softmax of q.k / sqrt(key_dim) over all positions: (Q, value_dim) of the values' dtype."""
         dim = queries.shape[1]
         readouts = {}
         for o in self.objects:

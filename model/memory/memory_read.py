@@ -1,4 +1,4 @@
-"""The memory read: top-k softmax attention by negative squared distance (STCN eq. 3, PCVOS 3.2), read sparsely."""
+"""The memory read: top-k softmax attention by negative squared distance (STCN, PCVOS 3.2), read sparsely."""
 
 import torch
 import torch.nn.functional as F

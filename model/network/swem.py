@@ -125,8 +125,7 @@ class SWEM(SegmentationNetwork):
 def group_masks(hard: Tensor, soft: Tensor, grid: tuple[int, int]) -> Tensor:
     """How much each position belongs to the background of an object (all that it is not), and to the object.
 
-    A position counts by the soft mask, but only in the group that the hard mask puts it into (SWEM, the weights of
-    eq. 8).
+    A position counts by the soft mask, but only in the group that the hard mask puts it into.
 
     Args:
         hard: 0 or 1, (N, K, rows, columns) of any size.

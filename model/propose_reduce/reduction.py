@@ -21,7 +21,7 @@ _SOFT_MOST = 20
 
 
 def sequence_ious(sequences: np.ndarray) -> np.ndarray:
-    """The IoU of each two sequences over all frames together (eq. 1): sum of intersections / sum of unions.
+    """The IoU of each two sequences over all frames together: sum of intersections / sum of unions.
 
     Args:
         sequences: bool (S, T, H, W).
@@ -98,7 +98,7 @@ def reduce_softly(ious: np.ndarray, scores: Sequence[float]) -> list[tuple[int, 
 
 
 def sequence_score(confidences: Sequence[float], areas: Sequence[int], detected: float = 1.0) -> float:
-    """The score of a sequence (eq. 3): the mean over the frames where the object is there.
+    """The score of a sequence: the mean over the frames where the object is there.
 
     The paper classifies the object again in every frame. There is no class head here: in its place stands the network's
     confidence in the mask, times what the detector said of the proposal.

@@ -118,7 +118,9 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--direction", choices=DIRECTIONS, default="both", help="from the keyframes (default both)")
     how.add_argument("--max-gap", type=int, metavar="N", help="only frames this near to a keyframe")
     how.add_argument("--min-confidence", type=float, default=0.0, metavar="C", help="leave out masks below it, 0..1")
-    how.add_argument("--clip-length", type=int, metavar="L", help="5 is accurate, 25 is fast (default 5)")
+    how.add_argument(
+        "--clip-length", type=int, metavar="L", help="5 is accurate, 25 is fast (default 5; stm and swem 1)"
+    )
     how.add_argument("--short-side", type=int, metavar="PIXELS", help="of the network's input (default 480)")
     how.add_argument(
         "--memory",
@@ -315,7 +317,7 @@ def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engi
     if arguments.function_url:
         from plugin.cvat.engine.function_engine import FunctionEngine
 
-        return FunctionEngine(arguments.function_url, options.clip_frames)
+        return FunctionEngine(arguments.function_url, options.clip_length)
     from plugin.cvat.engine.engine import LocalEngine
 
     return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options)

@@ -13,8 +13,8 @@ _ABOUT = {
     "perclip-lite-open": "the same, trained from data that may be used commercially",
     "pcvos": "the published per-clip network, J&F 86.1 by its paper; give its public checkpoint with --weights",
     "stcn": "PCVOS without intra-clip refinement, J&F 85.4 by its paper; give its public checkpoint with --weights",
-    "stm": "space-time memory (ICCV 2019), J&F 81.8 by its paper; give its public checkpoint with --weights",
-    "swem": "memory of a fixed size (CVPR 2022), J&F 84.3 by its paper; give its public checkpoint with --weights",
+    "stm": "space-time memory (ICCV 2019), J&F 81.8 as reported; give its public checkpoint with --weights",
+    "swem": "memory of a fixed size (CVPR 2022), J&F 84.3 as reported; give its public checkpoint with --weights",
 }
 
 

@@ -1,5 +1,7 @@
 """Clip calls through the real handler."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from model import Keyframe, PropagationOptions, Propagator, load_network
 from model.evaluation.metrics import region_similarity
 from model.propagation.run_record import RunRecord
 from plugin.shapes import decode_mask, polygons_to_mask
+from serverless.clip_call import answer_clip
 from tests.serverless.calls import HEIGHT, WIDTH, Worker, mask_shape
 
 
@@ -215,3 +218,14 @@ def test_many_objects_are_segmented_in_shorter_clips(worker, images):
     body = {"version": 1, "width": 128, "height": 96, "frames": [{"frame": 0, "image": images[0]}, {"frame": 1}]}
     answer = worker.answered({"clip": body | {"keyframes": [{"frame": 0, "shapes": shapes}], "clip_length": 50}})
     assert any("5 frames instead" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_call_that_names_no_clip_length_gets_the_network_s_own(lite, squares, images, length):
+    body = clip(squares, images, [keyframe(squares, 0, a=1)], max_seconds=0, direction="forward")["clip"]
+    assert "clip_length" not in body
+    own = lite.with_options(clip_length=length)
+    answered = answer_clip(own, body, "name", 0.0, time.perf_counter())["frames"]
+    assert len([frame for frame in answered if frame["frame"] > 100]) == length
+    asked = answer_clip(own, body | {"clip_length": 2}, "name", 0.0, time.perf_counter())["frames"]
+    assert len([frame for frame in asked if frame["frame"] > 100]) == 2

@@ -30,6 +30,7 @@ _MOST_IMAGES = 60  # in one call
 _MOST_BYTES = 40 * 2**20  # of images in one call; the function takes bodies of 64 MiB
 _PASSING = (429, 502, 503, 504)
 _SHORT_SIDE = 480  # of functions that do not say
+_CLIP_LENGTH = 5  # of functions that decide themselves, at most
 
 
 class _GoneError(FunctionError):
@@ -41,7 +42,7 @@ class FunctionEngine:
 
     Args:
         urls: of the function; one call at a time is sent to each.
-        clip_length: frames segmented at once.
+        clip_length: frames segmented at once; None: as many as the function's network was published with.
         patience: seconds for which a busy or lost function is tried again; None: two minutes.
         pause: what waits.
 
@@ -55,11 +56,12 @@ class FunctionEngine:
     def __init__(
         self,
         urls: Sequence[str],
-        clip_length: int,
+        clip_length: int | None,
         patience: float | None = None,
         pause: Callable[[float], None] = time.sleep,
     ):
-        self.clip_length, self.parallel = clip_length, len(urls)
+        self._asked = {} if clip_length is None else {"clip_length": clip_length}
+        self.clip_length, self.parallel = clip_length or _CLIP_LENGTH, len(urls)
         self._patience, self._pause = _PATIENCE if patience is None else patience, pause
         self._session = requests.Session()
         self._free: queue.Queue[str] = queue.Queue()
@@ -75,7 +77,7 @@ class FunctionEngine:
             self._free.put(url)
         if len(identities) > 1:
             raise InputError(f"the functions have different networks ({', '.join(sorted(identities))}): deploy one")
-        self.identity = f"function {identities.pop()} {clip_length}"
+        self.identity = f"function {identities.pop()} {self.clip_length}"
 
     def prepare(self) -> None:
         """Nothing is left to load."""
@@ -101,7 +103,7 @@ class FunctionEngine:
             "height": size[0],
             "width": size[1],
             "output": "mask",
-            "clip_length": self.clip_length,
+            **self._asked,
             "direction": direction,
             "keyframes": [{"frame": k.index, "shapes": _shapes(k, labels or {})} for k in keyframes],
         }

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from model.propagation.run_record import RunRecord
 from model.tracking.frame_recall import drawn_logits
 from model.tracking.frame_tracker import FrameTracker, frame_masks
 from tests.model.device.processor import needs_bfloat16
+from tests.model.network import literal_reference
 from tests.model.network.named_weights import named_network
 
 FOLDER = Path(__file__).parent
@@ -75,6 +77,31 @@ def test_whole_golden_runs(networks, video, case, keyframes, bar):
         golden = file[case]
     found = probabilities(networks[name], frames, keyframes(labels))
     assert np.abs(found[:, :, 2::4, 2::4] - golden).max() < bar
+
+
+def test_three_objects_of_an_odd_size_as_the_papers_have_it(networks):
+    """Against the papers written out; the last object comes later with SWEM. STM's second kept frame is read."""
+    frames = moving_picture(7, 37, 51)
+    first, later = np.zeros((2, 37, 51), np.uint8)
+    first[6:18, 6:17], first[12:30, 25:34], later[4:12, 38:47] = 1, 2, 3
+    together = np.maximum(first, later)
+    with torch.inference_mode():
+        stm = literal_reference.stm(networks["stm"].state_dict(), frames, together)
+        random = np.random.RandomState(0).standard_normal((3, 2, 128, 128))
+        start = (random * (2 / 128) ** 0.5).astype(np.float32)
+        swem = literal_reference.swem(networks["swem"].state_dict(), frames[:4], {0: first, 2: later}, start)
+    # Without a word about the size: small frames are taken as they are.
+    assert np.abs(probabilities(networks["stm"], frames, [Keyframe(0, together)], short_side=480) - stm).max() < 1e-4
+    keyframes = [Keyframe(0, first), Keyframe(2, later)]
+    found = probabilities(networks["swem"], frames[:4], keyframes, short_side=480)
+    assert np.abs(found - swem).max() < 1e-4
+    assert (swem[:, 3].max((1, 2)) > 0.05).all() and (stm[:, 6].max((1, 2)) > 0.05).all()  # none is lost at once
+
+
+def moving_picture(count: int, height: int, width: int) -> np.ndarray:
+    coarse = np.random.RandomState(1).randint(0, 256, (height // 6 + 2, (width + 2 * count) // 6 + 2, 3))
+    picture = cv2.resize(coarse.astype(np.uint8), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    return np.stack([picture[:height, 2 * t : 2 * t + width] for t in range(count)])
 
 
 @pytest.mark.parametrize(
@@ -148,9 +175,9 @@ def test_runs_of_odd_size_in_both_directions_go_on_where_they_stopped(networks, 
         assert found[index].confidence == pytest.approx(result.confidence)
 
 
-def test_small_frames_are_not_enlarged_for_swem_and_large_ones_take_its_published_size(networks):
-    def size(height: int, width: int, short_side: int | None = 480) -> tuple[int, int]:
-        propagator = Propagator(networks["swem"], PropagationOptions(short_side=short_side, device="cpu"))
+def test_small_frames_are_not_enlarged_and_large_ones_take_the_published_size(networks):
+    def size(height: int, width: int, short_side: int | None = 480, name: str = "swem") -> tuple[int, int]:
+        propagator = Propagator(networks[name], PropagationOptions(short_side=short_side, device="cpu"))
         return propagator.grid(height, width)
 
     assert size(120, 184) == (8, 12)
@@ -158,6 +185,8 @@ def test_small_frames_are_not_enlarged_for_swem_and_large_ones_take_its_publishe
     assert size(480, 854) == (30, 53)
     assert size(1080, 1920) == (30, 53)
     assert size(1080, 1920, None) == (68, 120)
+    assert size(100, 150, name="stm") == (7, 10)
+    assert size(1080, 1920, name="stm") == (30, 54)
 
 
 @needs_bfloat16

@@ -88,10 +88,14 @@ def masks(engine, squares, keyframes, **options):
     return {r.index: r for r in engine.run(squares.frames[:LENGTH], keyframes, **options)}
 
 
-@pytest.mark.parametrize("drawn, direction", [((0,), "both"), ((5,), "both"), ((0, 11), "both"), ((4,), "forward")])
-def test_the_masks_are_those_of_the_network_here(url, squares, lite, drawn, direction):
+@pytest.mark.parametrize(
+    "drawn, direction, clip_length",
+    [((0,), "both", 5), ((5,), "both", None), ((0, 11), "both", 5), ((4,), "forward", 5)],
+)
+def test_the_masks_are_those_of_the_network_here(url, squares, lite, drawn, direction, clip_length):
+    """Without a clip length the function takes its network's own, which is 5, too."""
     keyframes = [squares.keyframe(index) for index in drawn]
-    theirs = masks(FunctionEngine([url], clip_length=5), squares, keyframes, direction=direction)
+    theirs = masks(FunctionEngine([url], clip_length=clip_length), squares, keyframes, direction=direction)
     ours = masks(lite, squares, keyframes, direction=direction)
     assert theirs.keys() == ours.keys()
     for index, result in ours.items():
@@ -106,8 +110,8 @@ def test_overlapping_masks_are_those_of_the_network_here(url, squares, lite):
     square = squares.labels == 1
     half = square.copy()
     half[:, 26:] = False
-    keyframes = [Keyframe(0, {1: half[0], 2: square[0]}), Keyframe(12, {1: half[12]})]
-    options = {"direction": "forward", "stop": 16, "labels": {1: "part", 2: "whole"}}
+    keyframes = [Keyframe(0, {1: half[0], 2: square[0]}), Keyframe(7, {1: half[7]})]
+    options = {"direction": "forward", "stop": LENGTH, "labels": {1: "part", 2: "whole"}}
     theirs = masks(FunctionEngine([url], clip_length=5), squares, keyframes, **options)
     ours = masks(lite, squares, keyframes, **options)
     assert theirs.keys() == ours.keys()
@@ -116,7 +120,7 @@ def test_overlapping_masks_are_those_of_the_network_here(url, squares, lite):
             assert region_similarity(theirs[index].mask(obj), result.mask(obj)) > least
         assert region_similarity(theirs[index].mask(2), square[index]) > 0.8
         assert theirs[index].masks.order == (2, 1)
-    assert np.array_equal(theirs[0].mask(2), square[0]) and np.array_equal(theirs[12].mask(1), half[12])
+    assert np.array_equal(theirs[0].mask(2), square[0]) and np.array_equal(theirs[7].mask(1), half[7])
 
 
 def test_a_part_alone_is_the_same_as_in_the_whole(url, squares):
