@@ -22,6 +22,7 @@ from model.keyframe import Keyframe
 from model.options import PropagationOptions
 from model.program.command_line import Parser, run_program
 from plugin.cvat.engine.engine import LocalEngine
+from plugin.cvat.open_task import Workplace
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
 from plugin.cvat.run.task_run import TaskOutcome
 from plugin.cvat.server.client import Server
@@ -106,7 +107,7 @@ def _whole(engine: LocalEngine, url: str, output: str) -> tuple[float, TaskOutco
     with tempfile.TemporaryDirectory() as folder, Server(Login(url, TOKEN)) as server:
         place = Path(folder)
         settings = BulkSettings(output=output)
-        bulk = BulkRun(server, engine, settings, TargetFilter(), place / "c", place / "j", False)
+        bulk = BulkRun(Workplace(server, place / "c", place / "j"), engine, settings, TargetFilter())
         began = time.perf_counter()
         outcome = bulk.run([Target(1)])[0]
         seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""The space-time memory of STM: each object has keys of its own, and a query reads every position (STM 3.3)."""
+"""The space-time memory of STM: each object has keys of its own, and a query reads every position (STM 3.2)."""
 
 import torch
 from torch import Tensor

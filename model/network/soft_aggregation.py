@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def aggregate(probabilities: Tensor) -> Tensor:
-    """Soft aggregation of independent object probabilities (STM eq. 1).
+    """Soft aggregation of independent object probabilities.
 
     p_0 = prod(1 - p_k); every p becomes its odds p / (1 - p), normalised over background and objects. In float32.
 

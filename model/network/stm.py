@@ -1,6 +1,6 @@
 """STM (ICCV 2019), to be read beside its Fig. 2: two encoders, key and value of memory and query, the decoder.
 
-The space-time memory read (STM 3.3) has no parameters: `model.memory.dense_memory`.
+The space-time memory read (STM 3.2) has no parameters: `model.memory.dense_memory`.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
 
 if TYPE_CHECKING:
     from plugin.cvat.engine.engine import Engine
-    from plugin.cvat.journal.journal import Journal
+    from plugin.cvat.open_task import Workplace
     from plugin.cvat.run.task_run import TaskOutcome
     from plugin.cvat.server.client import Server
 
@@ -196,12 +196,12 @@ def _propagate(arguments: argparse.Namespace) -> None:
 
     chosen = TargetFilter(arguments.subset, arguments.name, arguments.state, arguments.stage, arguments.limit)
     began = time.perf_counter()
-    cache, journals = _folders(arguments)
     with _server(arguments) as server:
+        place = _workplace(arguments, server, arguments.dry_run)
         targets, refused = find_targets(server, arguments.task, arguments.job, arguments.project, chosen)
-        prune(cache, int(arguments.cache_gb * 2**30))
+        prune(place.cache, int(arguments.cache_gb * 2**30))
         engine = _engine(arguments, options)
-        bulk = BulkRun(server, engine, settings, chosen, cache, journals, arguments.dry_run)
+        bulk = BulkRun(place, engine, settings, chosen)
         try:
             outcomes = bulk.run(targets)
         except KeyboardInterrupt:
@@ -233,20 +233,17 @@ def _propagate(arguments: argparse.Namespace) -> None:
 
 
 def _review(arguments: argparse.Namespace) -> None:
-    from plugin.cvat.open_task import OpenTask
     from plugin.cvat.run.bulk_report import write_bulk_report
     from plugin.cvat.run.task_review import review_task
     from plugin.cvat.task.layout import read_task
 
-    cache, journals = _folders(arguments)
     outcomes: list[TaskOutcome] = []
     with _server(arguments) as server:
+        place = _workplace(arguments, server, dry=True)
 
         def review(task: int) -> None:
-            with (
-                _journal(journals, server, task, read_only=True) as journal,
-                OpenTask(server, read_task(server, task), journal, cache, dry=True) as opened,
-            ):
+            _check_journal(place, task)
+            with place.open(read_task(server, task)) as opened:
                 outcome = review_task(opened, arguments.doubt)
             outcomes.append(outcome)
             if not outcome.pictures:
@@ -267,11 +264,12 @@ def _undo(arguments: argparse.Namespace) -> None:
     from plugin.cvat.run.undo import Undone, undo_task
     from plugin.cvat.task.layout import read_task
 
-    _, journals = _folders(arguments)
     with _server(arguments) as server:
+        place = _workplace(arguments, server, arguments.dry_run)
 
         def undo(task: int) -> None:
-            with _journal(journals, server, task, read_only=arguments.dry_run) as journal:
+            _check_journal(place, task)
+            with place.journal(task) as journal:
                 total = Undone(0, 0)
 
                 def undo_job(job: int) -> None:
@@ -325,20 +323,18 @@ def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engi
     return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options)
 
 
-def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
+def _workplace(arguments: argparse.Namespace, server: "Server", dry: bool) -> "Workplace":
     from plugin.cvat.journal.journal import journal_folder
+    from plugin.cvat.open_task import Workplace
     from plugin.cvat.task.chunk_store import cache_folder
 
-    return arguments.cache or cache_folder(), arguments.journal or journal_folder()
+    return Workplace(server, arguments.cache or cache_folder(), arguments.journal or journal_folder(), dry)
 
 
-def _journal(folder: Path, server: "Server", task: int, read_only: bool) -> "Journal":
-    from plugin.cvat.journal.journal import Journal, journal_path
-
-    path = journal_path(folder, server.url, task)
+def _check_journal(place: "Workplace", task: int) -> None:
+    path = place.journal_path(task)
     if not path.exists():
         raise InputError(f"task {task}: Perclip has written nothing here, as far as {path} tells; check --journal")
-    return Journal(path, read_only=read_only)
 
 
 def _link(server: "Server") -> "Callable[[TaskOutcome, int], str]":

@@ -1,10 +1,11 @@
 """A task that a program has open: what it is made of, what Perclip has written into it, and its frames."""
 
-from collections.abc import Container, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plugin.cvat.journal.journal import Journal
+from plugin.cvat.journal.journal import Journal, journal_path
 from plugin.cvat.server.client import Server
 from plugin.cvat.task.chunk_store import ChunkStore
 from plugin.cvat.task.frames import TaskFrames
@@ -62,3 +63,37 @@ class OpenTask:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a program works on tasks: the server, and the folders on this machine.
+
+    Attributes:
+        server: logged in.
+        cache: folder for downloaded chunks.
+        journals: folder of the journals of all tasks.
+        dry: write nothing.
+    """
+
+    server: Server
+    cache: Path
+    journals: Path
+    dry: bool = False
+
+    def journal_path(self, task: int) -> Path:
+        """The file of a task's journal."""
+        return journal_path(self.journals, self.server.url, task)
+
+    def journal(self, task: int) -> Journal:
+        """Opens a task's journal."""
+        return Journal(self.journal_path(task), read_only=self.dry)
+
+    @contextmanager
+    def open(self, layout: TaskLayout) -> Iterator[OpenTask]:
+        """The task of this layout, as long as it is worked on."""
+        with (
+            self.journal(layout.id) as journal,
+            OpenTask(self.server, layout, journal, self.cache, self.dry) as task,
+        ):
+            yield task

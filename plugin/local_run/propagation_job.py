@@ -1,7 +1,7 @@
 """The main job: keyframes through a video into a folder of results, resumable, with the formats that were asked for."""
 
 import time
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from model.object_masks import ObjectMasks
 from model.program.folder_lock import FolderLock
 from model.program.printable import printable
 from model.propagation.layers import overlaps
+from model.result import FrameResult
 from plugin.digest import digest_of, file_digest, keyframe_digest, names_digest
 from plugin.keyframes import FrameFinder, read_keyframes
 from plugin.keyframes.keyframe_set import KeyframeSet, default_name
@@ -28,7 +29,6 @@ from plugin.sinks.doubt import most_doubtful
 from plugin.sinks.mask_folder import MaskFolder
 from plugin.sources import (
     Animation,
-    FrameReader,
     FrameSource,
     ImageFolder,
     ReadAhead,
@@ -130,7 +130,22 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             )
         with claimed_folder(job.out, _settings(job, opened, keyframes, propagator), job.resume) as lock:
             results = MaskFolder(job.out, opened.own_names())
-            fresh, seconds, lost = _propagate(job, propagator, source, frames, keyframes, results, reached, lock, warn)
+            began = time.perf_counter()
+            run = propagator.run(
+                source,
+                keyframes.keyframes,
+                job.start,
+                job.stop,
+                job.direction,
+                finished=results.finished_masks(),
+                labels=_labels(keyframes),
+            )
+            try:
+                fresh, lost = _fill_folder(results, run, frames, reached, lock)
+            finally:
+                for warning in frames.warnings({*reached, *frames.needed}):
+                    warn(warning)
+            seconds = time.perf_counter() - began
             facts = {
                 "source": f"{job.source} ({len(source)} frames, {source.width}x{source.height})",
                 "network": f"{job.network}, {propagator.number_format} on {propagator.device}, "
@@ -302,40 +317,20 @@ def _reached(job: PropagationJob, source: FrameSource, keyframes: KeyframeSet) -
     return range(first, stop)
 
 
-def _propagate(
-    job: PropagationJob,
-    propagator: "Propagator",
-    source: FrameReader,
-    frames: StandInFrames,
-    keyframes: KeyframeSet,
-    results: MaskFolder,
-    reached: range,
-    lock: FolderLock,
-    warn: Callable[[str], None],
-) -> tuple[int, float, UndecodableFrameError | None]:
-    """Runs the engine into the folder.
+def _fill_folder(
+    results: MaskFolder, run: Iterable[FrameResult], frames: StandInFrames, reached: range, lock: FolderLock
+) -> tuple[int, UndecodableFrameError | None]:
+    """Takes a run over `frames` into the folder.
 
     Returns:
-        Number of new frames, the seconds they took, and why the run ended before the end of the source; None: it did
-        not.
+        Number of new frames, and why the run ended before the end of the source; None: it did not.
     """
-    assert job.out is not None
     finished = results.finished_masks()
     done = sum(i in reached for i in finished)
-    began = time.perf_counter()
-    fresh, lost = 0, None
+    fresh = 0
     bar = tqdm(total=len(reached), initial=done, unit="frame", desc="propagating", dynamic_ncols=True, smoothing=0.1)
     try:
         with bar:
-            run = propagator.run(
-                source,
-                keyframes.keyframes,
-                job.start,
-                job.stop,
-                job.direction,
-                finished=finished,
-                labels=_labels(keyframes),
-            )
             for result in fill_in(run, frames, finished):
                 lock.check()
                 results.add(result)
@@ -343,17 +338,14 @@ def _propagate(
                 bar.update()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{done + fresh} of {len(reached)} frames are finished in {job.out / 'masks'}; "
+            f"{done + fresh} of {len(reached)} frames are finished in {results.folder / 'masks'}; "
             "run the same command with --resume to go on"
         ) from None
     except UndecodableFrameError as error:
         if frames.lost_from is None or not results.finished():
             raise
-        lost = error
-    finally:
-        for warning in frames.warnings({*reached, *frames.needed}):
-            warn(warning)
-    return fresh, time.perf_counter() - began, lost
+        return fresh, error
+    return fresh, None
 
 
 def _advice(results: MaskFolder) -> str:

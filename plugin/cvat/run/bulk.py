@@ -4,14 +4,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tqdm import tqdm
 
 from model.errors import InputError, PerclipError
 from plugin.cvat.engine.engine import Engine
-from plugin.cvat.journal.journal import Journal, journal_path
-from plugin.cvat.open_task import OpenTask
+from plugin.cvat.open_task import Workplace
 from plugin.cvat.run.concurrent_work import run_concurrently
 from plugin.cvat.run.task_run import TaskOutcome, TaskRun
 from plugin.cvat.server.client import Server
@@ -115,30 +113,18 @@ class BulkRun:
     """Propagates tasks.
 
     Args:
-        server: logged in.
+        place: where.
         engine: that propagates; tells how many tasks are worked on at a time.
         settings: what is asked for.
         chosen: which jobs.
-        cache: folder for downloaded chunks.
-        journals: folder of the journals.
-        dry: write nothing.
 
     Attributes:
         outcomes: of all tasks, as far as they have come.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        engine: Engine,
-        settings: BulkSettings,
-        chosen: TargetFilter,
-        cache: Path,
-        journals: Path,
-        dry: bool,
-    ):
-        self._server, self._engine, self._settings = server, engine, settings
-        self._chosen, self._cache, self._journals, self._dry = chosen, cache, journals, dry
+    def __init__(self, place: Workplace, engine: Engine, settings: BulkSettings, chosen: TargetFilter):
+        self._place, self._engine, self._settings, self._chosen = place, engine, settings, chosen
+        self._server = place.server
         self._stop = threading.Event()
         self.outcomes: list[TaskOutcome] = []
 
@@ -191,11 +177,7 @@ class BulkRun:
                 outcome.warnings = [*layout.left_out, "no job is left"]
                 planned(0)
                 return
-            path = journal_path(self._journals, self._server.url, target.task)
-            with (
-                Journal(path, read_only=self._dry) as journal,
-                OpenTask(self._server, layout, journal, self._cache, self._dry) as task,
-            ):
+            with self._place.open(layout) as task:
                 TaskRun(task, self._engine, self._settings, planned, advanced).run(outcome)
             if outcome.failed:
                 outcome.error = "; ".join(f"job {job}: {why}" for job, why in outcome.failed.items())

@@ -13,6 +13,7 @@ from model.propagation.layers import Layers
 from model.result import FrameResult
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.journal import Journal, journal_path
+from plugin.cvat.open_task import Workplace
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
 from plugin.cvat.run.task_run import TaskOutcome
 from plugin.cvat.run.undo import Undone, undo_task
@@ -111,15 +112,8 @@ class Program:
         self, task: int = TASK, jobs: tuple[int, ...] | None = None, dry: bool = False, **settings: Any
     ) -> TaskOutcome:
         """One run, whatever comes of it."""
-        bulk = BulkRun(
-            self.server,
-            self.engine,
-            BulkSettings(**settings),
-            TargetFilter(),
-            self.folder / "cache",
-            self.folder / "journal",
-            dry,
-        )
+        place = Workplace(self.server, self.folder / "cache", self.folder / "journal", dry)
+        bulk = BulkRun(place, self.engine, BulkSettings(**settings), TargetFilter())
         return bulk.run([Target(task, jobs)])[0]
 
     def undo(self, task: int = TASK, dry: bool = False) -> Undone:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from plugin.cli import main
+from plugin.cvat.open_task import Workplace
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter, find_targets
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import ConnectionLostError
@@ -115,7 +116,7 @@ def run(fake, program_folder, targets, engine, parallel=1):
     server = Server(Login(fake.url, TOKEN), patience=0.0)
     settings, folder = BulkSettings(), program_folder
     engine.parallel = parallel
-    bulk = BulkRun(server, engine, settings, TargetFilter(), folder / "c", folder / "j", False)
+    bulk = BulkRun(Workplace(server, folder / "c", folder / "j"), engine, settings, TargetFilter())
     return bulk.run(targets)
 
 

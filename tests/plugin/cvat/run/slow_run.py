@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model.result import FrameResult
+from plugin.cvat.open_task import Workplace
 from plugin.cvat.run import task_writer
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
 from plugin.cvat.server.client import Server
@@ -36,15 +37,8 @@ def main() -> None:
     settings = BulkSettings(output=output)
     place = Path(folder)
     with Server(Login(url, TOKEN)) as server:
-        bulk = BulkRun(
-            server,
-            Slow(float(seconds)),
-            settings,
-            TargetFilter(),
-            place / "cache",
-            place / "journal",
-            False,
-        )
+        there = Workplace(server, place / "cache", place / "journal")
+        bulk = BulkRun(there, Slow(float(seconds)), settings, TargetFilter())
         outcome = bulk.run([Target(TASK)])[0]
     assert outcome.error is None, outcome.error
 

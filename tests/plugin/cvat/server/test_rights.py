@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from plugin.cvat.open_task import Workplace
 from plugin.cvat.run.bulk import BulkRun, Target, TargetFilter
 from plugin.cvat.run.concurrent_work import run_concurrently
 from plugin.cvat.run.task_writer import TaskWriter
@@ -249,15 +250,8 @@ def test_a_busy_server_is_not_waited_for_once_for_each_task(program_for):
         return 429 if any(began) else None
 
     program.fake.fault = fault
-    bulk = BulkRun(
-        program.server,
-        program.engine,
-        BulkSettings(),
-        TargetFilter(),
-        program.folder / "cache",
-        program.folder / "journal",
-        False,
-    )
+    place = Workplace(program.server, program.folder / "cache", program.folder / "journal")
+    bulk = BulkRun(place, program.engine, BulkSettings(), TargetFilter())
     outcomes = bulk.run([Target(12), Target(13)])
     assert sum(program.pauses) <= 1800 and outcomes[1].error == "not begun"
 

@@ -21,7 +21,7 @@ from tests.plugin.cvat.program import (
     square,
     state_of,
 )
-from tests.plugin.cvat.run.test_undo_and_review import review
+from tests.plugin.cvat.review.test_review import review
 from tests.plugin.cvat.writing.one_track import (
     LENGTH,
     drawn_keyframes,
