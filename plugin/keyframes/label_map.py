@@ -8,6 +8,7 @@ from PIL import Image
 from model.data.mask_picture import VOID, ColourTable, read_mask
 from model.errors import InputError
 from model.object_masks import ObjectMasks
+from plugin.keyframes.mask_origin import is_own
 from plugin.keyframes.whole_masks import read_whole_masks
 
 
@@ -47,7 +48,7 @@ def read_label_map(
 def _read(path: Path, colours: ColourTable | None, may_be_empty: bool) -> tuple[ObjectMasks, np.ndarray]:
     try:
         with Image.open(path) as picture:
-            values = read_mask(picture, path, colours)
+            values = np.array(picture) if is_own(picture) else read_mask(picture, path, colours)
             void = values == VOID
             masks = read_whole_masks(picture, np.where(void, np.uint8(0), values))
     except FileNotFoundError:
