@@ -15,7 +15,7 @@ _MOSTLY_BETWEEN = 0.5  # the same where rims overshoot, and have echoes inside a
 _FEW_MEETINGS = 0.05  # of the places where an area ends
 _STEP_SHARES = {1: 0.3, 2: 0.4, 4: 0.5, 8: 0.6}
 """Widest step, in pixels, -> part of the outlines that may have steps so narrow. At most 0.05, 0.09, 0.15 and 0.26 have
-in the drawn masks looked at, those of DAVIS's schoolgirls at 240 rows; with each fourth row and column 0.16 and 0.26."""
+in the drawn masks looked at, those of DAVIS's schoolgirls at 240 rows; with every fourth row 0.16 and 0.26."""
 _LEAST_STEPS = 12
 _FEW_VALUES, _MOST_SEAM = 3, 0.75  # of two objects, a rim may be the seam of the lower one, in pieces
 _STEPS_OF_SIDE = 30  # a step is at most this part of the picture's shorter side
