@@ -101,7 +101,7 @@ def _from_palette(picture: Image.Image, where: str | Path, colours: ColourTable)
         hard = _single_hard_edge(table_colours, ids) if table_colours[0] == 0 else None
         if hard is not None:
             return hard
-        _refuse_soft_edges(where, ids)
+    _refuse_soft_edges(where, ids)
     return np.array(ids, np.uint8)
 
 
@@ -125,6 +125,11 @@ def _counts_by_colour(
     if shown.tolist() == [0]:
         return visible is not None  # an object on nothing
     if shown[0] != 0 or (visible is not None and found == {0}):
+        if not black and shown.size > 1 and _border_share(table[indices] == _WHITE) > _DOMINANT:
+            raise InputError(
+                f"{where}: white goes all around, and is not the palette's entry 0, so that the background cannot be "
+                "told: save it as a palette PNG with 0 as background"
+            )
         # Nothing is 0: black is the background, unless the palette is nothing but black.
         return bool(black) and (len(found) > 1 or table[0] != 0)
     if visible is not None:
@@ -225,6 +230,11 @@ def _from_grey(where: str | Path, values: np.ndarray, white: int, visible: np.nd
             f"{where} has 255 beside {found[0]}: 255 is void, an area that is no object, beside other ids; number the "
             "objects 1, 2, 3, ..."
         )
+    if values.all() and found.size == 2 and found[1] == VOID and _border_share(ids == found[0]) > _DOMINANT:
+        raise InputError(
+            f"{where} has no 0: {found[0]} goes all around, and 255 inside may be void or the object: use 0 for the "
+            "background, and 1 for the object"
+        )
     _refuse_soft_edges(where, ids)
     return ids
 
@@ -315,7 +325,8 @@ def _single_hard_edge(found: np.ndarray, place: np.ndarray) -> np.ndarray | None
     if np.array_equal(areas, counts > 0):
         return None  # nothing but areas: objects of like colours
     channels = np.stack([(found >> shift) & 0xFF for shift in (16, 8, 0)], axis=1).astype(np.float32)
-    axis = channels[np.argmax(np.where(found == 0, 0, counts))]
+    # The brightest that has an area: another may be the larger object.
+    axis = channels[np.argmax(np.where(areas, (channels**2).sum(axis=1), -1))]
     if axis.max() < _LEAST_LEVEL:
         return None
     level = channels @ axis / (axis @ axis)
@@ -329,7 +340,7 @@ def _refuse_soft_edges(where: str | Path, ids: np.ndarray) -> None:
     if has_soft_edges(ids):
         raise InputError(
             f"{where} has soft edges, pixels between the values of neighbouring objects: save the mask without "
-            "anti-aliasing or smoothing, as PNG"
+            "anti-aliasing or smoothing, as PNG; if thin rims of another object are meant, give one file per object"
         )
 
 

@@ -228,6 +228,19 @@ class FrameFinder:
         for i in which:
             number = number_in(self._folders(mentions[i].match or mentions[i].name)[1])
             found[i] = None if number is None else frames.get(number)
+            begun = self._begun_with(mentions[i])
+            if mentions[i].is_wanted and begun not in (None, found[i]) and number is not None:
+                assert self._names is not None and begun is not None
+                by_name, by_number = self._names[begun], self._names[frames[number]]
+                self._refuse_two(mentions[i].name, f"{by_name} (by its beginning) or {by_number} (by its number)")
+
+    def _begun_with(self, mention: Mention) -> int | None:
+        """The frame whose whole name a mention begins with, as `f1_2.png` does with `f1.jpg`."""
+        bare = name_forms(self._folders(mention.match or mention.name)[1])[-2]
+        for end in (i for i, letter in enumerate(bare) if letter == "-" and i):
+            if frames := self._by_form[-2].get(bare[:end]):
+                return frames[0]
+        return None
 
     def _by_numbers(self, numbers: Mapping[int, str], advice: str) -> dict[int, int]:
         """The frames that numbers mean, all in the same way: as those in the frames' names, or as places.

@@ -8,6 +8,7 @@ from PIL import Image
 from model.data.mask_picture import VOID, ColourTable, read_mask
 from model.errors import InputError
 from model.object_masks import ObjectMasks
+from plugin.keyframes.mask_origin import is_own
 from plugin.keyframes.whole_masks import has_whole_masks, read_whole_masks
 
 
@@ -47,10 +48,9 @@ def read_label_map(
 def _read(path: Path, colours: ColourTable | None, may_be_empty: bool) -> tuple[ObjectMasks, np.ndarray]:
     try:
         with Image.open(path) as picture:
-            own = _written_whole(picture)
-            if own is not None:
-                return own, np.zeros(own.shape, bool)
-            values = read_mask(picture, path, colours)
+            # Of what Perclip wrote nothing need be guessed: the rims of things in one another look like soft edges.
+            own = is_own(picture) or (picture.mode == "P" and has_whole_masks(picture))
+            values = np.array(picture) if own else read_mask(picture, path, colours)
             void = values == VOID
             masks = read_whole_masks(picture, np.where(void, np.uint8(0), values))
     except FileNotFoundError:
@@ -61,17 +61,6 @@ def _read(path: Path, colours: ColourTable | None, may_be_empty: bool) -> tuple[
         what = "it has only void (255)" if values.any() else "no pixel belongs to an object"
         raise InputError(f"{path} is empty, {what}: draw an object or leave the file out")
     return masks, void
-
-
-def _written_whole(picture: Image.Image) -> ObjectMasks | None:
-    """The masks of a picture that Perclip wrote whole; None of any other.
-
-    Nothing in it need be guessed: the rims of things in one another look like soft edges.
-    """
-    if picture.mode != "P" or not has_whole_masks(picture):
-        return None
-    masks = read_whole_masks(picture, np.array(picture))
-    return masks if masks.overlapping and VOID not in masks.objects else None
 
 
 def _one_line(error: Exception) -> str:

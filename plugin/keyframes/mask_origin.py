@@ -39,6 +39,11 @@ def origin_note(origin: MaskOrigin) -> PngImagePlugin.PngInfo:
     return note
 
 
+def is_own(picture: Image.Image) -> bool:
+    """Whether an open picture is as Perclip writes masks: a palette's indices are ids, whatever they look like."""
+    return picture.format == "PNG" and picture.mode == "P" and _KEY in picture.info
+
+
 def read_origin(path: Path) -> MaskOrigin | None:
     """Where Perclip had a mask from; None if Perclip did not write it under this name."""
     if re.fullmatch(r"[0-9]{6,9}\.png", path.name) is None:

@@ -14,7 +14,9 @@ _SUFFIX = re.compile(rf"\.({_SUFFIXES})$", re.IGNORECASE)
 
 # What exporters add, on names without suffix and in small letters:
 _ROBOFLOW_HASH = re.compile(rf"([._-]({_SUFFIXES}))?\.rf\.[0-9a-z]+$")  # 00001_jpg.rf.0b1c...
-_LABEL_STUDIO_HASH = re.compile(r"^[0-9a-f]{8}(-|__)(?=.)")  # 3ab1f2c4-00001
+_DATE = r"(19|20)[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]"
+_LABEL_STUDIO_HASH = re.compile(rf"^(?!{_DATE})[0-9a-f]{{8}}(-|__)(?=.)")  # 3ab1f2c4-00001
+_HASH_AFTER = re.compile(r"(?<![0-9a-z])(?=[a-f]*[0-9]+[a-f])[0-9a-f]{6,}$")  # frame_3_9f86d081
 _MASK_WORD = "masks?|label_?maps?|labels?|label_?ids|segmentations?|seg|gt|ground_?truth|annotations?|instances?"
 _MASK_WORD_AFTER = re.compile(rf"(?<=.)[._ -]({_MASK_WORD})$")
 _MASK_WORD_BEFORE = re.compile(rf"^({_MASK_WORD})[._ -](?=.)")
@@ -46,8 +48,10 @@ def is_count(base: str) -> bool:
 
 
 def number_in(base: str) -> int | None:
-    """The number at the end of a name: 40 for `00040.png`, `frame_000040_jpg.rf.0b1c.jpg`; None without one."""
-    digits = re.search(r"[0-9]+$", _bare(base))
+    """The number at the end of a name: 40 for `00040.png`, `frame_000040_jpg.rf.0b1c.jpg`; None without one, or where
+    it is the end of a hash."""
+    bare = _bare(base)
+    digits = None if _HASH_AFTER.search(bare) else re.search(r"[0-9]+$", bare)
     return int(digits[0]) if digits and len(digits[0].lstrip("0")) <= 9 else None
 
 

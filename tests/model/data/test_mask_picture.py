@@ -4,6 +4,7 @@ import struct
 import zlib
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -289,3 +290,36 @@ def test_thin_objects_beside_large_ones_are_no_soft_edges():
     stripes = (rows // 2 % 250 + 1).astype(np.uint8)
     for label_map in (belts, stripes):
         np.testing.assert_array_equal(read_mask(_opened(label_map), "m.png"), label_map)
+
+
+PAIRS = [(1, 3), (2, 3), (1, 250), (3, 250), (5, 6), (250, 254)]
+
+
+@pytest.mark.parametrize("blur", [1, 2])
+@pytest.mark.parametrize(("one", "two"), [*PAIRS, (1, 2)])
+def test_soft_edges_between_any_two_ids_are_refused(one, two, blur):
+    """None of the two vanishes, and no third one comes up around them; hard edges are read as they are."""
+    ids = _ids(one, two)
+    assert (read_mask(_opened(ids), "m.png") == ids).all()
+    soft = cv2.GaussianBlur(ids.astype(np.float32), (0, 0), blur)
+    with pytest.raises(InputError, match="soft edges"):
+        read_mask(_opened(np.rint(soft).astype(np.uint8)), "m.png")
+
+
+@pytest.mark.parametrize("blur", [0.6, 1])
+def test_soft_edges_of_a_dark_and_a_bright_shade_of_one_colour_are_refused(blur):
+    picture = cv2.GaussianBlur(_painted((100, 0, 0), RED), (0, 0), blur)
+    with pytest.raises(InputError, match="soft edges"):
+        read_mask(_opened(picture), "m.png")
+
+
+def test_an_object_inside_another_is_no_soft_edge():
+    nested = np.maximum(_disk(32, 40, 20) * 1, _disk(32, 40, 12) * 2).astype(np.uint8)
+    assert (read_mask(_opened(nested), "m.png") == nested).all()
+
+
+def test_a_ground_that_may_be_an_object_is_refused():
+    with pytest.raises(InputError, match="255 inside may be void or the object"):
+        read_mask(_opened(np.where(ONE, 255, 1).astype(np.uint8)), "m.png")
+    with pytest.raises(InputError, match="white goes all around"):
+        read_mask(_palette(np.where(ONE, 1, 2), BLACK, RED, WHITE), "m.png")

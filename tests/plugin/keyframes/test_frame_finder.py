@@ -141,6 +141,19 @@ def test_what_perclip_noted_counts_before_all_numbers():
     assert "masks/000007.png" in refuses(FROM_1, Mention("masks/000007.png", place=7))
 
 
+def test_the_digits_of_a_hash_or_date_are_no_frame_number():
+    with pytest.raises(InputError, match="must end in its frame number"):
+        FrameFinder(900, None, "clip.mp4").find([Mention("frame_3_9f86d081.png")])
+    assert FrameFinder(900, None).find([Mention("face0003.png"), Mention("take3b-0004.png")]) == [3, 4]
+    with pytest.raises(InputError, match=r"20240101-3\.png may be"):
+        find([f"20240102-{number}.jpg" for number in range(1, 9)], "20240101-3.png")
+
+
+def test_a_number_behind_the_whole_name_of_a_picture_may_be_an_object():
+    with pytest.raises(InputError, match=r"f1_2\.png may be f1\.jpg .* or f2\.jpg"):
+        find(["f1.jpg", "f2.jpg"], "f1_2.png")
+
+
 def test_frame_numbers_of_a_task():
     steps = range(10, 40, 5)  # six frames
     assert FrameFinder(0, FROM_1).find_in_task([10, 20], steps, True) == {10: 0, 20: 2}

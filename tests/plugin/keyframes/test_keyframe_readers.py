@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.errors import InputError
 from plugin.keyframes import (
     FrameFinder,
     read_coco,
@@ -14,7 +15,9 @@ from plugin.keyframes import (
     read_label_map,
     read_label_map_folder,
 )
+from plugin.keyframes.mask_origin import MaskOrigin
 from plugin.shapes import mask_to_polygons
+from plugin.sinks.palette import save_masks
 from tests.plugin.keyframe_files import (
     BY_NUMBER,
     SIZE,
@@ -391,3 +394,15 @@ def test_values_of_no_known_kind_are_refused(tmp_path):
     fails(read_keyframes, [str(tmp_path / "nothing.xml")], BY_NUMBER, SIZE, match=r"nothing\.xml cannot be read")
     fails(read_keyframes, [str(tmp_path / "nothing.json")], BY_NUMBER, SIZE, match=r"nothing\.json cannot be read")
     fails(read_keyframes, [f"0={tmp_path}"], BY_NUMBER, SIZE, match="cannot be read")
+
+
+def test_a_mask_that_perclip_wrote_comes_back_whatever_it_looks_like(tmp_path):
+    """Thin rims of an id between two others are soft edges in other people's masks."""
+    ids = np.zeros((64, 96), np.uint8)
+    ids[10:50, 10:50], ids[11:49, 11:49] = 1, 3
+    path = tmp_path / "000004.png"
+    save_masks(ids, path, MaskOrigin(4))
+    assert (read_label_map(path) == ids).all()
+    save_masks(ids, path)
+    with pytest.raises(InputError, match="soft edges"):
+        read_label_map(path)
