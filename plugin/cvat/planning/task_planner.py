@@ -7,9 +7,6 @@ from functools import lru_cache, partial
 import numpy as np
 
 from model.errors import InputError
-from model.evaluation.metrics import region_similarity
-from model.propose_reduce.keyframes import keyframe_places
-from model.propose_reduce.reduction import LEAST_IOU, reduce_sequences, sequence_ious, sequence_score
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.joint_track import hidden_frames
 from plugin.cvat.journal.ownership import Ownership
@@ -20,6 +17,7 @@ from plugin.cvat.planning.identity import Identities, MaskOf, identify
 from plugin.cvat.planning.identity_words import decisions_in_words
 from plugin.cvat.planning.inheritance import inherit_groups
 from plugin.cvat.planning.output import output_of
+from plugin.cvat.planning.proposals import found_proposals, spread_proposals
 from plugin.cvat.planning.stretches import stretches_of, windows_of
 from plugin.cvat.planning.task_objects import TaskObject, allot_groups, keyframes_of, known_groups
 from plugin.cvat.planning.task_plan import SequencePlan, TaskPlan, restore_windows, windows_to_json
@@ -72,7 +70,7 @@ class TaskPlanner:
         found = TaskPlan(layout, [], set(), {}, list(layout.left_out))
         members, ever = self._journal.members(), self._journal.objects_ever()
         written = borne_groups(owned, members, ever)
-        proposals = self._proposals(owned, kinds) if settings.proposals else {}
+        proposals = found_proposals(owned, layout, kinds) if settings.proposals else {}
         found.proposals = proposals
         masks: list[MaskOf] = []
         decided: list[Identities] = []
@@ -87,7 +85,8 @@ class TaskPlanner:
             mask_of = _mask_reader(source, numbers)
             drawn = self._usable(drawn, mask_of, found.warnings)
             if settings.proposals:
-                drawn += self._spread(proposals, drawn, frames, mask_of)
+                usable = {k: v for k, v in proposals.items() if k[0] in wanted and k[1] in frames}
+                drawn += spread_proposals(usable, settings.proposals, drawn, layout, mask_of)
             places = {frame: place for place, frame in enumerate(numbers)}
             identities = identify(
                 drawn,
@@ -172,44 +171,6 @@ class TaskPlanner:
                 warnings.append(f"{what}: it cannot be used ({error})")
             self._unusable.add((d.shape.label, d.frame))
         return kept
-
-    def _proposals(self, owned: Mapping[int, Ownership], kinds: Sequence[str]) -> dict[tuple[int, int], list[Shape]]:
-        found: dict[tuple[int, int], list[Shape]] = defaultdict(list)
-        for job, o in owned.items():
-            for d in collect_drawn(job, o.foreign, set(self._layout.sizes), kinds, is_proposal=True):
-                if not d.shape.outside:
-                    found[d.shape.label, d.frame].append(d.shape)
-        return dict(found)
-
-    def _spread(
-        self,
-        proposals: Mapping[tuple[int, int], Sequence[Shape]],
-        drawn: Sequence[Drawn],
-        frames: set[int],
-        mask_of: MaskOf,
-    ) -> list[Drawn]:
-        """A detector's shapes on evenly spaced frames, without what a person has drawn there."""
-        wanted = self._wanted_labels()
-        having = sorted({frame for label, frame in proposals if frame in frames and label in wanted})
-        chosen = {having[place] for place in keyframe_places(len(having), self._settings.proposals)}
-        found = []
-        for (label, frame), shapes in proposals.items():
-            if frame not in chosen or label not in wanted:
-                continue
-            theirs = [mask_of(d) for d in drawn if d.frame == frame and d.shape.label == label and not d.shape.outside]
-            job = self._layout.jobs_with(frame)[0].id
-            candidates: list[tuple[Drawn, np.ndarray]] = []
-            for shape in shapes:
-                proposal = Drawn(job, shape, None, is_proposal=True)
-                try:
-                    mask = mask_of(proposal)
-                except InputError:
-                    continue
-                if mask.any() and not any(region_similarity(mask, other) >= LEAST_IOU for other in theirs):
-                    candidates.append((proposal, mask))
-            if candidates:
-                found += [candidates[i][0] for i in _best(candidates)]
-        return found
 
     def _inherited(
         self,
@@ -444,10 +405,3 @@ def _groups_in_use(owned: Mapping[int, Ownership]) -> dict[int, set[Origin]]:
             if joint.object:
                 found[joint.object].add((job, True, joint.track.id))
     return dict(found)
-
-
-def _best(proposals: Sequence[tuple[Drawn, np.ndarray]]) -> list[int]:
-    """Which of a frame's proposals stay, in their order: of two that overlap the one that the detector is surer of."""
-    ious = sequence_ious(np.stack([mask for _, mask in proposals])[:, None])
-    scores = [sequence_score([1.0], [1], 1.0 if d.shape.score is None else d.shape.score) for d, _ in proposals]
-    return sorted(reduce_sequences(ious, scores))
