@@ -18,6 +18,7 @@ _STEP_SHARES = {1: 0.3, 2: 0.4, 4: 0.5, 8: 0.6}
 in the drawn masks looked at, those of DAVIS's schoolgirls at 240 rows; with every fourth row 0.16 and 0.26."""
 _LEAST_STEPS = 12
 _FEW_VALUES, _MOST_SEAM = 3, 0.75  # of two objects, a rim may be the seam of the lower one, in pieces
+_LEAST_WHOLE = 0.04  # of the stairs; those of small objects that touch lead nowhere
 _STEPS_OF_SIDE = 30  # a step is at most this part of the picture's shorter side
 _RING = 4  # a wider step may be an object around another: several are needed
 _LEAST_AREA = 9  # pixels across; a JPEG's blocks of 8 are less
@@ -159,7 +160,7 @@ def _has_stepped_outlines(ids: np.ndarray) -> bool:
 
 def _is_stepped(ids: np.ndarray, bodies: np.ndarray, widest: int, most: float) -> bool:
     """Whether more than a share of the outlines has steps that are no part of a body."""
-    jumps = begun = ended = steps = seams = 0
+    jumps = begun = ended = whole = steps = seams = 0
     for lines, inside in ((ids, bodies), (ids.T, bodies.T)):
         flat, width = lines.ravel(), lines.shape[1]
         begins = np.concatenate(([True], flat[1:] != flat[:-1]))
@@ -175,11 +176,26 @@ def _is_stepped(ids: np.ndarray, bodies: np.ndarray, widest: int, most: float) -
         steps += int(is_step.sum())
         begun += int((is_step & ~narrow[:-2]).sum())
         ended += int((is_step & ~narrow[2:]).sum())
+        whole += _whole_stairs(is_step, narrow)
     stairs = min(begun, ended)
+    if whole < _LEAST_WHOLE * stairs:
+        return False
     jumps += seams
     if 4 * seams > stairs and np.unique(ids).size <= _FEW_VALUES:
         most = max(most, _MOST_SEAM)
     return stairs >= _LEAST_STEPS and stairs > most * (stairs + jumps) and (widest <= _RING or steps > 1.5 * stairs)
+
+
+def _whole_stairs(is_step: np.ndarray, narrow: np.ndarray) -> int:
+    """How many rows of steps lead from a wide run to a wide run.
+
+    Args:
+        is_step: bool (N - 2,), of the runs but the first and the last.
+        narrow: bool (N,).
+    """
+    before, after = np.r_[False, is_step[:-1]], np.r_[is_step[1:], False]
+    first, last = np.flatnonzero(is_step & ~before), np.flatnonzero(is_step & ~after)
+    return int((~narrow[first] & ~narrow[last + 2]).sum())
 
 
 def _bodies(ids: np.ndarray, widest: int) -> np.ndarray:

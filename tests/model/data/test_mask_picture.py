@@ -206,6 +206,19 @@ def test_many_small_objects_are_no_soft_edge():
     np.testing.assert_array_equal(read_mask(_opened(ids), "m.png"), ids)
 
 
+def test_many_tiny_objects_that_touch_are_no_soft_edge():
+    """Nuclei that a program counted: clusters of single pixels and of some, in any order of their numbers."""
+    rng = np.random.default_rng(0)
+    ids = np.zeros((256, 256), np.uint8)
+    values = iter(rng.permutation(np.arange(1, 255)))
+    for _ in range(60):
+        top, left = rng.integers(0, 244, 2)
+        for _ in range(4):
+            y, x = np.array([top, left]) + rng.integers(0, 5, 2)
+            ids[y : y + rng.integers(1, 5), x : x + rng.integers(1, 5)] = next(values)
+    np.testing.assert_array_equal(read_mask(_opened(ids), "m.png"), ids)
+
+
 def test_objects_of_nearly_the_same_colour_stay_apart():
     """In a palette and in RGB: they have areas, which soft edges and noise have not."""
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
