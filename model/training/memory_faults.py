@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.network.compact_value_encoder import SUB_PIXEL
+from model.training.batch_layers import BatchLayers
 
 _KINDS = ("missing", "beside", "swapped", "dots", "shifted", "lost")
 _SHARES = (0.58, 0.16, 0.12, 0.05, 0.06, 0.03)
@@ -33,7 +34,7 @@ class MemoryFaults:
     blurred: float
     placeless: float
 
-    def spoil(self, masks: Tensor, random: torch.Generator) -> Tensor:
+    def spoil(self, masks: Tensor, random: torch.Generator, layers: BatchLayers | None = None) -> Tensor:
         """Masks as they are remembered.
 
         A round piece of an object is missing (most often), a piece of what is beside it is added, a piece belongs to
@@ -43,15 +44,20 @@ class MemoryFaults:
         Args:
             masks: probabilities of objects in frames of a clip, float32 (B, T, K, H, W).
             random: what is drawn from, on the CPU.
+            layers: only objects of one layer take pixels from each other; None: all are of one.
         """
         if self.share == 0:
             return masks
+        if layers is None:
+            layers = BatchLayers.single(len(masks), masks.shape[2], masks.device)
         spoiled = []
-        for sample, draws in zip(masks, torch.rand(len(masks), masks.shape[2], generator=random) < self.share):
+        drawn = torch.rand(len(masks), masks.shape[2], generator=random) < self.share
+        for b, (sample, draws) in enumerate(zip(masks, drawn)):
+            alike = layers.alike(b).tolist()
             before = random.get_state()
             for frame in sample:
                 random.set_state(before)
-                spoiled.append(_spoil_frame(frame, draws, random) if draws.any() else frame)
+                spoiled.append(_spoil_frame(frame, draws, alike, random) if draws.any() else frame)
         return torch.stack(spoiled).unflatten(0, masks.shape[:2])
 
     def lasts(self, random: torch.Generator) -> bool:
@@ -79,8 +85,8 @@ class MemoryFaults:
         return torch.cat([keys[:, :, :-channels], keys[:, :, -channels:] * factors], 2)
 
 
-def _spoil_frame(masks: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
-    """Masks (K, H, W) of one frame, of which the drawn ones get a fault."""
+def _spoil_frame(masks: Tensor, draws: Tensor, alike: list[list[bool]], random: torch.Generator) -> Tensor:
+    """Masks (K, H, W) of one frame, of which the drawn ones get a fault; those `alike` share a layer."""
     objects, size_of_frame = list(masks.unbind(0)), (masks.shape[1], masks.shape[2])
     for k in torch.nonzero(draws)[:, 0].tolist():
         inside = torch.nonzero(objects[k].detach() > 0.5)
@@ -96,7 +102,8 @@ def _spoil_frame(masks: Tensor, draws: Tensor, random: torch.Generator) -> Tenso
             place = place + 0.6 * size * torch.tensor([math.sin(angle), math.cos(angle)], device=place.device)
             radius = size * _uniform(random, 0.15, 0.45)
         blob = _blob(place, radius, size_of_frame, random)
-        others = [i for i in range(len(objects)) if i != k and objects[i].detach().amax() > 0.5]
+        beside = [i for i in range(len(objects)) if i != k and alike[k][i]]
+        others = [i for i in beside if objects[i].detach().amax() > 0.5]
         if kind == "lost":
             objects[k] = objects[k] * 0
         elif kind == "shifted":
@@ -104,7 +111,8 @@ def _spoil_frame(masks: Tensor, draws: Tensor, random: torch.Generator) -> Tenso
             objects[k] = _shifted(objects[k], dy, dx)
         elif kind == "beside":
             taken = torch.maximum(objects[k], blob)
-            objects = [taken if i == k else mask * (1 - blob) for i, mask in enumerate(objects)]
+            objects = [mask * (1 - blob) if i in beside else mask for i, mask in enumerate(objects)]
+            objects[k] = taken
         elif kind == "dots":
             objects[k] = objects[k] * (1 - blob * _dots(size_of_frame, random, masks.device))
         else:

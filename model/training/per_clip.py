@@ -10,6 +10,7 @@ from model.memory.memory_read import affinity, key_bias, read_values
 from model.network.pcvos import PCVOS
 from model.network.resnet import Pyramid
 from model.network.segmentation_network import FrameFeatures
+from model.training.batch_layers import BatchLayers
 from model.training.memory_faults import MemoryFaults
 
 _NO_FAULTS = MemoryFaults(0, 0, 0)
@@ -24,6 +25,7 @@ def segment_clips(
     top_k: int = 20,
     faults: MemoryFaults = _NO_FAULTS,
     random: torch.Generator | None = None,
+    layers: BatchLayers | None = None,
 ) -> Tensor:
     """Aggregated probabilities of all frames behind the first.
 
@@ -35,11 +37,14 @@ def segment_clips(
         top_k: memory positions read per query.
         faults: of what is remembered behind the first frame.
         random: what faults are drawn from; None: torch's own.
+        layers: which objects compete with each other; None: all of a sample.
 
     Returns:
-        float32 (B, T - 1, K + 1, H, W).
+        float32 (R, T - 1, K + 1, H, W), a row for each layer of each sample: without `layers` R is B.
     """
     batch, length = images.shape[:2]
+    if layers is None:
+        layers = BatchLayers.single(batch, masks.shape[1], masks.device)
     random = torch.default_generator if random is None else random
     features = network.encode(images.flatten(0, 1))
     if faults.placeless:
@@ -61,7 +66,8 @@ def segment_clips(
     for start in range(1, length, clip_frames):
         for t, mask in remembered.items():
             memory = frames(t, t + 1)
-            value = network.encode_value(images[:, t], memory.pyramid.f16, mask)
+            mask = mask.to(images.dtype)
+            value = network.value_encoder(images[:, t], memory.pyramid.f16, mask, layers.others(mask))
             if faults.blurred:
                 value = faults.blur_mask_channels(value, random)
             keys.append(memory.key.float().flatten(2).transpose(1, 2))
@@ -74,11 +80,12 @@ def segment_clips(
         logits = network.decode(
             network.prepare_decoding(clip.decoder_input), readout.permute(0, 3, 1, 2, 4, 5).flatten(0, 1)
         )
-        probabilities = _aggregate_logits(logits.float()).unflatten(0, (batch, clip_frames))
+        rows = layers.rows_of(logits.float().unflatten(0, (batch, clip_frames)), -_SURE)
+        probabilities = _aggregate_logits(rows.flatten(0, 1)).unflatten(0, (len(rows), clip_frames))
         outputs.append(probabilities)
-        clip_masks = probabilities[:, :, 1:]
+        clip_masks = layers.objects_of(probabilities[:, :, 1:])
         last, first = start + clip_frames - 1, start if faults.lasts(random) else start + clip_frames - 1
-        spoiled = faults.spoil(clip_masks[:, first - start :], random)
+        spoiled = faults.spoil(clip_masks[:, first - start :], random, layers)
         remembered = dict(zip(range(first, last + 1), spoiled.unbind(1)))
     return torch.cat(outputs, 1)
 

@@ -105,7 +105,9 @@ def train(run: Run, recipe: Recipe) -> Path:
         if run.validation is not None:
             held_out = leading_frames(run.read_validation(run.validation), run.validation_frames)
         sequences, stills = run.read(run.data)
-        shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
+        shape = SampleShape(
+            clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects, nested=recipe.nested
+        )
         samples = TrainingSamples(sequences, stills, shape, recipe.seed)
         trainer = resumed
         if network is not None:
@@ -183,9 +185,9 @@ class _Training:
         ):
             while trainer.step < last:
                 started = time.perf_counter()
-                frames, masks = next(batches)
+                frames, masks, layers = next(batches)
                 wait = time.perf_counter() - started
-                losses = trainer.learn(frames, masks)
+                losses = trainer.learn(frames, masks, layers)
                 log.step(trainer.step - 1, losses, wait, time.perf_counter() - started)
                 bar.update()
                 bar.set_postfix(entropy=f"{losses.cross_entropy:.3f}", dice=f"{losses.dice:.3f}", wait=f"{wait:.2f}s")

@@ -32,6 +32,7 @@ class Recipe:
         faults: part of the remembered masks that get a fault first (`model.training.memory_faults`).
         blurred: part of the samples whose remembered masks lose their sub-pixels.
         placeless: part of the samples in which the position code is weaker or missing.
+        nested: part of the samples in which an object is a part of another, where two can be; each is asked for whole.
         seed: of samples, faults and initial weights.
 
     Raises:
@@ -55,6 +56,7 @@ class Recipe:
     faults: float = 0.6
     blurred: float = 0.15
     placeless: float = 0.1
+    nested: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class Recipe:
                 raise InputError(f"{name} {getattr(self, name)}: give a number of 0 or more")
         if not 0 <= self.average < 1:
             raise InputError(f"average {self.average}: give a decay between 0 and 1, less than 1")
-        for name in ("still_share", "faults", "blurred", "placeless"):
+        for name in ("still_share", "faults", "blurred", "placeless", "nested"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} {getattr(self, name)}: give a part between 0 and 1")
 

@@ -17,6 +17,7 @@ from model.network.compact_trunk import CompactTrunk
 from model.network.config import NetworkConfig
 from model.network.input_constants import IMAGE_MEAN, IMAGE_STD
 from model.network.pcvos import PCVOS
+from model.training.batch_layers import BatchLayers
 from model.training.losses import bootstrapped_cross_entropy, clip_dice
 from model.training.memory_faults import MemoryFaults
 from model.training.per_clip import segment_clips
@@ -70,8 +71,11 @@ class Trainer:
         self._optimiser = torch.optim.AdamW(_groups(network, recipe), weight_decay=recipe.weight_decay)
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
-    def learn(self, frames: Tensor, masks: Tensor) -> StepLosses:
+    def learn(self, frames: Tensor, masks: Tensor, layers: Tensor | None = None) -> StepLosses:
         """One step on frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S).
+
+        Masks of objects in different layers, int64 (B, K), may overlap; without `layers` no masks do. Each layer has a
+        background and a cross-entropy of its own.
 
         Raises:
             InputError: the loss or its gradient is no number any more; the network is left as it was.
@@ -81,19 +85,30 @@ class Trainer:
         for group, rate in zip(self._optimiser.param_groups, self._rates):
             group["lr"] = rate * rate_factor(self.step, recipe.iterations)
         masks = masks.to(self._device, non_blocking=True).float()
+        competing = (
+            BatchLayers.single(len(masks), masks.shape[2], self._device)
+            if layers is None
+            else BatchLayers(layers.to(self._device))
+        )
         # Drawn anew for each step, so that a training that is resumed goes on with the same.
         random = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             images = normalise(frames.to(self._device, non_blocking=True))
             probabilities = segment_clips(
-                self._network, images, masks[:, 0], recipe.clip_frames, faults=self._faults, random=random
+                self._network,
+                images,
+                masks[:, 0],
+                recipe.clip_frames,
+                faults=self._faults,
+                random=random,
+                layers=competing,
             )
         truth = masks[:, 1:]
-        ids = torch.arange(1, truth.shape[2] + 1, device=self._device).view(-1, 1, 1)
-        target = (truth * ids).amax(2).long()
+        target = competing.classes(truth)
         entropy = bootstrapped_cross_entropy(probabilities.flatten(0, 1), target.flatten(0, 1), hardest_share(done))
-        clips = zip(probabilities.split(recipe.clip_frames, 1), truth.split(recipe.clip_frames, 1))
-        dice = torch.stack([clip_dice(p[:, :, 1:], t) for p, t in clips]).mean()
+        objects = competing.objects_of(probabilities[:, :, 1:])
+        clips = zip(objects.split(recipe.clip_frames, 1), truth.split(recipe.clip_frames, 1))
+        dice = torch.stack([clip_dice(p, t) for p, t in clips]).mean()
         self._optimiser.zero_grad(set_to_none=True)
         (entropy + dice).backward()
         gradient = nn.utils.clip_grad_norm_(self._network.parameters(), recipe.largest_gradient).item()

@@ -16,7 +16,7 @@ from model.training.recipe import Recipe
 from model.training.samples.training_samples import TrainingSamples
 from model.training.schedule import largest_gap, paste_share, still_share
 
-_Arrays = tuple[np.ndarray, np.ndarray]
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class _Samples(Dataset[_Arrays | PerclipError]):
@@ -38,13 +38,13 @@ class _Samples(Dataset[_Arrays | PerclipError]):
         except PerclipError as error:
             # Returned, as the loader makes a page of text of what a worker raises.
             return error
-        return sample.frames, sample.masks[:, :most]
+        return sample.frames, sample.masks[:, :most], sample.layers[:most]
 
 
 def draw_batches(
     samples: TrainingSamples, recipe: Recipe, first_step: int
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """Frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S) of all steps from a given one on.
+) -> Generator[tuple[Tensor, Tensor, Tensor], None, None]:
+    """Frames uint8 (B, T, S, S, 3), masks uint8 (B, T, K, S, S), layers int64 (B, K) of all steps from a given one on.
 
     K is the largest number of objects that a sample of the batch has. The same steps give the same batches, whatever
     was drawn before. The worker processes end when the iterator is exhausted or closed.
@@ -66,9 +66,10 @@ def draw_batches(
     for batch in loader:
         if isinstance(batch, PerclipError):
             raise batch
-        frames, masks = batch
+        frames, masks, layers = batch
         used = masks.flatten(3).any(3).any(1).sum(1).max()  # used objects come first
-        yield frames, masks[:, :, : max(1, int(used))]
+        most = max(1, int(used))
+        yield frames, masks[:, :, :most], layers[:, :most]
 
 
 def _workers() -> dict[str, Any]:

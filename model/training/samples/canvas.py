@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from model.training.samples.motion import Deformation, Motion
-from model.training.samples.sample_shape import LEAST_AREA, SampleShape
+from model.training.samples.nesting import whole_masks
+from model.training.samples.sample_shape import LEAST_AREA, Sample, SampleShape
 from model.training.samples.warp import warp_patch
 
 
@@ -68,10 +69,12 @@ class Canvas:
     Attributes:
         frames: uint8 (T, S, S, 3).
         slots: uint8 (T, S, S); 0 is background, k is the sample's k-th object.
+        inside: what each nested object is a part of.
     """
 
-    def __init__(self, frames: np.ndarray, slots: np.ndarray):
+    def __init__(self, frames: np.ndarray, slots: np.ndarray, inside: dict[int, int] | None = None):
         self.frames, self.slots = frames, slots
+        self.inside = {} if inside is None else inside
 
     def paste(
         self,
@@ -115,14 +118,14 @@ class Canvas:
             self.frames[t, rows, columns] = (blended // 255).astype(np.uint8)
             slots[opacity > 127] = slot
 
-    def masks(self, shape: SampleShape) -> np.ndarray | None:
-        """Masks of the sample, uint8 (T, K, S, S), objects that the first frame shows well first; None without any."""
-        counts = np.bincount(self.slots[0].ravel(), minlength=shape.objects + 1)
-        least = LEAST_AREA * shape.crop**2
-        shown = [k for k in range(1, shape.objects + 1) if counts[k] >= least]
+    def sample(self, shape: SampleShape, source: str) -> Sample | None:
+        """The sample with the objects that the first frame shows well, these first; None without any."""
+        first, _ = whole_masks(self.slots[:1], objects := list(range(1, shape.objects + 1)), self.inside)
+        counts = np.count_nonzero(first[0], (1, 2))
+        shown = [k for k, count in zip(objects, counts) if count >= LEAST_AREA * shape.crop**2]
         if not shown:
             return None
         masks = np.zeros((len(self.slots), shape.objects, shape.crop, shape.crop), np.uint8)
-        for i, k in enumerate(shown):
-            masks[:, i] = self.slots == k
-        return masks
+        masks[:, : len(shown)], layers = whole_masks(self.slots, shown, self.inside)
+        nothing = [0] * (shape.objects - len(shown))
+        return Sample(self.frames, masks, source, np.array([*layers, *nothing], np.int64))

@@ -17,17 +17,23 @@ class SampleShape:
         clip_frames: frames of one clip (N of PCVOS).
         crop: side of the square crop in pixels.
         objects: most objects of one sample (K).
+        nested: part of the samples in which an object becomes part of another, 0..1, where there are two that can.
     """
 
     clips: int = 2
     clip_frames: int = 3
     crop: int = 256
     objects: int = 3
+    nested: float = 0.0
 
     @property
     def frames(self) -> int:
         """Frames of one sample, T."""
         return 1 + self.clips * self.clip_frames
+
+    def nests(self, rng: np.random.Generator) -> bool:
+        """Whether something of the next sample is nested; draws nothing where nothing ever is."""
+        return self.nested > 0 and bool(rng.random() < self.nested)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +42,13 @@ class Sample:
 
     Attributes:
         frames: uint8 (T, S, S, 3) RGB.
-        masks: uint8 (T, K, S, S) of 0 and 1; at most one object per pixel. Used objects come first and cover
+        masks: uint8 (T, K, S, S) of 0 and 1; at most one object of a layer per pixel. Used objects come first and cover
             `LEAST_AREA` or more of the first frame; unused ones are empty all through.
         source: says where it came from, for people.
+        layers: of the objects, int64 (K,); those in a higher one are parts of others.
     """
 
     frames: np.ndarray
     masks: np.ndarray
     source: str
+    layers: np.ndarray

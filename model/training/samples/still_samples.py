@@ -7,6 +7,7 @@ from model.training.samples.appearance import Appearance
 from model.training.samples.canvas import Canvas, Cutout, cut_out, opaque
 from model.training.samples.frame_gaps import draw_times
 from model.training.samples.motion import Deformation, Motion, phases, wave
+from model.training.samples.nesting import nest_neighbour
 from model.training.samples.sample_shape import LEAST_AREA, Sample, SampleShape
 from model.training.samples.stills import Photo, Stills, visible_ids
 from model.training.samples.video_samples import COVERED, cover_at_first, crossing_motion
@@ -48,11 +49,12 @@ class StillClips:
             return None
         if rng.random() < self._covered:
             cover_at_first(rng, canvas, phase, self.cutout(rng))
-        masks = canvas.masks(self._shape)
-        if masks is None:
-            return None
-        self._appearance.apply(rng, canvas.frames, phase)
-        return Sample(canvas.frames, masks, "collage" if collage else "photo")
+        if self._shape.nests(rng) and not canvas.inside:
+            nest_neighbour(rng, canvas.slots, canvas.inside)
+        sample = canvas.sample(self._shape, "collage" if collage else "photo")
+        if sample is not None:
+            self._appearance.apply(rng, sample.frames, phase)
+        return sample
 
     def cutout(self, rng: np.random.Generator) -> Cutout | None:
         """An object to be pasted somewhere, or None where none was found."""
@@ -96,10 +98,18 @@ class StillClips:
         if wanted is None:
             return None
         objects, area = wanted
+        inside: dict[int, int] = {}
+        if photo.of_parts and self._shape.nests(rng):
+            # The person's own slot holds what none of the garments cover.
+            parts = objects[: self._shape.objects - 1]
+            inside = {k: 1 for k in range(2, len(parts) + 2)}
+            bare = (photo.ids > 0) & (np.max(parts, 0) == 0) if parts else photo.ids > 0
+            objects = [bare.astype(np.uint8) * 255, *parts]
         shorter = min(photo.ids.shape)
         fills = np.exp(rng.uniform(*np.log(_FILLS)))
         side = float(np.clip((area / fills) ** 0.5, min(96, shorter), shorter))
         canvas = self._ground(rng, phase, photo.image, objects, side)
+        canvas.inside.update(inside)
         if rng.random() < 0.4:
             self._paste_objects(rng, phase, canvas, int(rng.integers(1, 3)))
         return canvas
@@ -144,7 +154,7 @@ class StillClips:
         size, (height, width) = self._shape.crop, image.shape[:2]
         around = np.array([rng.uniform(0, width), rng.uniform(0, height)])
         if objects:
-            inside = np.argwhere(objects[0])
+            inside = np.argwhere(objects[0] if objects[0].any() else np.max(objects, 0))
             around = inside[rng.integers(len(inside))][::-1] + rng.uniform(-0.25, 0.25, 2) * side
         centre = np.clip(around, side / 2, np.array([width, height]) - side / 2)
         moves = np.full((len(phase), 2), size / 2) + wave(rng, phase, rng.choice([0.02, 0.08, 0.16]) * size, 2)
@@ -178,14 +188,33 @@ class StillClips:
             motion = crossing_motion(rng, canvas, phase, scale, rng.random() < 0.5)
             bent = rng.uniform(0.02, 0.1) * scale * min(pasted.patch.shape[:2])
             colour = self._appearance.random_matrix(rng) if rng.random() < 0.5 else None
+            behind = slot != 1 and rng.random() < 0.4
             canvas.paste(
                 [pasted] * len(phase),
                 motion,
                 slot,
-                behind=slot != 1 and rng.random() < 0.4,
+                behind=behind,
                 deformation=Deformation(rng, phase, bent),
                 colour=colour,
             )
+            if 0 < slot < self._shape.objects and not behind and self._shape.nests(rng):
+                self._paste_worn(rng, phase, canvas, motion, slot)
+
+    def _paste_worn(
+        self, rng: np.random.Generator, phase: np.ndarray, canvas: Canvas, motion: Motion, slot: int
+    ) -> None:
+        """Pastes an object onto another that it moves with and is a part of, like a helmet or a badge."""
+        worn, wearer = self.cutout(rng), np.argwhere(canvas.slots[0] == slot)
+        if worn is None or len(wearer) == 0:
+            return
+        offset = wearer[rng.integers(len(wearer))][::-1] - motion.centres[0]
+        size = len(wearer) ** 0.5 * rng.uniform(0.25, 0.7) / max(worn.patch.shape[:2])
+        zoom, turn = motion.scales / motion.scales[0], motion.angles - motion.angles[0]
+        turned = np.stack([np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn)], 1).reshape(-1, 2, 2)
+        places = motion.centres + zoom[:, None] * (turned @ offset)
+        own = Motion(places, size * zoom, turn + wave(rng, phase, 0.03)[:, 0], motion.mirrored)
+        canvas.paste([worn] * len(phase), own, slot + 1)
+        canvas.inside[slot + 1] = slot
 
 
 def _plain_ground(rng: np.random.Generator, size: int) -> np.ndarray:

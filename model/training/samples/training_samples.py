@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--max-gap", type=int, default=10)
     parser.add_argument("--still-share", type=float, default=0.5)
+    parser.add_argument("--nested", type=float, default=0.1, help="part of the samples with nested objects")
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     return run_program(parser, _draw, argv)
@@ -123,7 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _draw(args: argparse.Namespace) -> None:
     sequences, stills = read_sources(args.data)
-    samples = TrainingSamples(sequences, stills, SampleShape(crop=args.crop), args.seed, args.still_share)
+    samples = TrainingSamples(
+        sequences, stills, SampleShape(crop=args.crop, nested=args.nested), args.seed, args.still_share
+    )
     started = time.perf_counter()
     drawn = [samples.sample(args.first + i, args.max_gap) for i in range(args.samples)]
     each = (time.perf_counter() - started) / max(1, len(drawn))

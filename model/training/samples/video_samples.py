@@ -12,6 +12,7 @@ from model.training.samples.appearance import Appearance
 from model.training.samples.canvas import Canvas, Cutout, cut_out
 from model.training.samples.frame_gaps import draw_times
 from model.training.samples.motion import Deformation, Motion, phases, wave
+from model.training.samples.nesting import nest_neighbour
 from model.training.samples.sample_shape import LEAST_AREA, Sample, SampleShape
 from model.training.samples.warp import warp
 
@@ -96,11 +97,12 @@ class ClipSampler:
                 source += self._paste(rng, canvas, view, phase, max_gap)
         if self._foreign is not None and rng.random() < COVERED:
             source += cover_at_first(rng, canvas, phase, self._foreign(rng))
-        masks = canvas.masks(self._shape)
-        if masks is None:
-            return None
-        self._appearance.apply(rng, canvas.frames, phase)
-        return Sample(canvas.frames, masks, source)
+        if self._shape.nests(rng):
+            nest_neighbour(rng, canvas.slots, canvas.inside)
+        sample = canvas.sample(self._shape, source)
+        if sample is not None:
+            self._appearance.apply(rng, sample.frames, phase)
+        return sample
 
     def _any_sequence(self, rng: np.random.Generator) -> AnnotatedSequence:
         return self._sequences[rng.choice(len(self._sequences), p=self._shares)]

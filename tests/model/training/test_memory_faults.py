@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model import load_network
+from model.training.batch_layers import BatchLayers
 from model.training.memory_faults import MemoryFaults
 from model.training.per_clip import segment_clips
 from model.training.trainer import normalise
@@ -41,6 +42,20 @@ def test_the_share_is_kept_and_a_seed_repeats_itself():
     assert 0.2 < changed < 0.45  # what is given away changes another mask, too
     assert torch.equal(_ALWAYS.spoil(masks[:, None], _random(5)), _ALWAYS.spoil(masks[:, None], _random(5)))
     assert MemoryFaults(0, 0, 0).spoil(masks, _random()) is masks
+
+
+def test_objects_of_other_layers_lose_nothing_and_get_nothing():
+    masks = _two_objects()
+    masks[:, 1] = 0
+    masks[:, 1, 30:50, 20:40] = 1  # inside of the other one
+    apart = BatchLayers(torch.tensor([[0, 1]]))
+    alone = 0
+    for seed in range(60):
+        spoiled = MemoryFaults(0.5, 0, 0).spoil(masks[:, None], _random(seed), apart)[:, 0]
+        drawn = torch.rand(1, 2, generator=_random(seed))[0] < 0.5
+        assert torch.equal(spoiled[0, ~drawn], masks[0, ~drawn])
+        alone += int(drawn.sum() == 1)
+    assert alone > 10
 
 
 def test_objects_that_are_nowhere_stay_nowhere():

@@ -5,6 +5,7 @@ import torch
 
 from model import PropagationOptions, Propagator, load_network
 from model.network.pcvos import PCVOS
+from model.training.batch_layers import BatchLayers
 from model.training.per_clip import segment_clips
 from model.training.trainer import normalise
 
@@ -57,3 +58,33 @@ def test_probabilities_sum_to_one_and_the_gradient_reaches_the_first_masks(squar
     assert (probabilities.sum(2) - 1).abs().max() < 1e-5
     probabilities[:, 3:, 1].sum().backward()  # of the second clip, through the predicted memory
     assert masks.grad.abs().sum() > 0
+
+
+def test_objects_of_different_layers_are_segmented_as_if_each_were_alone(squares):
+    """Beside them in the batch a sample of one layer, whose objects compete as ever."""
+    network = _network()
+    images, masks = _inputs(squares, list(range(0, 14, 2)))
+    masks[:, 0] = torch.maximum(masks[:, 0], masks[:, 1])  # the second is a part of the first
+    later, plain = _inputs(squares, list(range(12, 26, 2)))
+    layers = BatchLayers(torch.tensor([[0, 1], [0, 0]]))
+    with torch.no_grad():
+        rows = segment_clips(network, torch.cat([images, later]), torch.cat([masks, plain]), 3, layers=layers)
+        alone = [segment_clips(network, images, masks[:, k : k + 1], 3)[0, :, 1] for k in range(2)]
+        together = segment_clips(network, later, plain, 3)
+    assert layers.samples.tolist() == [0, 0, 1]
+    both = layers.objects_of(rows[:, :, 1:])
+    assert both.shape == (2, 6, 2, *images.shape[-2:])
+    for found, mask in zip(both[0].unbind(1), alone):
+        assert (found - mask).abs().max() < 5e-3
+    assert (rows[2] - together[0]).abs().max() < 5e-3
+    assert (both[0].sum(1) > 1.5).any()  # overlapping, which no competition leaves
+
+
+def test_each_row_has_the_classes_of_its_own_layer():
+    masks = torch.zeros(2, 1, 3, 4, 4)
+    masks[0, :, 0, :3] = 1  # the whole
+    masks[0, :, 1, 1] = 1  # a part of it
+    masks[0, :, 2, 3] = 1
+    masks[1, :, 0, 0] = 1
+    rows = BatchLayers(torch.tensor([[0, 1, 0], [0, 0, 0]])).classes(masks)
+    assert rows[:, 0, :, 0].tolist() == [[1, 1, 1, 3], [0, 2, 0, 0], [1, 0, 0, 0]]

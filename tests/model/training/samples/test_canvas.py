@@ -113,9 +113,9 @@ def test_masks_leave_out_what_the_first_frame_does_not_show():
     canvas = _canvas()
     canvas.slots[1:, :20, :20] = 2  # appears later
     canvas.slots[:, 80:, 80:] = 3
-    masks = canvas.masks(SampleShape(crop=96, objects=3))
+    masks = canvas.sample(SampleShape(crop=96, objects=3), "").masks
     assert masks.shape == (_TIMES, 3, 96, 96)
     assert (masks[:, 0] == (canvas.slots == 1)).all() and (masks[:, 1] == (canvas.slots == 3)).all()
     assert not masks[:, 2].any()
     canvas.slots[0] = 0
-    assert canvas.masks(SampleShape(crop=96, objects=3)) is None
+    assert canvas.sample(SampleShape(crop=96, objects=3), "") is None
