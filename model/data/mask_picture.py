@@ -55,8 +55,9 @@ def read_mask(picture: Image.Image, where: str | Path, colours: ColourTable | No
         uint8 (H, W): 0 is background, 1..254 are object ids, 255 is void. It may be empty.
 
     Raises:
-        InputError: the picture is lossy, holds several pictures, has too many or too high ids, soft edges between
-            objects, or can be read in two ways. Pillow raises its own errors where the file is damaged.
+        InputError: the picture is lossy, holds several pictures, has too many or too high ids, or can be read in two
+            ways; `SoftEdgesError`: it has soft edges between objects. Pillow raises its own errors where the file
+            is damaged.
     """
     if picture.format not in _LOSSLESS or "jpeg" in str(picture.info.get("compression", "")):
         raise InputError(f"{where} is a {picture.format} picture, which may change object ids: save the mask as PNG")
@@ -336,11 +337,24 @@ def _single_hard_edge(found: np.ndarray, place: np.ndarray) -> np.ndarray | None
     return None if hard is None else hard.astype(np.uint8)
 
 
+class SoftEdgesError(InputError):
+    """A mask seems to have pixels between the values of neighbouring objects.
+
+    Attributes:
+        ids: the label map that it is where these are ids after all, uint8 (H, W).
+    """
+
+    def __init__(self, line: str, ids: np.ndarray):
+        super().__init__(line)
+        self.ids = ids
+
+
 def _refuse_soft_edges(where: str | Path, ids: np.ndarray) -> None:
     if has_soft_edges(ids):
-        raise InputError(
+        raise SoftEdgesError(
             f"{where} has soft edges, pixels between the values of neighbouring objects: save the mask without "
-            "anti-aliasing or smoothing, as PNG; if thin rims of another object are meant, give one file per object"
+            "anti-aliasing or smoothing, as PNG; if thin rims of another object are meant, give one file per object",
+            np.array(ids, np.uint8),
         )
 
 

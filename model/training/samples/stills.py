@@ -10,12 +10,14 @@ import numpy as np
 
 from model.data.annotated_sequences import VOID
 from model.data.dataset_files import DatasetFiles
+from model.data.mask_picture import SoftEdgesError
 from model.errors import InputError
 from model.training.samples.inverted_masks import tell_inverted
 
 _DECODERS = 4  # threads; decoding releases the interpreter
 _IMAGE = re.compile(r".*\.(?:jpe?g|png|webp)", re.IGNORECASE)
 _OF_PARTS = "people"  # folder whose label maps number the garments of one person, and not objects
+_MOST_SOFT = 0.02  # of the masks; the rim of a bowl around its soup looks like a soft edge, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ def read_stills(path: Path, limit: int | None = None) -> Stills:
         limit: at most this many of each kind, to try things out.
 
     Raises:
-        InputError: nothing of that kind is there, or a file is damaged.
+        InputError: nothing of that kind is there, a file is damaged, or more than single masks have soft edges.
     """
     files = DatasetFiles(path)
     pairs = _pairs(files.names)
@@ -84,14 +86,23 @@ def read_stills(path: Path, limit: int | None = None) -> Stills:
             f"{path} has no photos with masks: give images/ and masks/ with the same names, cutouts/ or backgrounds/"
         )
 
+    soft: list[SoftEdgesError] = []
+
     def photo(pair: tuple[str, str]) -> Photo:
-        image, ids = files.image(pair[0]), files.label_map(pair[1])
+        image = files.image(pair[0])
+        try:
+            ids = files.label_map(pair[1])
+        except SoftEdgesError as error:
+            soft.append(error)
+            ids = error.ids
         if image.shape[:2] != ids.shape:
             raise InputError(f"{path}: {pair[1]} has another size than {pair[0]}: make the mask anew")
         return Photo(image, ids, _OF_PARTS in PurePosixPath(pair[0]).parts)
 
     with ThreadPoolExecutor(_DECODERS) as pool:
         photos = {name: list(pool.map(photo, found[:limit])) for name, found in sorted(by_set.items())}
+        if len(soft) > _MOST_SOFT * len(pairs):
+            raise soft[0]
         masks = ((mask, read.ids) for name, of_set in photos.items() for (_, mask), read in zip(by_set[name], of_set))
         tell_inverted(path, masks)
         return Stills(photos, list(pool.map(files.cutout, cutouts)), list(pool.map(files.image, backgrounds)))

@@ -75,3 +75,21 @@ def test_masks_of_another_size_and_empty_sets_are_refused(tmp_path):
     (tmp_path / "s/images/1.jpg").unlink()
     with pytest.raises(InputError, match="no photos with masks"):
         read_stills(tmp_path)
+
+
+def test_a_single_mask_whose_rim_looks_soft_stops_no_training_and_many_do(tmp_path):
+    """A bowl around its soup, among many; and a set that somebody has smoothed."""
+    ring = np.zeros((60, 60), np.uint8)
+    ring[10:50, 10:50], ring[12:48, 12:48] = 1, 2
+    for i in range(60):
+        write_frame(tmp_path / f"food/images/{i}.png", 30, size=(60, 60))
+        write_labels(tmp_path / f"food/masks/{i}.png", np.where(ring > 0, 3, 0).astype(np.uint8))
+    write_labels(tmp_path / "food/masks/7.png", ring)
+    with pytest.raises(InputError, match="soft edges"):
+        DatasetFiles(tmp_path / "food").label_map("masks/7.png")
+    photos = read_stills(tmp_path).photos["food"]
+    assert sum((photo.ids == ring).all() for photo in photos) == 1
+    for i in range(5):
+        write_labels(tmp_path / f"food/masks/{i}.png", ring)
+    with pytest.raises(InputError, match="soft edges"):
+        read_stills(tmp_path)
