@@ -1,6 +1,7 @@
 """Which sequences of two neighbouring keyframes are one object, and which proposals only repeat another one.
 
-A sequence is named by its mask: the one it starts from.
+The reduction of Propose-Reduce (ICCV 2021, 3.2), for sequences that reach from keyframe to keyframe only. A sequence is
+named by its mask: the one it starts from.
 """
 
 import math
@@ -60,32 +61,37 @@ def link(ious: Mapping[tuple[Mask, Mask], float], scores: Mapping[Mask, float]) 
     links = [Link(*pair, iou) for pair, iou in ious.items() if iou >= LEAST_IOU]
     contradict = np.array([[float(a.before == b.before or a.behind == b.behind) for b in links] for a in links])
     links = [links[i] for i in reduce_sequences(contradict, [iou for _, _, iou in links])]
-    repeats: list[Repeat] = []
-    for side in (1, 0):  # those behind compete for the objects before, and the other way round
-        links, lost = _best_of_each(links, ious, scores, side)
-        repeats += lost
-    return sorted(links, key=lambda x: x.behind), repeats
+    links, repeats_behind = _best_of_each(links, ious, scores, behind=True)
+    links, repeats_before = _best_of_each(links, ious, scores, behind=False)
+    return sorted(links, key=lambda x: x.behind), repeats_behind + repeats_before
 
 
 def _best_of_each(
-    links: list[Link], ious: Mapping[tuple[Mask, Mask], float], scores: Mapping[Mask, float], side: int
+    links: list[Link], ious: Mapping[tuple[Mask, Mask], float], scores: Mapping[Mask, float], behind: bool
 ) -> tuple[list[Link], list[Repeat]]:
-    """Lets the masks of one side that have no link compete for those of the other side that have one."""
-    taken = {x[1 - side]: x[side] for x in links}
-    claims = list(links)
-    for mask in sorted({pair[side] for pair in ious} & set(scores) - {x[side] for x in links}):
-        theirs = [
-            Link(*pair, iou)
-            for pair, iou in ious.items()
-            if pair[side] == mask and iou >= LEAST_IOU and taken.get(pair[1 - side], (None,))[0] == mask[0]
-        ]
-        if theirs:
-            claims.append(max(theirs, key=lambda x: x.iou))
-    one_object = np.array([[float(a[1 - side] == b[1 - side]) for b in claims] for a in claims])
-    kept = [claims[i] for i in reduce_sequences(one_object, [scores.get(x[side], math.inf) for x in claims])]
-    taken = {x[1 - side]: x[side] for x in kept}
-    lost = [x for x in claims if taken[x[1 - side]] != x[side]]
-    return kept, [Repeat(x[side], taken[x[1 - side]], scores[x[side]]) for x in lost]
+    """Lets the masks of one keyframe that have no link compete for those of the other that have one."""
+
+    def sides(x: Link) -> tuple[Mask, Mask]:
+        """The mask that competes, and what for."""
+        return (x.behind, x.before) if behind else (x.before, x.behind)
+
+    taken = {wanted: mask for mask, wanted in map(sides, links)}
+    claims = {mask: x for x in links for mask in sides(x)[:1]}
+    more: dict[Mask, Link] = {}
+    for pair, iou in ious.items():
+        x = Link(*pair, iou)
+        mask, wanted = sides(x)
+        if iou < LEAST_IOU or mask in claims or mask not in scores or wanted not in taken:
+            continue
+        if taken[wanted][0] == mask[0] and (mask not in more or iou > more[mask].iou):
+            more[mask] = x
+    claims |= dict(sorted(more.items()))
+    both = [sides(x) for x in claims.values()]
+    one_object = np.array([[float(a == b) for _, b in both] for _, a in both])
+    best = reduce_sequences(one_object, [scores.get(mask, math.inf) for mask, _ in both])
+    stays = {both[i][1]: both[i][0] for i in best}
+    repeats = [Repeat(mask, stays[wanted], scores[mask]) for mask, wanted in both if stays[wanted] != mask]
+    return [claims[mask] for mask in stays.values()], repeats
 
 
 def nearest(ious: Mapping[tuple[Mask, Mask], float], settled: Collection[Mask]) -> list[Link]:

@@ -213,7 +213,7 @@ class _Scores:
             seen.append((result.confidence.get(i, 0.0), areas.get(i, 0)))
 
     def all(self) -> dict[int, float]:
-        return {i: sequence_score(*zip(*seen)) if seen else 0.0 for i, seen in self._seen.items()}
+        return {i: sequence_score([c for c, _ in seen], [area for _, area in seen]) for i, seen in self._seen.items()}
 
 
 def _small(masks: ObjectMasks) -> ObjectMasks:
