@@ -42,7 +42,7 @@ def compare(
     Raises:
         PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
     """
-    places = _chosen([k.index for k in keyframes])
+    places = chosen_places([k.index for k in keyframes])
     number = {place: i for i, place in enumerate(places)}
     found = reduce(
         _Counted(engine, advanced, 2 * (len(places) + len(keyframes) - 2)),  # keyframes between others count twice
@@ -66,7 +66,7 @@ def compare(
     )
 
 
-def _chosen(keyframes: Sequence[int]) -> list[int]:
+def chosen_places(keyframes: Sequence[int]) -> list[int]:
     """The keyframes, and at most eight evenly spaced places between each two of them."""
     found = set(keyframes)
     for first, last in pairwise(keyframes):
