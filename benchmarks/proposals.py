@@ -53,7 +53,7 @@ class Proposal(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print and write; gives the exit code."""
+    """Measure and print; gives the exit code."""
     parser = Parser(
         prog="python -m benchmarks.proposals",
         description=__doc__,
