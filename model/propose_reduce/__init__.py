@@ -1,5 +1,5 @@
 """Which masks on different frames are one object (Propose-Reduce).
 
-Door: `keyframes`, `mask_identity`, `reduction`.
+Door: `keyframes`, `links`, `mask_identity`, `reduction`.
 Imports: `model`.
 """

@@ -1,6 +1,8 @@
 """The reduction of Propose-Reduce (ICCV 2021, 3.2): of sequences that overlap, the best one stays.
 
 Sequences are masks over all frames of a video, propagated from different keyframes; two that overlap show one object.
+`links` applies it where sequences reach from keyframe to keyframe only. Whoever wants the paper's own result, one mask
+of every frame per object, calls it on whole sequences: `sequence_ious`, `sequence_score` and one of the reductions.
 """
 
 import math
@@ -74,6 +76,9 @@ def reduce_sequences(
 def reduce_softly(ious: np.ndarray, scores: Sequence[float]) -> list[tuple[int, float]]:
     """The soft variant that the paper takes for DAVIS: overlap lowers a score instead of removing the sequence.
 
+    For ranked results, as an evaluation of video instance segmentation wants them. Perclip's own programs take the hard
+    one: a proposal is a keyframe or it is none.
+
     A score is multiplied by exp(-IoU^2 / 0.5) for each better sequence; at most 20 are kept, down to 0.001.
 
     Args:
@@ -98,10 +103,11 @@ def reduce_softly(ious: np.ndarray, scores: Sequence[float]) -> list[tuple[int, 
 
 
 def sequence_score(confidences: Sequence[float], areas: Sequence[int], detected: float = 1.0) -> float:
-    """The score of a sequence: the mean over the frames where the object is there.
+    """The score of a sequence: d / |V| * the sum of c_t over V, the frames where the object is there (3.2).
 
-    The paper classifies the object again in every frame. There is no class head here: in its place stands the network's
-    confidence in the mask, times what the detector said of the proposal.
+    The paper classifies the object again in every frame: its c_t are class scores, of which the mean of the best class
+    counts, and d is 1. There is no class head here: c_t is the network's confidence in the mask, and d is what the
+    detector said of the proposal.
 
     Args:
         confidences: of the object in each frame, 0..1.

@@ -335,17 +335,25 @@ class Journal:
 
     def members(self) -> dict[str, int]:
         """Digest of a drawn shape -> group number of its object, as earlier runs found."""
-        return dict(self._run("SELECT digest, object FROM member").fetchall())
+        return dict(self._run("SELECT digest, object FROM member WHERE object > 0").fetchall())
 
     def set_members(self, members: Mapping[str, int]) -> None:
         """Remembers which object each drawn shape shows."""
         for digest, obj in members.items():
             self._run("INSERT OR REPLACE INTO member VALUES (?, ?)", (digest, obj))
 
+    def repeats(self) -> dict[str, int]:
+        """Digest of a detector's shape that was left out -> group number of the object that another one shows."""
+        return dict(self._run("SELECT digest, -object FROM member WHERE object < 0").fetchall())
+
+    def set_repeats(self, repeats: Mapping[str, int]) -> None:
+        """Remembers which shapes of a detector were left out for the sake of which object."""
+        self.set_members({digest: -obj for digest, obj in repeats.items()})
+
     def forget_members(self, objects: Iterable[int]) -> None:
         """These objects are no more, and their numbers may be given to others."""
         for obj in objects:
-            self._run("DELETE FROM member WHERE object = ?", (obj,))
+            self._run("DELETE FROM member WHERE abs(object) = ?", (obj,))
 
     def plan(self, digest: str) -> Any:
         """What an unfinished run with the same input has planned; None: there is none."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from model.keyframe import Keyframe
-from model.propose_reduce.mask_identity import Link, Mask, Reduction, reduce
+from model.propose_reduce.links import Link, Mask, Repeat
+from model.propose_reduce.mask_identity import Reduction, reduce
 from model.result import FrameResult
 from plugin.cvat.engine.engine import Engine
 
@@ -26,6 +27,7 @@ def compare(
     keyframes: Sequence[Keyframe],
     kinds: Mapping[Mask, Hashable],
     advanced: Callable[[int, int], None],
+    detected: Mapping[Mask, float] | None = None,
 ) -> Reduction:
     """As `model.propose_reduce.mask_identity.reduce`, with some of the frames.
 
@@ -35,17 +37,19 @@ def compare(
         keyframes: on different frames, ascending.
         kinds: what each mask is of.
         advanced: called with the number of frames that are done, and of those that there will be.
+        detected: the masks that may be left out, and the detector's score of each.
 
     Raises:
         PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
     """
-    places = _chosen([k.index for k in keyframes])
+    places = chosen_places([k.index for k in keyframes])
     number = {place: i for i, place in enumerate(places)}
     found = reduce(
         _Counted(engine, advanced, 2 * (len(places) + len(keyframes) - 2)),  # keyframes between others count twice
         _Some(frames, places),
         [Keyframe(number[k.index], k.masks) for k in keyframes],
         {(number[place], local): kind for (place, local), kind in kinds.items()},
+        {(number[place], local): score for (place, local), score in (detected or {}).items()},
     )
 
     def back(mask: Mask) -> Mask:
@@ -58,10 +62,11 @@ def compare(
         {back(mask): obj for mask, obj in found.objects.items()},
         [link_back(link) for link in found.links],
         [link_back(link) for link in found.apart],
+        [Repeat(back(repeat.mask), back(repeat.instead), repeat.score) for repeat in found.repeats],
     )
 
 
-def _chosen(keyframes: Sequence[int]) -> list[int]:
+def chosen_places(keyframes: Sequence[int]) -> list[int]:
     """The keyframes, and at most eight evenly spaced places between each two of them."""
     found = set(keyframes)
     for first, last in pairwise(keyframes):

@@ -3,7 +3,8 @@
 In this order: the keyframes of a track; shapes of one group, and its tracks that follow one another (two that are to be
 seen on one frame are two objects: nothing is there twice); what an earlier run found; copies in overlapping jobs; all
 shapes of a label that has one per frame; and else those whose masks, propagated to one another, overlap by a sequence
-IoU of 0.5 (Propose-Reduce, `model.propose_reduce`).
+IoU of 0.5 (Propose-Reduce, `model.propose_reduce`). Of a detector's shapes that show one object on one frame, as their
+sequences say, the one of the highest score stays.
 """
 
 from collections import defaultdict
@@ -16,7 +17,7 @@ import numpy as np
 from model.evaluation.metrics import region_similarity
 from model.keyframe import Keyframe
 from model.mask_pile import MaskPile
-from model.propose_reduce.mask_identity import Mask
+from model.propose_reduce.links import Mask
 from model.propose_reduce.reduction import LEAST_IOU
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.planning.comparison import compare
@@ -71,21 +72,39 @@ class Unmatched:
     iou: float
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """A detector's shape that shows an object which another shape of its frame shows: it is no keyframe.
+
+    Attributes:
+        drawn: the shape.
+        instead: the shape that is.
+        score: of the shape's sequence, 0..1.
+    """
+
+    drawn: Drawn
+    instead: Drawn
+    score: float
+
+
 @dataclass
 class Identities:
     """The objects of a sequence.
 
     Attributes:
-        objects: each the shapes that show it, in the order of their frames; in the order in which they appear.
+        objects: each the shapes that show it, in the order of their frames; in the order in which they appear. Together
+            all shapes but those that are repeated.
         associations: those that rest on propagation.
         assumed: objects that are one because no frame has two of their label; each its shapes.
         unmatched: shapes that begin an object because they matched none.
+        repeated: a detector's shapes that are left out.
     """
 
     objects: list[list[Drawn]]
     associations: list[Association] = field(default_factory=list)
     assumed: list[list[Drawn]] = field(default_factory=list)
     unmatched: list[Unmatched] = field(default_factory=list)
+    repeated: list[Repeated] = field(default_factory=list)
 
 
 def identify(
@@ -135,11 +154,15 @@ def identify(
             frames = _frames_to_compare(sets, drawn, indices, members)
             unclear += [i for i in indices if drawn[i].frame in frames]
     if unclear:
-        found.associations, nearest = _associate(sets, drawn, unclear, places, mask_of, propagator, advanced)
+        found.associations, found.repeated, nearest = _associate(
+            sets, drawn, unclear, members, places, mask_of, propagator, advanced
+        )
         found.unmatched = _unmatched(sets, drawn, unclear, members, nearest)
     grouped: dict[int, list[Drawn]] = defaultdict(list)
+    left_out = {id(repeated.drawn) for repeated in found.repeated}
     for i, d in enumerate(drawn):
-        grouped[sets.root(i)].append(d)
+        if id(d) not in left_out:
+            grouped[sets.root(i)].append(d)
     objects = [sorted(shapes, key=lambda d: d.frame) for shapes in grouped.values()]
     found.objects = sorted(objects, key=lambda shapes: shapes[0].frame)
     return found
@@ -280,21 +303,24 @@ def _associate(
     sets: _Sets,
     drawn: Sequence[Drawn],
     indices: Sequence[int],
+    members: Mapping[str, int],
     places: Mapping[int, int],
     mask_of: MaskOf,
     propagator: Callable[[], tuple[Engine, Sequence[np.ndarray]]],
     advanced: Callable[[int, int], None],
-) -> tuple[list[Association], dict[int, tuple[int, float]]]:
+) -> tuple[list[Association], list[Repeated], dict[int, tuple[int, float]]]:
     """Joins the sets of one label whose propagated masks overlap, but for those that people keep apart.
 
     All labels are propagated together, as that takes no longer than one of them.
 
     Returns:
-        What was joined; and for each shape that was compared with earlier ones the nearest of them, and their overlap.
+        What was joined; what is left out; and for each shape that was compared with earlier ones the nearest of them,
+        and their overlap.
     """
     keyframes: list[Keyframe] = []
     kinds: dict[Mask, int] = {}
     shown: dict[Mask, int] = {}
+    detected: dict[Mask, float] = {}
     for frame in sorted({drawn[i].frame for i in indices}):
         here = [i for i in indices if drawn[i].frame == frame and not drawn[i].shape.outside]
         if not here:
@@ -308,11 +334,13 @@ def _associate(
             pile.add(number, masks[i])
             shown[places[frame], number] = i
             kinds[places[frame], number] = drawn[i].shape.label
+            if _is_doubtful(drawn[i], members):
+                detected[places[frame], number] = drawn[i].score
         if pile.objects:
             keyframes.append(Keyframe(places[frame], pile.masks()))
     if len(keyframes) < 2:
-        return [], {}
-    reduction = compare(*propagator(), keyframes, kinds, advanced)
+        return [], [], {}
+    reduction = compare(*propagator(), keyframes, kinds, advanced, detected)
     found = []
     for before, behind, iou in sorted(reduction.links, key=lambda link: -link.iou):
         i, j = shown[before], shown[behind]
@@ -320,7 +348,13 @@ def _associate(
             sets.join(i, j)
             found.append(Association(drawn[i], drawn[j], round(iou, 3)))
     nearest = {shown[link.behind]: (shown[link.before], link.iou) for link in (*reduction.apart, *reduction.links)}
-    return sorted(found, key=lambda a: (a.first, a.second)), nearest
+    repeated = [Repeated(drawn[shown[r.mask]], drawn[shown[r.instead]], round(r.score, 3)) for r in reduction.repeats]
+    return sorted(found, key=lambda a: (a.first, a.second)), repeated, nearest
+
+
+def _is_doubtful(d: Drawn, members: Mapping[str, int]) -> bool:
+    """Whether a shape may be left out: a detector's, without a name, that no earlier run has used."""
+    return d.is_proposal and not d.is_named and d.digest not in members
 
 
 def _unmatched(

@@ -32,6 +32,10 @@ def decisions_in_words(
             if a.before.digest in groups:
                 name = _name(a.before, groups, labels)
                 joined.append(f"{name}: {_listed([a.before.where, a.behind.where])}, overlap {a.iou:.2f}")
+        for r in identities.repeated:
+            if r.instead.digest in groups:
+                name, score = _name(r.instead, groups, labels), f"score {r.score:.2f}"
+                joined.append(f"{name}: {r.instead.where}, shows what the detector's {r.drawn.where} shows ({score})")
         for u in identities.unmatched:
             group = groups.get(u.drawn.digest)
             if group is None or group in inherited:

@@ -1,4 +1,8 @@
-"""A detector's shapes as keyframes: on frames evenly spread, the best of those that overlap (Propose-Reduce)."""
+"""A detector's shapes as keyframes: on frames evenly spread, the best of those that overlap (Propose-Reduce).
+
+What is decided here are single frames, by the detector's own score. Which of the rest show one object, and which of
+those stay, their sequences decide (`plugin.cvat.planning.identity`).
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +12,7 @@ import numpy as np
 from model.errors import InputError
 from model.evaluation.metrics import region_similarity
 from model.propose_reduce.keyframes import keyframe_places
-from model.propose_reduce.reduction import LEAST_IOU, reduce_sequences, sequence_ious, sequence_score
+from model.propose_reduce.reduction import LEAST_IOU, reduce_sequences, sequence_ious
 from plugin.cvat.journal.ownership import Ownership
 from plugin.cvat.planning.identity import MaskOf
 from plugin.cvat.task.annotations import Shape
@@ -66,5 +70,16 @@ def spread_proposals(
 def _best(proposals: Sequence[tuple[Drawn, np.ndarray]]) -> list[int]:
     """Which of a frame's proposals stay, in their order: of two that overlap the one that the detector is surer of."""
     ious = sequence_ious(np.stack([mask for _, mask in proposals])[:, None])
-    scores = [sequence_score([1.0], [1], 1.0 if d.shape.score is None else d.shape.score) for d, _ in proposals]
-    return sorted(reduce_sequences(ious, scores))
+    return sorted(reduce_sequences(ious, [d.score for d, _ in proposals]))
+
+
+def without_repeats(drawn: Sequence[Drawn], repeats: Mapping[str, int], members: Mapping[str, int]) -> list[Drawn]:
+    """Without the proposals that an earlier run left out, as long as something else on their frame shows the object.
+
+    Args:
+        drawn: by people and detectors.
+        repeats: digest of what was left out -> the object.
+        members: digest of a shape that was used -> its object.
+    """
+    there = {(members[d.digest], d.frame) for d in drawn if d.digest in members}
+    return [d for d in drawn if not d.is_proposal or (repeats.get(d.digest), d.frame) not in there]

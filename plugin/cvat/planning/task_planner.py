@@ -17,7 +17,7 @@ from plugin.cvat.planning.identity import Identities, MaskOf, identify
 from plugin.cvat.planning.identity_words import decisions_in_words
 from plugin.cvat.planning.inheritance import inherit_groups
 from plugin.cvat.planning.output import output_of
-from plugin.cvat.planning.proposals import found_proposals, spread_proposals
+from plugin.cvat.planning.proposals import found_proposals, spread_proposals, without_repeats
 from plugin.cvat.planning.stretches import stretches_of, windows_of
 from plugin.cvat.planning.task_objects import TaskObject, allot_groups, keyframes_of, known_groups
 from plugin.cvat.planning.task_plan import SequencePlan, TaskPlan, restore_windows, windows_to_json
@@ -87,6 +87,7 @@ class TaskPlanner:
             if settings.proposals:
                 usable = {k: v for k, v in proposals.items() if k[0] in wanted and k[1] in frames}
                 drawn += spread_proposals(usable, settings.proposals, drawn, layout, mask_of)
+                drawn = without_repeats(drawn, self._journal.repeats(), members)
             places = {frame: place for place, frame in enumerate(numbers)}
             identities = identify(
                 drawn,
@@ -120,6 +121,7 @@ class TaskPlanner:
         with self._journal.together():
             self._journal.forget_members(gone & set(groups))  # the numbers mean other objects now
             self._journal.set_members(group_of)
+            self._journal.set_repeats({r.drawn.digest: group_of[r.instead.digest] for i in decided for r in i.repeated})
         track_jobs = {obj.group: self._track_jobs(obj, owned) for obj in objects}
         self._note_tracks(objects, track_jobs, owned, found.warnings)
         self._note_others(objects, owned, found.warnings)

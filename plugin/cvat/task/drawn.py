@@ -46,6 +46,11 @@ class Drawn:
         return self.track is not None or self.shape.group != 0
 
     @property
+    def score(self) -> float:
+        """What the detector says of it, 0..1; 1 where it says nothing."""
+        return 1.0 if self.shape.score is None else min(1.0, max(0.0, self.shape.score))
+
+    @property
     def middle(self) -> tuple[float, float]:
         """Of its box: x and y in pixels."""
         points = self.shape.points

@@ -5,6 +5,7 @@ import pytest
 
 from model.keyframe import Keyframe
 from model.propose_reduce.mask_identity import reduce
+from model.result import FrameResult
 
 
 def keyframe(squares, index, **ids):
@@ -84,3 +85,45 @@ def test_one_keyframe_or_none_needs_no_network(squares, count):
     drawn = [keyframe(squares, 3, one=4, two=9)][:count]
     found = reduce(None, squares.frames, drawn)
     assert found.objects == ({(3, 4): 1, (3, 9): 2} if count else {}) and found.links == []
+
+
+class Sure:
+    """Nothing moves; how sure it is of a mask depends on the frame and on how many pixels there are."""
+
+    def run(self, frames, keyframes, start=0, stop=None, direction="both", labels=None):
+        (keyframe,) = keyframes
+        for index in range(start, stop):
+            sure = {i: (0.9 if area > 60 else 0.5) - 0.01 * index for i, area in keyframe.masks.areas.items()}
+            yield FrameResult(index, keyframe.masks, sure, index == keyframe.index)
+
+
+def test_of_a_detector_s_proposals_for_one_object_the_sequence_of_the_highest_score_stays():
+    """Mean of the confidence over the frames, times the detector's score; a person's masks all stay."""
+    frames = np.zeros((5, 20, 20, 3), np.uint8)
+    whole, upper, lower = np.zeros((3, 20, 20), bool)
+    whole[4:14, 4:14] = upper[4:11, 4:14] = lower[8:14, 4:14] = True
+    drawn = [Keyframe(0, {1: whole}), Keyframe(4, {1: upper, 2: lower})]  # of 100, 70 and 60 pixels
+    assert reduce(Sure(), frames, drawn).objects == {(0, 1): 1, (4, 1): 1, (4, 2): 2}
+
+    def scores(first, second):
+        found = reduce(Sure(), frames, drawn, detected={(4, 1): first, (4, 2): second})
+        (repeat,) = found.repeats
+        assert found.objects == {(0, 1): 1, repeat.instead: 1} and not found.apart
+        return repeat.mask, pytest.approx(repeat.score)
+
+    assert scores(1.0, 1.0) == ((4, 2), 0.48)  # the mean of 0.5, 0.49 ... 0.46
+    assert scores(0.5, 1.0) == ((4, 1), 0.44)  # half the mean of 0.9 ... 0.86
+    assert scores(0.6, 1.0) == ((4, 2), 0.48)
+
+
+def test_a_proposal_that_is_left_out_takes_nothing_along():
+    """Its number is given to others, and it is neither carried on nor named as near to anything."""
+    frames = np.zeros((9, 20, 20, 3), np.uint8)
+    whole, upper, lower, beside = np.zeros((4, 20, 20), bool)
+    whole[4:14, 4:14] = upper[4:11, 4:14] = lower[8:14, 4:14] = beside[16:, 16:] = True
+    drawn = [Keyframe(0, {1: lower, 2: upper}), Keyframe(4, {1: whole, 2: beside}), Keyframe(8, {7: lower, 8: beside})]
+    detected = {(k.index, i): 1.0 for k in drawn for i in k.present}
+    found = reduce(Sure(), frames, drawn, detected=detected)
+    assert [(r.mask, r.instead) for r in found.repeats] == [((0, 1), (0, 2))]
+    assert found.objects == {(0, 2): 1, (4, 1): 1, (8, 7): 1, (4, 2): 2, (8, 8): 2}
+    assert not any((0, 1) in link[:2] for link in (*found.links, *found.apart))
