@@ -24,7 +24,7 @@ from tests.serverless.test_clip_call import follow_chain, keyframe, masks
 from tests.serverless.test_track_call import drawn, go_on, init
 
 _SIZES = {"key_dim": 16, "value_dim": 32, "thin_dim": 32, "decoder_dims": (32, 16, 16)}
-_SIDE = 48
+_SIDE = 96
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_chain_of_tracker_calls_is_one_run_wherever_it_is_split(new_worker, sw
         if i == 3:
             states += init(swem, images[3], [mask_shape(corner)])
             whole.draw(squares.frames[3], [corner])
-    assert seen > 12
+    assert seen >= 12
     assert all(len(state["memory"]) == 1 and len(json.dumps(state)) <= LARGEST for state in states)
     assert sum(bool(state["bases"]) for state in states) >= 2
 
