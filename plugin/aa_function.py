@@ -30,7 +30,7 @@ from model.options import PropagationOptions  # noqa: E402
 from model.tracking.bounded_cache import BoundedCache  # noqa: E402
 from model.tracking.frame_recall import FrameRecall, drawn_logits  # noqa: E402
 from model.tracking.frame_tracker import FrameTracker, frame_masks  # noqa: E402
-from model.tracking.remembered_frames import RememberedFrame, remember  # noqa: E402
+from model.tracking.remembered_frames import Remembered, RememberedFrame  # noqa: E402
 from plugin.shapes.drawn_shape import SHAPE_TYPES, mask_to_points, points_to_mask  # noqa: E402
 
 
@@ -58,7 +58,7 @@ class TrackingState:
         kind: of its shapes: "mask", "polygon" or "rectangle".
         polygon: points of the last polygon that was seen; None for other kinds.
         images: looked at since the object was drawn.
-        memory: remembered frames, the drawn one first.
+        memory: what is remembered of it.
         depth: bits of their scale, that of the brightest image so far, where they are grays of more than 8 bits; None:
             they are not.
     """
@@ -67,7 +67,7 @@ class TrackingState:
     kind: str
     polygon: list[float] | None
     images: int
-    memory: tuple[RememberedFrame, ...]
+    memory: Remembered
     depth: int | None = None
 
 
@@ -124,7 +124,7 @@ class PerclipTracker:
         depth = pp_image.pixels.depth
         seen = RememberedFrame.of(0, self._small(pp_image, depth), drawn_logits(pp_image.framing, mask))
         polygon = list(shape.points) if shape.type == "polygon" else None
-        return TrackingState((height, width), shape.type, polygon, 0, remember((), seen), depth)
+        return TrackingState((height, width), shape.type, polygon, 0, Remembered((seen,)), depth)
 
     def track(
         self, context: TrackingFunctionShapeContext, pp_image: PreparedImage, state: TrackingState
@@ -149,12 +149,14 @@ class PerclipTracker:
         state.depth = depth
         small = self._small(pp_image, depth)
         frame = self._recall.encoded(framing, small)
-        logits = self._tracker.segment(framing, frame, [self._recall.memory(framing, state.memory)])
+        memory = self._recall.memory(framing, state.memory)
+        logits = self._tracker.segment(framing, frame, [memory])
         points = mask_to_points(frame_masks(framing, logits, [0]).mask(1), state.kind, previous=state.polygon)
         state.images += 1
         if points is None:
             return None
-        state.memory = remember(state.memory, RememberedFrame.of(state.images, small, logits[0]))
+        seen = RememberedFrame.of(state.images, small, logits[0])
+        state.memory = self._recall.remember(framing, state.memory, memory, seen, frame)
         if state.kind == "polygon":
             state.polygon = points  # TrackableShape has copied them
         return TrackableShape(type=state.kind, points=points)

@@ -14,7 +14,7 @@ from model.inference.framing import Framing
 from model.tracking.bounded_cache import BoundedCache
 from model.tracking.frame_recall import FrameRecall, drawn_logits
 from model.tracking.frame_tracker import FrameTracker, frame_masks
-from model.tracking.remembered_frames import RememberedFrame, remember, without_most_crowded
+from model.tracking.remembered_frames import Remembered, RememberedFrame, without_most_crowded
 from plugin.shapes.polygon_track import DEFAULT_TOLERANCE
 from serverless.call_error import CallError
 from serverless.drawn_shapes import mask_to_shape, shape_points, shape_to_mask, shape_type
@@ -89,9 +89,10 @@ class TrackCalls:
                 continue
             kind, points = shape
             bare = isinstance(shapes[i], list)
-            state = TrackState(kind, height, width, 0, kept_points(kind, points), (), self._network, bare, depth)
             others = _together([x for j, x in logits.items() if j != i and layers[j] == layers[i]])
-            states[i] = _after(state, RememberedFrame.of(0, small, logits[i], others)).to_json()
+            memory = Remembered((RememberedFrame.of(0, small, logits[i], others),))
+            state = TrackState(kind, height, width, 0, kept_points(kind, points), memory, self._network, bare, depth)
+            states[i] = state.to_json()
         return {"shapes": list(shapes), "states": states}
 
     def _go_on(self, image: np.ndarray, known: dict[int, TrackState], count: int, depth: int | None) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class TrackCalls:
         try:
             known = {i: self._at_depth(framing, state, depth) for i, state in known.items()}
             memories = [self._recall.memory(framing, state.memory) for state in known.values()]
-            layers = self._recall.layers(framing, [state.memory[0] for state in known.values()])
+            layers = self._recall.layers(framing, [state.memory.frames[0] for state in known.values()])
         except (InputError, ValueError) as error:
             raise CallError(f"a state is damaged ({error}): start tracking this object anew", "bad_state") from None
         logits = self._tracker.segment(framing, frame, memories)
@@ -114,15 +115,17 @@ class TrackCalls:
         for place, (i, state) in enumerate(known.items()):
             previous = (state.shape or None) if state.kind == "polygon" else None
             shape = mask_to_shape(masks.mask(place + 1), state.kind, DEFAULT_TOLERANCE, previous)
+            calls = state.calls + 1
             if shape is not None:
                 last = kept_points(state.kind, shape["points"])
                 rivals = [j for j, layer in enumerate(layers) if layer == layers[place] and j != place]
                 others = _together([logits[j] for j in rivals])
-                seen = RememberedFrame.of(state.calls + 1, small, logits[place], others)
-                state = _after(replace(state, shape=last), seen)
+                seen = RememberedFrame.of(calls, small, logits[place], others)
+                memory = self._recall.remember(framing, state.memory, memories[place], seen, frame)
+                state = _fit_to_travel(replace(state, calls=calls, shape=last, memory=memory))
             else:
                 # The object is looked for again with what is known of it.
-                state = replace(state, calls=state.calls + 1)
+                state = replace(state, calls=calls)
                 if state.kind == "rectangle":  # CVAT's page cannot take null for these
                     shape = {"type": "rectangle", "points": state.shape}
             shapes[i] = shape["points"] if state.bare and shape is not None else shape
@@ -150,9 +153,9 @@ def _together(logits: Sequence[Tensor]) -> Tensor | None:
     return torch.stack(list(logits)).amax(0) if logits else None
 
 
-def _after(state: TrackState, seen: RememberedFrame) -> TrackState:
-    """The state after a frame in which the object was seen, small enough to travel."""
-    following = replace(state, calls=seen.number, memory=remember(state.memory, seen))
-    while len(following.memory) > 2 and len(json.dumps(following.to_json())) > LARGEST:
-        following = replace(following, memory=without_most_crowded(following.memory))
-    return following
+def _fit_to_travel(state: TrackState) -> TrackState:
+    """The state with as few frames forgotten as it takes to be small enough."""
+    while len(state.memory.frames) > 2 and len(json.dumps(state.to_json())) > LARGEST:
+        frames = without_most_crowded(state.memory.frames)
+        state = replace(state, memory=replace(state.memory, frames=frames))
+    return state

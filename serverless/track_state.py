@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InputError
-from model.tracking.remembered_frames import RememberedFrame
+from model.tracking.remembered_frames import Remembered, RememberedFrame
 from plugin.shapes.drawn_shape import SHAPE_TYPES
 from plugin.shapes.polygon import polygons_to_mask
 from plugin.shapes.polygon_track import MOST_VERTICES
 from serverless.call_error import CallError
 from serverless.drawn_shapes import shape_points
 
-VERSION = 1
+VERSION = 2
 LARGEST = 400_000
 """Characters of a state as JSON at most."""
 
@@ -35,7 +35,7 @@ class TrackState:
         calls: answered since the object was drawn.
         shape: points of the last shape that was seen, for what must go on from it; empty for masks, and for polygons
             with too many vertices to travel.
-        memory: remembered frames, the drawn one first.
+        memory: what is remembered of the object.
         network: names the network that the logits come from.
         bare: shapes travel as bare points of rectangles, as servers before 2.40 have it.
         depth: bits of the scale of the remembered frames, where they are grays of more than 8 bits; None: they are not.
@@ -46,7 +46,7 @@ class TrackState:
     width: int
     calls: int
     shape: list[float]
-    memory: tuple[RememberedFrame, ...]
+    memory: Remembered
     network: str
     bare: bool = False
     depth: int | None = None
@@ -61,8 +61,9 @@ class TrackState:
             "shape": self.shape,
             "memory": [
                 [f.number, *(base64.b64encode(data).decode() for data in (f.image, f.mask, f.others))]
-                for f in self.memory
+                for f in self.memory.frames
             ],
+            "bases": base64.b64encode(self.memory.bases).decode(),
             "network": self.network,
             "bare": self.bare,
         }
@@ -109,10 +110,11 @@ class TrackState:
         kind, items = fields["kind"], fields["memory"]
         if kind not in SHAPE_TYPES or not isinstance(items, list) or not 1 <= len(items) <= _MOST_FRAMES:
             raise ValueError
-        memory = tuple(
+        frames = tuple(
             RememberedFrame(_whole(number, 0, 2**31), *(_bytes(text) for text in (image, mask, others)))
             for number, image, mask, others in items
         )
+        memory = Remembered(frames, _bytes(fields["bases"]))
         shape = _points_of(kind, fields["shape"])
         network = str(fields["network"])[:64]
         calls = _whole(fields["calls"], 0, 2**31)

@@ -91,6 +91,14 @@ class BasesMemory:
                 self._updated[obj] = Bases(*(part.view_as(x).to(x.device) for part, x in zip(parts, like)))
         self._distance = distance
 
+    def updated(self, obj: int) -> Bases:
+        """The bases of an object that go along; KeyError before the first predicted frame."""
+        return self._updated[obj]
+
+    def go_on_from(self, obj: int, updated: Bases) -> None:
+        """Let an object's bases go on from such as `updated` gave, (1, 2, J, ...), behind the keyframes."""
+        self._updated[obj] = updated
+
     def read(self, queries: Tensor) -> dict[int, Tensor]:
         """Memory and affinity features of each object for queries (Q, key_dim): float32 (Q, value_dim + 128)."""
         readouts = {}

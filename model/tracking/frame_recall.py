@@ -11,11 +11,12 @@ from torch import Tensor
 from model.data.image_file import decode_image, encode_jpeg
 from model.inference.framing import Framing
 from model.keyframe import Keyframe
+from model.memory.packed_bases import pack_bases, unpack_bases
 from model.propagation.layers import Layers
 from model.propagation.prediction import LOGIT_LIMIT
 from model.tracking.bounded_cache import BoundedCache
-from model.tracking.frame_tracker import EncodedFrame, FrameMemory, FrameTracker
-from model.tracking.remembered_frames import RememberedFrame
+from model.tracking.frame_tracker import EncodedFrame, FrameMemory, FrameTracker, ObjectMemory
+from model.tracking.remembered_frames import Remembered, RememberedFrame, remember
 
 _QUALITIES = (85, 75, 60, 40, 20)  # of JPEG
 _LARGEST_IMAGE = 42_000  # bytes; five of them in base64, with their masks, are a state of a tracker call
@@ -37,8 +38,10 @@ class FrameRecall:
                 break
         return data
 
-    def darkened(self, framing: Framing, frames: Sequence[RememberedFrame], bits: int) -> tuple[RememberedFrame, ...]:
-        """Remembered frames of 16-bit grays at the scale of a brighter picture: each gray divided by two to the `bits`.
+    def darkened(self, framing: Framing, memory: Remembered, bits: int) -> Remembered:
+        """Remembered 16-bit grays at the scale of a brighter picture: each gray divided by two to the `bits`.
+
+        Bases cannot be darkened: they begin again from the drawn frame.
 
         Raises:
             InputError: a frame's bytes are no image of at most the network's size.
@@ -51,7 +54,7 @@ class FrameRecall:
         def dark(image: bytes) -> bytes:
             return self._cache.get(("dark", image, bits), lambda: darken(image), len)
 
-        return tuple(replace(f, image=dark(f.image)) for f in frames)
+        return Remembered(tuple(replace(f, image=dark(f.image)) for f in memory.frames))
 
     def encoded(self, framing: Framing, image: bytes) -> EncodedFrame:
         """A remembered or present frame; what is seen now is encoded as it will be remembered.
@@ -69,14 +72,46 @@ class FrameRecall:
 
         return self._cache.get(("frame", image), encode, lambda _: 250 * framing.tokens * 16)
 
-    def memory(self, framing: Framing, frames: Sequence[RememberedFrame]) -> list[FrameMemory]:
+    def memory(self, framing: Framing, remembered: Remembered) -> ObjectMemory:
         """What is remembered of one object.
 
         Raises:
             InputError: a frame's bytes are no image.
-            ValueError: an image or logits are damaged or of another size.
+            ValueError: an image, logits or bases are damaged or of another size or network.
         """
-        return [self._memory(framing, frame) for frame in frames]
+        if len(remembered.frames) > 1 if self._tracker.keeps_bases else remembered.bases:
+            raise ValueError("what is remembered is of another network")
+        frames = [self._memory(framing, frame) for frame in remembered.frames]
+        if not remembered.bases:
+            return ObjectMemory(frames)
+        key, value = frames[0].key, frames[0].value
+        # Behind the value lies what belongs to which group.
+        return ObjectMemory(frames, unpack_bases(remembered.bases, key.shape[1], value.shape[1] - 2))
+
+    def remember(
+        self,
+        framing: Framing,
+        remembered: Remembered,
+        memory: ObjectMemory,
+        seen: RememberedFrame,
+        frame: EncodedFrame,
+    ) -> Remembered:
+        """What to remember of one object after a frame in which it was seen.
+
+        Bases are rounded after every frame, the first included: what is used is what travels, so that it does not
+        matter where a chain of calls is split.
+
+        Args:
+            framing: of the frames.
+            remembered: before the frame; not empty.
+            memory: the same, as `self.memory` gave it.
+            seen: the frame, as it is remembered.
+            frame: its encoding.
+        """
+        if not self._tracker.keeps_bases:
+            return replace(remembered, frames=remember(remembered.frames, seen))
+        bases = self._tracker.absorbed(framing, memory, self._memorised(framing, seen, frame))
+        return replace(remembered, bases=pack_bases(bases, seen.number))
 
     def layers(self, framing: Framing, drawn: Sequence[RememberedFrame]) -> list[int]:
         """The layer of each of some objects, by `model.propagation.layers`: those that overlap are no rivals.
@@ -114,17 +149,19 @@ class FrameRecall:
 
     def _memory(self, framing: Framing, remembered: RememberedFrame) -> FrameMemory:
         def memorise() -> FrameMemory:
-            rows, columns = 4 * framing.grid[0], 4 * framing.grid[1]
-            own = remembered.prediction(rows, columns).unpack().logits
-            others = torch.full_like(own, -LOGIT_LIMIT)
-            if remembered.others:
-                others = remembered.prediction(rows, columns, others=True).unpack().logits
-            masks = framing.memory_masks(torch.stack([own, others]))
-            frame = self.encoded(framing, remembered.image)
-            return self._tracker.memorise(remembered.name, frame, masks[0], masks[1])
+            return self._memorised(framing, remembered, self.encoded(framing, remembered.image))
 
         key = "memory", remembered.image, remembered.mask, remembered.others
         return self._cache.get(key, memorise, lambda memory: memory.key.nbytes + memory.value.nbytes)
+
+    def _memorised(self, framing: Framing, remembered: RememberedFrame, frame: EncodedFrame) -> FrameMemory:
+        rows, columns = 4 * framing.grid[0], 4 * framing.grid[1]
+        own = remembered.prediction(rows, columns).unpack().logits
+        others = torch.full_like(own, -LOGIT_LIMIT)
+        if remembered.others:
+            others = remembered.prediction(rows, columns, others=True).unpack().logits
+        masks = framing.memory_masks(torch.stack([own, others]))
+        return self._tracker.memorise(remembered.name, frame, masks[0], masks[1])
 
 
 def drawn_logits(framing: Framing, mask: np.ndarray) -> Tensor:

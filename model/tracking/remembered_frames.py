@@ -48,6 +48,19 @@ class RememberedFrame:
         return PackedPrediction(rows, columns, self.others if others else self.mask, Evidence())
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """All that is kept of one object.
+
+    Attributes:
+        frames: in the order in which they were seen, the drawn one first; with bases it is the only one.
+        bases: what later frames left in the bases of a network that has such, packed (`model.memory.packed_bases`).
+    """
+
+    frames: tuple[RememberedFrame, ...]
+    bases: bytes = b""
+
+
 def remember(frames: Sequence[RememberedFrame], seen: RememberedFrame) -> tuple[RememberedFrame, ...]:
     """The frames to remember after one in which the object was seen; what is not seen teaches nothing.
 

@@ -115,7 +115,7 @@ def test_shapes_of_all_types_are_followed_together_and_stay_of_their_types(agent
             assert shape["type"] == before["type"]
             assert all(type(p) in (int, float) for p in shape["points"])
             assert region_similarity(as_mask(shape), squares.labels[i] == place % 2 + 1) > 0.6, (i, shape["type"])
-            memory = agent.state(states[place]).memory
+            memory = agent.state(states[place]).memory.frames
             assert [memory[0].number, memory[-1].number] == [0, i] and len(memory) <= MOST_REMEMBERED
             assert len(pickle.dumps(memory)) < 240_000
 

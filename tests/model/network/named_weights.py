@@ -2,6 +2,8 @@
 
 import math
 import zlib
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,9 +80,9 @@ def _fill(name: str, shape: tuple[int, ...], network: str) -> np.ndarray:
     return weight * _LAST[network][0] if name == "decoder.pred.weight" else weight
 
 
-def named_network(name: str) -> SegmentationNetwork:
-    """The network "pcvos", "stcn", "stm" or "swem" with these weights."""
-    network = new_network(network_config(name)).eval()
+def named_network(name: str, **sizes: Any) -> SegmentationNetwork:
+    """The network "pcvos", "stcn", "stm" or "swem" with these weights; sizes may differ from the published ones."""
+    network = new_network(replace(network_config(name), **sizes)).eval()
     for key, tensor in network.state_dict().items():
         if not key.endswith(("relative_position_index", "num_batches_tracked", ".mean", ".std")):
             tensor.copy_(torch.from_numpy(_weights(key, tuple(tensor.shape), name)))

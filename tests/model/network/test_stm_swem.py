@@ -13,7 +13,7 @@ from model.inference.prepared_network import InferenceNetwork
 from model.network.segmentation_network import SegmentationNetwork
 from model.propagation.run_record import RunRecord
 from model.tracking.frame_recall import drawn_logits
-from model.tracking.frame_tracker import FrameTracker, frame_masks
+from model.tracking.frame_tracker import FrameTracker, ObjectMemory, frame_masks
 from tests.model.device.processor import needs_bfloat16
 from tests.model.network import literal_reference
 from tests.model.network.named_weights import named_network
@@ -211,7 +211,7 @@ def test_single_frames_are_segmented_from_what_is_remembered(networks, name):
     drawn = framing.memory_masks(torch.stack([drawn_logits(framing, mask) for mask in masks]))
     one = tracker.memorise("a", first, drawn[0], drawn[1])
     two = tracker.memorise("a", first, drawn[1], drawn[0])
-    together = tracker.segment(framing, second, [[two], [one, one]])
+    together = tracker.segment(framing, second, [ObjectMemory([two]), ObjectMemory([one, one])])
     assert together.shape == (2, 4 * framing.grid[0], 4 * framing.grid[1])
-    assert torch.equal(tracker.segment(framing, second, [[one, one]])[0], together[1])
+    assert torch.equal(tracker.segment(framing, second, [ObjectMemory([one, one])])[0], together[1])
     assert frame_masks(framing, together, [0, 0]).shape == (45, 61)
