@@ -1,7 +1,7 @@
 """The command line: `perclip COMMAND ...`.
 
 Door: the package itself.
-Imports: `model`, `model.network`, `model.program`, `model.training`, `plugin.cvat`, `plugin.cvat.engine`,
+Imports: `model`, `model.learning`, `model.network`, `model.program`, `model.training`, `plugin.cvat`, `plugin.cvat.engine`,
 `plugin.cvat.journal`, `plugin.cvat.run`, `plugin.cvat.server`, `plugin.cvat.task`, `plugin.local_run`,
 `plugin.training`, `serverless`.
 """

@@ -6,7 +6,6 @@ journal together with the server's annotations tells what is Perclip's own.
 
 import fcntl
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from model.errors import InputError
+from model.program.user_folders import state_folder
 from plugin.cvat.journal.joint_track import JointRecord
 from plugin.cvat.task.layout import TaskLayout
 
@@ -96,7 +96,7 @@ class Done:
 
 def journal_folder() -> Path:
     """Where journals are kept unless somebody says otherwise."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "perclip" / "journals"
+    return state_folder("journals")
 
 
 def journal_path(folder: Path, url: str, task: int) -> Path:

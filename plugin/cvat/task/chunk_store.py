@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from model.program import user_folders
 from model.program.atomic_write import write_error
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import CvatError
@@ -16,7 +17,7 @@ from plugin.cvat.task.layout import Media
 
 def cache_folder() -> Path:
     """Where chunks are kept unless somebody says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perclip" / "chunks"
+    return user_folders.cache_folder("chunks")
 
 
 def prune(folder: Path, budget: int) -> None:
