@@ -8,7 +8,7 @@ import numpy as np
 
 from model.evaluation.metrics import contour_accuracy, region_similarity
 from model.keyframe import Keyframe
-from model.learning.lesson import Lesson, keyframe_digests
+from model.learning.lesson import Lesson, mask_digests
 from model.propagation.propagator import Propagator
 
 _MOST_QUESTIONS = 4
@@ -19,11 +19,12 @@ _LEAST_THERE = 4  # less shows nothing
 
 @dataclass(frozen=True, eq=False)
 class _HeldOut:
-    """Keyframes that are given, and one that is asked for."""
+    """Keyframes that are given, and some objects of one that are asked for."""
 
     lesson: Lesson
     given: tuple[Keyframe, ...]
     asked: Keyframe
+    objects: tuple[int, ...]
 
     def scores(self, propagator: Propagator) -> Iterator[float]:
         """J&F of each object that is asked for."""
@@ -33,10 +34,8 @@ class _HeldOut:
         place = picked.indices.index(self.asked.index)
         results = propagator.run(picked, given, place, place + 1, labels=self.lesson.labels)
         masks = next(iter(results)).masks
-        known = {o for k in self.given for o in k.present}
-        for obj in self.asked.objects:
-            if obj in known:
-                yield _jf(masks.mask(obj), self.asked.mask(obj))
+        for obj in self.objects:
+            yield _jf(masks.mask(obj), self.asked.mask(obj))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,7 @@ class Check:
 
     Args:
         lessons: all that can be learned from.
-        seen: digests of keyframes that were learned from already: these cannot be held out any more.
+        seen: digests of masks that were learned from already: these cannot be asked for any more.
     """
 
     def __init__(self, lessons: Sequence[Lesson], seen: Collection[str] = ()):
@@ -126,7 +125,7 @@ class Check:
 def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[_HeldOut]:
     """Some keyframes, no neighbours, each asked for from its neighbours, where these show what it speaks for."""
     keyframes = list(lesson.keyframes)
-    new = [digest not in seen for digest in keyframe_digests(lesson)]
+    new = [{o for o, digest in digests.items() if digest not in seen} for digests in mask_digests(lesson)]
     held: list[int] = []
     # The first one last: from behind it is asked for only where there is no other.
     for place in (*range(1, len(keyframes)), 0):
@@ -134,9 +133,10 @@ def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[_HeldOut]:
         if not new[place] or set(beside) & set(held) or (place == 0 and held):
             continue
         given = tuple(keyframes[p] for p in beside)
-        if {o for k in given for o in k.present} & set(keyframes[place].objects):
+        asked = tuple(sorted(new[place] & {o for k in given for o in k.present}))
+        if asked:
             held.append(place)
-            yield _HeldOut(lesson, given, keyframes[place])
+            yield _HeldOut(lesson, given, keyframes[place], asked)
 
 
 def _way_from(index: int, length: int) -> list[int]:

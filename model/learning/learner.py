@@ -17,7 +17,7 @@ from model.errors import InputError
 from model.inference.prepared_network import choose_device
 from model.learning.check import Check
 from model.learning.learned_weights import LearnedWeights, weights_digest
-from model.learning.lesson import Lesson, keyframe_digests
+from model.learning.lesson import Lesson, mask_digests
 from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME, LearningRecipe, refuse_unsuited
 from model.learning.record import LearningRecord
 from model.network.pcvos import PCVOS
@@ -101,7 +101,7 @@ class Learner:
             InputError: frames cannot be read, or the training diverged.
         """
         began = time.perf_counter()
-        seen = [keyframe_digests(lesson) for lesson in lessons]
+        seen = [mask_digests(lesson) for lesson in lessons]
         key = self._key(lessons, seen)
         mine = next((record for record in reversed(known) if record.key == key), None)
         start, before = self._start(lessons, mine, known)
@@ -116,8 +116,9 @@ class Learner:
                 steps = None if mine is None else mine.steps
                 learned = self._anew(begun, lessons, start, Check(lessons, before), steps, note, began)
                 if learned.record.used:
-                    all_seen = tuple(sorted({*before, *(digest for some in seen for digest in some)}))
-                    learned = replace(learned, record=replace(learned.record, seen=all_seen))
+                    drawn = {digest for digests in seen for masks in digests for digest in masks.values()}
+                    record = replace(learned.record, seen=tuple(sorted({*before, *drawn})))
+                    learned = replace(learned, record=record)
                 self._keep(learned)
         except KeyboardInterrupt:
             learned = Learned(self._network, replace(begun, outcome="stopped", weights=self._digest))
@@ -147,7 +148,7 @@ class Learner:
         found = self._kept.network(last.weights)
         return plain if found is None else (found, last.seen)
 
-    def _key(self, lessons: Sequence[Lesson], seen: Sequence[Sequence[str]]) -> str:
+    def _key(self, lessons: Sequence[Lesson], seen: Sequence[Sequence[dict[int, str]]]) -> str:
         facts = [
             self._digest,
             repr([(len(lesson.frames), digests) for lesson, digests in zip(lessons, seen)]),

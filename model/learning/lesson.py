@@ -24,13 +24,19 @@ class Lesson:
     labels: Mapping[int, Hashable] = field(default_factory=dict)
 
 
-def keyframe_digests(lesson: Lesson) -> list[str]:
-    """Of each keyframe 24 characters that differ where its place, its masks or the picture below differ."""
+def mask_digests(lesson: Lesson) -> list[dict[int, str]]:
+    """Of each keyframe, by object, 24 characters that differ where its place, the mask or the picture below differ.
+
+    The numbers of the objects, which may change when others come, make no difference.
+    """
     digests = []
     for keyframe in lesson.keyframes:
-        digest = hashlib.sha256(f"{keyframe.index} {keyframe.objects} {keyframe.masks.shape}".encode())
-        digest.update(np.ascontiguousarray(lesson.frames[keyframe.index]).tobytes())
-        for obj, mask in keyframe.masks.items():
-            digest.update(f" {obj} ".encode() + np.packbits(mask).tobytes())
-        digests.append(digest.hexdigest()[:24])
+        picture = hashlib.sha256(f"{keyframe.index} {keyframe.masks.shape}".encode())
+        picture.update(np.ascontiguousarray(lesson.frames[keyframe.index]).tobytes())
+        found = {}
+        for obj in keyframe.objects:
+            digest = picture.copy()
+            digest.update(np.packbits(keyframe.mask(obj)).tobytes())
+            found[obj] = digest.hexdigest()[:24]
+        digests.append(found)
     return digests

@@ -21,7 +21,7 @@ class LearningRecord:
         before: J&F of the network as it was, by the check, 0..1; None: unknown.
         after: of the network that has learned.
         start: digest of the weights that learning began with.
-        seen: digests of the keyframes that the weights that run have learned from.
+        seen: digests of the masks that the weights that run have learned from, by `mask_digests`.
         weights: digest of those that run; None: as long as that is open.
         note: what else a person should know.
     """

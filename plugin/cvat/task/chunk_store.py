@@ -20,8 +20,8 @@ def cache_folder() -> Path:
     return user_folders.cache_folder("chunks")
 
 
-def prune(folder: Path, budget: int) -> None:
-    """Removes the chunks that were used longest ago until the rest fits into a budget in bytes."""
+def chunks_in(folder: Path) -> list[tuple[float, int, Path]]:
+    """The chunks that are kept: when each was last used, its bytes, its file."""
     found = []
     for path in folder.glob("*/*"):
         try:
@@ -29,6 +29,12 @@ def prune(folder: Path, budget: int) -> None:
         except OSError:
             continue  # another run removed it
         found.append((facts.st_mtime, facts.st_size, path))
+    return found
+
+
+def prune(folder: Path, budget: int) -> None:
+    """Removes the chunks that were used longest ago until the rest fits into a budget in bytes."""
+    found = chunks_in(folder)
     excess = sum(size for _, size, _ in found) - budget
     for _, size, path in sorted(found, key=lambda item: item[0]):
         if excess <= 0:
