@@ -66,7 +66,7 @@ class LearnedWeights:
             return None
         with suppress(OSError):
             os.utime(path)
-        return record if (record.key, record.start) == (key, start) and record.over else None
+        return record if record.over else None
 
     def network(self, digest: str) -> PCVOS | None:
         """The network with these weights; None: it is not kept, or not whole."""

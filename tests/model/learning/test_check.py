@@ -1,5 +1,7 @@
 """What is asked to tell whether a network is better: only of masks that it cannot know."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,7 @@ def test_no_keyframe_is_asked_for_that_was_learned_from_and_none_from_an_asked_o
     learned_from = {k.index for lesson in check.lessons for k in lesson.keyframes}
     asked = {int(number) for number in check.words.split(" ", 2)[2].split(", ")}
     assert learned_from and asked and learned_from | asked == set(frames) and not learned_from & asked
+    assert not any(a in asked and b in asked for a, b in pairwise(frames))  # each is asked for from its neighbours
     network = Moving()
     assert check.score(network) == 1
     assert len(network.given) == len(asked)

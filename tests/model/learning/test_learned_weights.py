@@ -3,13 +3,15 @@
 import os
 
 import pytest
+import torch
 
 from model import load_network
 from model.learning.learned_weights import LearnedWeights, weights_digest
 from model.learning.record import LearningRecord
+from model.network.checkpoint import save_network
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def network():
     return load_network("perclip-lite")
 
@@ -27,6 +29,10 @@ def test_it_gives_back_what_was_put_and_nothing_for_what_is_damaged(tmp_path, ne
     assert kept.record("a", "other") is None
     found = kept.network(digest)
     assert found is not None and weights_digest(found) == digest
+    with torch.no_grad():
+        network.decoder.pred.bias += 1
+    save_network(network, kept.folder / f"{digest}.safetensors")
+    assert kept.network(digest) is None  # another one
     for path in kept.folder.iterdir():
         path.write_bytes(b"{}")
     assert kept.record("a", "start") is None and kept.network(digest) is None
