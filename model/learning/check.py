@@ -1,14 +1,14 @@
 """Is a network better on this video than another? Asked of the keyframes alone, as there is no other truth."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from model.evaluation.metrics import contour_accuracy, region_similarity
 from model.keyframe import Keyframe
-from model.learning.lesson import Lesson, mask_digests
+from model.learning.lesson import Lesson
 from model.propagation.propagator import Propagator
 
 _MOST_QUESTIONS = 4
@@ -104,8 +104,7 @@ class Check:
         """What may be learned from before it is asked."""
         asked = {id(question.asked) for question in self._held}
         rest = [
-            Lesson(lesson.frames, [k for k in lesson.keyframes if id(k) not in asked], lesson.labels)
-            for lesson in self._lessons
+            replace(lesson, keyframes=[k for k in lesson.keyframes if id(k) not in asked]) for lesson in self._lessons
         ]
         return [lesson for lesson in rest if lesson.keyframes]
 
@@ -113,7 +112,7 @@ class Check:
     def words(self) -> str:
         """What is asked, for people."""
         if self._held:
-            frames = ", ".join(str(question.asked.index) for question in self._held)
+            frames = ", ".join(str(question.lesson.number(question.asked.index)) for question in self._held)
             return f"held-out keyframe{'s' if len(self._held) > 1 else ''} {frames}"
         return "there and back again"
 
@@ -125,7 +124,7 @@ class Check:
 def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[_HeldOut]:
     """Some keyframes, no neighbours, each asked for from its neighbours, where these show what it speaks for."""
     keyframes = list(lesson.keyframes)
-    new = [{o for o, digest in digests.items() if digest not in seen} for digests in mask_digests(lesson)]
+    new = [{o for o, digest in digests.items() if digest not in seen} for digests in lesson.mask_digests]
     held: list[int] = []
     # The first one last: from behind it is asked for only where there is no other.
     for place in (*range(1, len(keyframes)), 0):

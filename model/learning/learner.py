@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model.errors import InputError
+from model.errors import InputError, PerclipError
 from model.inference.prepared_network import choose_device
 from model.learning.check import Check
 from model.learning.learned_weights import LearnedWeights, weights_digest
-from model.learning.lesson import Lesson, mask_digests
+from model.learning.lesson import Lesson
 from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME, LearningRecipe, refuse_unsuited
 from model.learning.record import LearningRecord
 from model.network.pcvos import PCVOS
@@ -32,7 +32,7 @@ from model.training.trainer import Trainer
 
 _MOST_TRIES = 50  # to draw a sample
 _PROBES = 2  # steps that are made to see how long one takes; the first is slow
-_INPUT_LINES = 480  # of networks that see frames as they are, about
+_MOST_KEYFRAMES = 48  # that samples are made of; of more, some are left out, evenly
 
 
 def seconds_on(device: str, asked: float) -> float:
@@ -89,39 +89,40 @@ class Learner:
     ) -> Learned:
         """Learns, or finds again what was learned.
 
-        Ctrl-C ends it, not the program: the network is given back as it was.
+        Neither Ctrl-C nor a failure ends the run: the network is given back as it was. Where it is known what runs and
+        only has to be learned again, Ctrl-C is a KeyboardInterrupt as everywhere.
 
         Args:
             lessons: what to learn from; at least one keyframe.
             known: what earlier runs have noted of the same videos, the last one last. Of the same keyframes the number
                 of steps and the verdict hold; of others, what was learned is what to begin with.
             note: told what is known by now, before the first step and at the end.
-
-        Raises:
-            InputError: frames cannot be read, or the training diverged.
         """
         began = time.perf_counter()
-        seen = [mask_digests(lesson) for lesson in lessons]
-        key = self._key(lessons, seen)
+        key = self._key(lessons)
         mine = next((record for record in reversed(known) if record.key == key), None)
         start, before = self._start(lessons, mine, known)
         begins = weights_digest(start)
         if mine is None and self._kept is not None:
             mine = self._kept.record(key, begins)
         begun = LearningRecord(key, self._digest, "begun", start=begins)
-        try:
-            if mine is not None and mine.over:
-                learned = self._again(mine, lessons, start)
-            else:
-                steps = None if mine is None else mine.steps
+        if mine is not None and mine.over:
+            learned = self._again(mine, lessons, start)  # it is decided what runs: Ctrl-C ends the run
+        else:
+            learned = Learned(self._network, replace(begun, weights=self._digest))
+            steps = None if mine is None else mine.steps
+            try:
                 learned = self._anew(begun, lessons, start, Check(lessons, before), steps, note, began)
-                if learned.record.used:
-                    drawn = {digest for digests in seen for masks in digests for digest in masks.values()}
-                    record = replace(learned.record, seen=tuple(sorted({*before, *drawn})))
-                    learned = replace(learned, record=record)
-                self._keep(learned)
-        except KeyboardInterrupt:
-            learned = Learned(self._network, replace(begun, outcome="stopped", weights=self._digest))
+            except KeyboardInterrupt:
+                learned = replace(learned, record=replace(learned.record, outcome="stopped"))
+            except (PerclipError, torch.OutOfMemoryError) as error:
+                why = str(error).splitlines()[0][:200]
+                learned = replace(learned, record=replace(learned.record, outcome="failed", note=why))
+            if learned.record.used:
+                drawn = {d for lesson in lessons for masks in lesson.mask_digests for d in masks.values()}
+                record = replace(learned.record, seen=tuple(sorted({*before, *drawn})))
+                learned = replace(learned, record=record)
+            self._keep(learned)
         note(learned.record)
         return learned
 
@@ -148,10 +149,10 @@ class Learner:
         found = self._kept.network(last.weights)
         return plain if found is None else (found, last.seen)
 
-    def _key(self, lessons: Sequence[Lesson], seen: Sequence[Sequence[dict[int, str]]]) -> str:
+    def _key(self, lessons: Sequence[Lesson]) -> str:
         facts = [
             self._digest,
-            repr([(len(lesson.frames), digests) for lesson, digests in zip(lessons, seen)]),
+            repr([(len(lesson.frames), lesson.mask_digests) for lesson in lessons]),
             self._recipe.identity,
             repr(sorted(self._options.deciding.items())),
             choose_device(self._options.device).type,
@@ -165,7 +166,7 @@ class Learner:
             return Learned(self._network, known)
         found = None if self._kept is None or known.weights is None else self._kept.network(known.weights)
         if found is None:
-            samples = _Samples(lessons, self._recipe, self._lines, known.key)
+            samples = self._samples(lessons, known.key)
             with self._bar(known.steps) as bar:
                 found = self._trained(start, samples, known.steps, bar)
             known = replace(known, start=weights_digest(start), weights=weights_digest(found))
@@ -189,7 +190,7 @@ class Learner:
         recipe = self._recipe
         if not check.possible:
             return end("no check", "there is one keyframe and hardly a frame beside it")
-        samples = _Samples(check.lessons, recipe, self._lines, record.key)
+        samples = self._samples(check.lessons, record.key)
         if samples.empty:
             return end("nothing to learn")
         margin = recipe.margin if check.holds_out else recipe.cycle_margin
@@ -218,12 +219,12 @@ class Learner:
                 return end("not better")
             if check.holds_out:
                 bar.set_description("learning from all keyframes")
-                learned = self._trained(start, _Samples(lessons, recipe, self._lines, record.key), steps, bar)
+                learned = self._trained(start, self._samples(lessons, record.key), steps, bar)
         return Learned(learned, replace(record, outcome="used", weights=weights_digest(learned)))
 
     def _keep(self, learned: Learned) -> None:
         # What was too slow today may not be so tomorrow.
-        if self._kept is not None and learned.record.outcome != "too slow":
+        if self._kept is not None and learned.record.outcome not in ("too slow", "stopped", "failed"):
             network = learned.network if learned.record.used else None
             self._kept.put(learned.record, network if isinstance(network, PCVOS) else None)
 
@@ -249,12 +250,11 @@ class Learner:
         learned.load_state_dict(average.state_dict())
         return learned.eval()
 
+    def _samples(self, lessons: Sequence[Lesson], key: str) -> "_Samples":
+        return _Samples(lessons, self._recipe, self._options.short_side, key)
+
     def _trainer(self, network: PCVOS, recipe: Recipe) -> Trainer:
         return Trainer(copy.deepcopy(network), recipe, choose_device(self._options.device))
-
-    @property
-    def _lines(self) -> int:
-        return self._options.short_side or _INPUT_LINES
 
     def _bar(self, steps: int) -> tqdm:
         return tqdm(
@@ -271,13 +271,15 @@ class Learner:
 class _Samples:
     """The samples of all lessons by number: functions of the key alone."""
 
-    def __init__(self, lessons: Sequence[Lesson], recipe: LearningRecipe, lines: int, key: str):
+    def __init__(self, lessons: Sequence[Lesson], recipe: LearningRecipe, lines: int | None, key: str):
         self.seed = int(key[:8], 16) % 1_000_000
         self._recipe = recipe
         shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
         clips = []
+        every = -(-sum(len(lesson.keyframes) for lesson in lessons) // _MOST_KEYFRAMES)
         for lesson in lessons:
-            frames = [AnnotatedFrame(np.asarray(lesson.frames[k.index]), k.masks, k.objects) for k in lesson.keyframes]
+            chosen = lesson.keyframes[::every]
+            frames = (AnnotatedFrame(np.asarray(lesson.frames[k.index]), k.masks, k.objects) for k in chosen)
             clips.append(KeyframeClips(frames, shape, lines))
         self._clips = [some for some in clips if not some.empty]
 

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-OUTCOMES = ("begun", "used", "not better", "nothing to gain", "too slow", "nothing to learn", "no check", "stopped")
+OUTCOMES = (
+    "begun",
+    "used",
+    "not better",
+    "nothing to gain",
+    "too slow",
+    "nothing to learn",
+    "no check",
+    "stopped",
+    "failed",
+)
 """begun: the number of steps is fixed, no more. used: it was better. All others: the network runs as it was."""
 
 
@@ -85,6 +95,7 @@ _WORDS = {
     "nothing to learn": "not learned, as no keyframe shows an object that is large enough",
     "no check": "not learned, as the keyframes leave nothing to check it by: {note}",
     "stopped": "not learned, as a person stopped it",
+    "failed": "not learned, as it failed: {note}",
 }
 
 

@@ -1,6 +1,6 @@
 """Samples from the keyframes of one video: its own objects, moved over its own ground as a camera would see it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -93,21 +93,25 @@ class KeyframeClips:
     Where two keyframes show an object, other samples are these frames as they are, one labelled, the other asked for.
 
     Args:
-        frames: the keyframes, of one size.
+        frames: the keyframes, of one size; of large ones a smaller copy is kept.
         shape: of each sample.
-        lines: shorter side of the network's input at inference, in pixels.
+        lines: shorter side of the network's input at inference, in pixels; None: the frames' own.
         appearance: how colours and sharpness change; None: little, as within one video.
     """
 
     def __init__(
-        self, frames: Sequence[AnnotatedFrame], shape: SampleShape, lines: int, appearance: Appearance | None = None
+        self,
+        frames: Iterable[AnnotatedFrame],
+        shape: SampleShape,
+        lines: int | None,
+        appearance: Appearance | None = None,
     ):
         self._shape, self._appearance = shape, _APPEARANCE if appearance is None else appearance
-        frames = [_reduced(frame, round(_SCALE_RANGE[1] * lines)) for frame in frames]
-        scenes = [_Scene(frame) for frame in frames]
-        self._scenes = [scene for scene in scenes if scene.areas]
         self._lines = lines
-        pairs = _pairs(frames)
+        kept = [frame if lines is None else _reduced(frame, round(_SCALE_RANGE[1] * lines)) for frame in frames]
+        scenes = [_Scene(frame) for frame in kept]
+        self._scenes = [scene for scene in scenes if scene.areas]
+        pairs = _pairs(kept)
         self._pairs = ClipSampler(pairs, shape, self._appearance) if pairs else None
 
     @property
@@ -243,7 +247,7 @@ class KeyframeClips:
     def _scale(self, rng: np.random.Generator, scene: _Scene, first: int) -> float:
         """Crop pixels per pixel of the keyframe: about as at inference, more for what is small."""
         size, sides = self._shape.crop, min(scene.masks.shape)
-        natural = self._lines / sides
+        natural = 1.0 if self._lines is None else self._lines / sides
         scale = natural * np.exp(rng.uniform(*np.log(_SCALE_RANGE)))
         fills = np.exp(rng.uniform(*np.log(_FILLS))) if rng.random() < _NEAR else 2 * LEAST_AREA
         wanted = size * (fills / scene.areas[first]) ** 0.5

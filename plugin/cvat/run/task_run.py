@@ -270,6 +270,7 @@ class TaskRun:
                 StandInFrames(self._task.frames_of(sequence.numbers)),
                 sequence.keyframes,
                 {number: obj.label.name for number, obj in enumerate(sequence.objects, 1)},
+                sequence.numbers,
             )
             for sequence in plan.sequences
         ]

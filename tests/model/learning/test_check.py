@@ -7,7 +7,7 @@ import pytest
 
 from model import FrameResult, Keyframe
 from model.learning.check import Check
-from model.learning.lesson import Lesson, mask_digests
+from model.learning.lesson import Lesson
 
 _FRAMES = np.zeros((60, 40, 60, 3), np.uint8)
 
@@ -66,16 +66,16 @@ def test_what_is_lost_on_the_way_scores_nothing():
 
 def test_masks_that_were_seen_are_not_asked_for_and_neither_is_what_nobody_else_shows():
     lesson = Lesson(_FRAMES, [keyframe(0, 1), keyframe(10, 1), keyframe(20, 1)])
-    seen = [digest for masks in mask_digests(lesson)[:2] for digest in masks.values()]
+    seen = [digest for masks in lesson.mask_digests[:2] for digest in masks.values()]
     assert Check([lesson], seen).words == "held-out keyframe 20"
-    everything = [digest for masks in mask_digests(lesson) for digest in masks.values()]
+    everything = [digest for masks in lesson.mask_digests for digest in masks.values()]
     assert not Check([lesson], everything).holds_out
     assert not Check([Lesson(_FRAMES, [keyframe(0, 1), keyframe(10, 2)])]).holds_out
 
 
 def test_a_correction_before_the_first_keyframe_is_asked_for_from_behind():
     lesson = Lesson(_FRAMES, [keyframe(4, 1), keyframe(10, 1)])
-    seen = list(mask_digests(lesson)[1].values())
+    seen = list(lesson.mask_digests[1].values())
     assert Check([lesson], seen).words == "held-out keyframe 4"
 
 

@@ -8,6 +8,7 @@ import torch
 
 import model.learning.learner as learner_module
 from model import Keyframe, PropagationOptions, load_network
+from model.errors import InputError
 from model.learning.check import Check
 from model.learning.learned_weights import LearnedWeights, weights_digest
 from model.learning.learner import Learner
@@ -125,6 +126,28 @@ def test_ctrl_c_gives_the_network_back_as_it_was_and_keeps_nothing(network, few,
     learned = learner(network, kept).learn([lesson(few, 0)])
     assert learned.network is network and learned.record.outcome == "stopped"
     assert "stopped" in learned.record.words and kept.kept().size == 0
+
+
+def test_what_fails_while_it_learns_does_not_end_the_run(network, few, kept, monkeypatch):
+    def fail(trainer, *batch):
+        raise InputError("the training diverged in step 0")
+
+    monkeypatch.setattr(learner_module.Trainer, "learn", fail)
+    learned = learner(network, kept).learn([lesson(few, 0)])
+    assert learned.network is network and learned.record.weights == weights_digest(network)
+    assert learned.record.words == "not learned, as it failed: the training diverged in step 0"
+    assert kept.kept().size == 0
+
+
+def test_ctrl_c_while_what_ran_before_is_learned_again_ends_the_run(network, few, monkeypatch):
+    record = learner(network).learn([lesson(few, 0)]).record
+
+    def interrupt(*batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learner_module.Trainer, "learn", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        learner(network).learn([lesson(few, 0)], [record], lambda record: pytest.fail("it is decided otherwise"))
 
 
 def test_what_was_learned_is_kept_and_when_it_is_damaged_or_gone_learned_again(network, few, kept, monkeypatch):
