@@ -25,6 +25,7 @@ def learn_in(
     seconds: float,
     lesson: Lesson,
     begun: bool,
+    left: bool = True,
 ) -> Learned:
     """The network that a folder's frames are made with, and what is to be said of it.
 
@@ -35,6 +36,7 @@ def learn_in(
         seconds: to learn for, or `USUAL_TIME`.
         lesson: the video and its keyframes.
         begun: whether the folder holds frames of an earlier run; these and the next must be made with the same.
+        left: whether there are frames to be made; without any nothing is learned again, and the network is as it was.
 
     Raises:
         InputError: an earlier run learned something that is kept no more and comes out otherwise here; or the record
@@ -42,6 +44,8 @@ def learn_in(
     """
     path = folder / _RECORD
     known = _read(path)
+    if known is not None and known.over and not left:
+        return Learned(network, known)
 
     def note(record: LearningRecord) -> None:
         if begun and (known is None or (known.over and record.over and record.weights != known.weights)):

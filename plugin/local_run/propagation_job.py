@@ -143,10 +143,12 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
                 from plugin.local_run.folder_learning import learn_in
 
                 lesson = Lesson(source, keyframes.keyframes, _labels(keyframes))
-                learned = learn_in(job.out, network, job.options, job.learn, lesson, bool(results.finished()))
+                finished = results.finished()
+                left = not set(reached) <= set(finished)
+                learned = learn_in(job.out, network, job.options, job.learn, lesson, bool(finished), left)
                 learning = {"learning": learned.record.words}
                 tell(f"{'learning:':11}{learned.record.words}")
-                if learned.record.used:
+                if learned.network is not network:
                     propagator = model.Propagator(learned.network, job.options)
             began = time.perf_counter()
             run = propagator.run(

@@ -92,6 +92,15 @@ def test_without_the_cache_it_learns_the_same_again_or_refuses_to_mix(command, t
     assert record(tmp_path) == noted and len(masks(tmp_path)) == 6
 
 
+def test_when_all_frames_are_done_nothing_is_learned_again(command, tmp_path, capsys, monkeypatch):
+    assert main(command) == 0
+    assert main(["cache", "--empty"]) == 0
+    no_steps(monkeypatch)
+    capsys.readouterr()
+    assert main([*command, "--resume", "--format", "coco"]) == 0
+    assert "learned from the keyframes in 1 steps" in capsys.readouterr().out
+
+
 def test_with_or_without_learning_is_another_run(command, tmp_path, capsys):
     plain = command[:-2]
     assert main([*plain, "--stop", "3"]) == 0
