@@ -1,9 +1,9 @@
 """The command line: `perclip COMMAND ...`.
 
 Door: the package itself.
-Imports: `model`, `model.network`, `model.program`, `model.training`, `plugin.cvat`, `plugin.cvat.engine`,
-`plugin.cvat.journal`, `plugin.cvat.run`, `plugin.cvat.server`, `plugin.cvat.task`, `plugin.local_run`,
-`plugin.training`, `serverless`.
+Imports: `model`, `model.learning`, `model.network`, `model.program`, `model.training`, `plugin.cvat`,
+`plugin.cvat.engine`, `plugin.cvat.journal`, `plugin.cvat.run`, `plugin.cvat.server`, `plugin.cvat.task`,
+`plugin.local_run`, `plugin.training`, `serverless`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib import import_module
 from model import __version__
 from model.program.command_line import Parser, run_program
 
-_COMMANDS = ("propagate", "cvat", "train", "serve", "models", "sample")
+_COMMANDS = ("propagate", "cvat", "train", "serve", "models", "sample", "cache")
 
 
 class _Parser(Parser):

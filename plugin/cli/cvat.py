@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import InputError, PerclipError
+from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME, refuse_unsuited
 from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import DIRECTIONS, DTYPES, PropagationOptions
 from model.program.atomic_write import check_writable
+from plugin.cli.learning_time import learning_time
 from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ examples:
   perclip cvat propagate --url https://cvat.example.org --project 3 --subset train --report night.html
   perclip cvat propagate --url https://cvat.example.org --project 3 --function-url http://gpu1:8070,http://gpu2:8070
   perclip cvat propagate --url https://cvat.example.org --project 3 --propose detector
+  perclip cvat propagate --url https://cvat.example.org --task 12 --learn
 
 Run it again after a crash, or after people have corrected frames: it goes on, or repairs what lies beside the
 corrections. Exit codes: 0 done, 2 bad input or a task failed, 130 interrupted.
@@ -129,6 +132,15 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--model", choices=sorted(NETWORKS), help=f"default {DEFAULT_NETWORK}")
     how.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
+    how.add_argument(
+        "--learn",
+        nargs="?",
+        type=learning_time,
+        const=USUAL_TIME,
+        metavar="SECONDS",
+        help="first let the network learn from each task's keyframes, and use that where a check says it is better "
+        f"(default {DEFAULT_SECONDS['cpu']:g} seconds, {DEFAULT_SECONDS['cuda']:g} on a GPU); Ctrl-C goes on without",
+    )
     how.add_argument("--device", help="auto, cpu, cuda, cuda:1 (default auto)")
     how.add_argument("--dtype", choices=DTYPES, help="number format of the network (default auto)")
     how.add_argument(
@@ -180,6 +192,12 @@ def _propagate(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name) is not None:
                 option = "--" + name.replace("_", "-")
                 raise InputError(f"{option} is a setting of the function itself: leave it out beside --function-url")
+        if arguments.learn is not None:
+            raise InputError("--learn is for the network in this process: a function does not learn; leave one out")
+    if arguments.learn is not None:
+        refuse_unsuited(arguments.model or DEFAULT_NETWORK)
+        if arguments.propose:
+            raise InputError("--learn wants keyframes that people drew: leave it out beside --propose")
     if not arguments.task and not arguments.job and not arguments.project:
         raise InputError("what is to be propagated? Give --task, --job or --project")
     if not 0 <= arguments.cache_gb < 1e6:
@@ -320,7 +338,7 @@ def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engi
         return FunctionEngine(arguments.function_url, options.clip_length)
     from plugin.cvat.engine.engine import LocalEngine
 
-    return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options)
+    return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options, arguments.learn)
 
 
 def _workplace(arguments: argparse.Namespace, server: "Server", dry: bool) -> "Workplace":

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import InputError
+from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME
 from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import DIRECTIONS, DTYPES, MEMORY_POLICIES, PropagationOptions
+from plugin.cli.learning_time import learning_time
 from plugin.local_run.formats import FORMATS
 
 HELP = "carry keyframe masks through a video"
@@ -32,6 +34,7 @@ examples:
   perclip propagate clip.mp4 --keyframe 0=first.png --keyframe 40=fix.png --objects 1=horse,2=rider --out result
   perclip propagate clip.mp4 --keyframe 0=person.png --keyframe 0=helmet.png --format coco --out result
   perclip propagate frames/ --keyframe annotations.xml --format all --clip-length 25 --out result
+  perclip propagate cells.mp4 --keyframe 0=first.png --learn --out result     # of what the network knows little of
   perclip propagate clip.mp4 --keyframe 0=first.png --out result --resume     # after an interruption
 
 exit codes: 0 done, 2 bad input or the end of the video is lost (all before it is done then), 130 interrupted
@@ -74,6 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", choices=("mask", "polygon"), default="mask", help="in CVAT's formats (default mask)")
     parser.add_argument(
         "--tolerance", type=float, metavar="PIXELS", help="how far polygons may stray from the mask (default 1)"
+    )
+    parser.add_argument(
+        "--learn",
+        nargs="?",
+        type=learning_time,
+        const=USUAL_TIME,
+        metavar="SECONDS",
+        help="first let the network learn from the keyframes, and use that where a check says it is better (default "
+        f"{DEFAULT_SECONDS['cpu']:g} seconds, {DEFAULT_SECONDS['cuda']:g} on a GPU); Ctrl-C goes on without",
     )
     parser.add_argument(
         "--truth",
@@ -169,6 +181,7 @@ def run(arguments: argparse.Namespace) -> None:
             objects=names,
             formats=formats,
             shapes=shapes,
+            learn=arguments.learn,
             truth=tuple(arguments.truth),
             resume=arguments.resume,
             dry_run=arguments.dry_run,

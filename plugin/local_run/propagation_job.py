@@ -11,6 +11,8 @@ from tqdm import tqdm
 import model
 from model import InputError, Keyframe
 from model.errors import UndecodableFrameError
+from model.learning.lesson import Lesson
+from model.learning.recipe import refuse_unsuited
 from model.network.checkpoint_files import shipped_path, weights_in_words
 from model.network.config import network_config
 from model.network.fitted_options import fitted
@@ -62,6 +64,7 @@ class PropagationJob:
         objects: ids to propagate, with their names or None; None for all.
         formats: names from `plugin.local_run.formats.FORMATS`.
         shapes: of CVAT's formats.
+        learn: seconds to learn from the keyframes for, first; `USUAL_TIME`: as long as is usual; None: not at all.
         truth: true masks to measure J against, as `TrueMasks` takes them; none measures nothing.
         resume: go on with the results that lie in `out`.
         dry_run: only read and check everything, and tell which frame each mask is for; `out` is not touched.
@@ -80,6 +83,7 @@ class PropagationJob:
     objects: Mapping[int, str | None] | None
     formats: tuple[str, ...]
     shapes: ExportShapes
+    learn: float | None
     truth: tuple[str, ...]
     resume: bool
     dry_run: bool = False
@@ -98,6 +102,8 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
         KeyboardInterrupt: interrupted; its text says how far it got and how to go on.
     """
     job = replace(job, options=fitted(job.options, network_config(job.network)))
+    if job.learn is not None:
+        refuse_unsuited(job.network)
     # Two clips are decoded while the network works on one.
     opened = open_source(job.source)
     frames = StandInFrames(opened)
@@ -114,7 +120,8 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
         size = (source.height, source.width)
         truth = TrueMasks(job.truth, finder, len(source), size, keyframes.object_names) if job.truth else None
         # Loads torch, now that what was given can be read.
-        propagator = model.Propagator(model.load_network(job.network, job.weights), job.options)
+        network = model.load_network(job.network, job.weights)
+        propagator = model.Propagator(network, job.options)
         # The engine checks what goes together before anything is written.
         propagator.run(source, keyframes.keyframes, job.start, job.stop, job.direction)
         reached = _reached(job, source, keyframes)
@@ -128,8 +135,21 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
                 f"{job.source}: frames seem to be missing behind frame {', '.join(map(str, opened.gaps[:10]))}: where "
                 "the file is damaged there, the numbers of later frames are too low"
             )
-        with claimed_folder(job.out, _settings(job, opened, keyframes, propagator), job.resume) as lock:
+        settings = _settings(job, opened, keyframes, propagator)
+        with claimed_folder(job.out, settings, job.resume) as lock:
             results = MaskFolder(job.out, opened.own_names())
+            learning = {}
+            if job.learn is not None:
+                from plugin.local_run.folder_learning import learn_in
+
+                lesson = Lesson(source, keyframes.keyframes, _labels(keyframes))
+                finished = results.finished()
+                left = not set(reached) <= set(finished)
+                learned = learn_in(job.out, network, job.options, job.learn, lesson, bool(finished), left)
+                learning = {"learning": learned.record.words}
+                tell(f"{'learning:':11}{learned.record.words}")
+                if learned.network is not network:
+                    propagator = model.Propagator(learned.network, job.options)
             began = time.perf_counter()
             run = propagator.run(
                 source,
@@ -151,6 +171,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
                 "network": f"{job.network}, {propagator.number_format} on {propagator.device}, "
                 f"clip length {job.options.clip_length}, memory {job.options.memory}",
                 "weights": weights_in_words(job.network, job.weights),
+                **learning,
                 "keyframes": ", ".join(str(k.index) for k in keyframes.keyframes),
                 "frames": f"{len(results.finished())} with masks"
                 + (f", {fresh} of them new in {seconds:.1f} s ({fresh / seconds:.1f} fps)" if fresh else ", none new"),
@@ -289,6 +310,7 @@ def _settings(
         **({} if _overlap(keyframes) is None else {"labels": digest_of(_labels(keyframes))}),
         "network": job.network,
         "weights": file_digest(job.weights or shipped_path(job.network)),
+        "learn": job.learn,
         "direction": job.direction,
         **job.options.deciding,
         "dtype": f"torch.{propagator.number_format}",  # as folders of earlier versions have it

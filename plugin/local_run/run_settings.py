@@ -59,6 +59,7 @@ def _is_claimed(folder: Path, settings: Mapping[str, object], resume: bool) -> b
                 "keyframes": "other keyframes or objects",
                 "labels": "other names of the objects",
                 "weights": "other weights",
+                "learn": "another --learn",
             }
             what = "with " + digests.get(changed, f"{changed} {before.get(changed)}")
             raise InputError(f"{folder} was made {what}: --resume needs the same settings; else choose another --out")

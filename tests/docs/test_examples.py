@@ -106,6 +106,8 @@ class Shell:
         small = next((more for name, more in _SMALL.items() if words[: len(name)] == list(name)), "")
         if words[0] == "propagate" and "--format" not in words:
             small += " --format none"  # pictures and pages cost most, and one example makes all of them
+        if "--learn" in words:
+            small += " --learn 0.001"  # too short to learn anything, which it says
         # No checkpoint of others ships: one that does takes its place.
         others = {"stcn": "perclip-lite", "stcn.pth": str(shipped_path("perclip-lite"))}
         words = [others.get(word, word) for word in words]

@@ -41,17 +41,20 @@ class Motion:
         scales: crop pixels per source pixel, float (T,).
         angles: radians, float (T,).
         mirrored: whether it is flipped left to right.
+        squeezes: factor of its width, float (T,), as of something that turns away; None: 1.
     """
 
     centres: np.ndarray
     scales: np.ndarray
     angles: np.ndarray
     mirrored: bool
+    squeezes: np.ndarray | None = None
 
     def matrix(self, t: int, source_centre: tuple[float, float]) -> np.ndarray:
         """Affine transform from source to crop pixels in frame t, float64 (2, 3)."""
         cos, sin = np.cos(self.angles[t]) * self.scales[t], np.sin(self.angles[t]) * self.scales[t]
-        turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if self.mirrored else 1.0, 1.0])
+        width = 1.0 if self.squeezes is None else float(self.squeezes[t])
+        turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-width if self.mirrored else width, 1.0])
         return np.column_stack([turn, self.centres[t] - turn @ np.asarray(source_centre)])
 
 
@@ -63,18 +66,25 @@ class Deformation:
 
     _GRID = 4
 
-    def __init__(self, rng: np.random.Generator, phase: np.ndarray, amplitude: float):
+    def __init__(
+        self, rng: np.random.Generator, phase: np.ndarray, amplitude: float, parallax: np.ndarray | None = None
+    ):
         """Draws the bending.
 
         Args:
             rng: what is drawn from.
             phase: 0..1 over the sample, float (T,).
             amplitude: deviation of the grid's points in crop pixels.
+            parallax: x and y that the lower border, which is near, is moved by in each frame, float (T, 2) crop pixels;
+                the upper one, which is far, is moved the other way. None: not at all.
         """
         self.amplitude = amplitude
         still = rng.normal(0, amplitude / 2, (1, self._GRID, self._GRID, 2))
         moving = wave(rng, phase, amplitude, self._GRID * self._GRID * 2).reshape(-1, self._GRID, self._GRID, 2)
         self._grids = (still + moving).astype(np.float32)
+        if parallax is not None:
+            self._grids += (parallax[:, None, None] * np.linspace(-1, 1, self._GRID)[:, None, None]).astype(np.float32)
+            self.amplitude += float(np.abs(parallax).max()) / 2
 
     def field(self, t: int, width: int, height: int) -> np.ndarray:
         """Displacement x and y in frame t over the whole layer, float32 (height, width, 2) crop pixels."""

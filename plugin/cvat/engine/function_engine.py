@@ -15,6 +15,8 @@ import requests
 from model.data.image_file import encode_jpeg
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.learning.lesson import Lesson
+from model.learning.record import LearningRecord
 from model.object_masks import ObjectMasks
 from model.result import FrameResult
 from plugin.cvat.server.errors import FunctionError
@@ -77,10 +79,17 @@ class FunctionEngine:
             self._free.put(url)
         if len(identities) > 1:
             raise InputError(f"the functions have different networks ({', '.join(sorted(identities))}): deploy one")
-        self.identity = f"function {identities.pop()} {self.clip_length}"
+        self.made_with = f"function {identities.pop()}"
+        self.identity = f"{self.made_with} {self.clip_length}"
 
     def prepare(self) -> None:
         """Nothing is left to load."""
+
+    def learned(
+        self, lessons: Sequence[Lesson], known: Sequence[LearningRecord], note: Callable[[LearningRecord], None]
+    ) -> tuple["FunctionEngine", None]:
+        """Itself: a function does not learn."""
+        return self, None
 
     def run(
         self,

@@ -6,17 +6,18 @@ journal together with the server's annotations tells what is Perclip's own.
 
 import fcntl
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from model.errors import InputError
+from model.learning.record import LearningRecord
+from model.program.user_folders import state_folder
 from plugin.cvat.journal.joint_track import JointRecord
 from plugin.cvat.task.layout import TaskLayout
 
@@ -36,13 +37,15 @@ CREATE TABLE member (digest TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT R
 CREATE TABLE plan (digest TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 """
 # Added to journals of earlier versions, which are of the same format but for these.
-_JOINT_TABLES = """
+_LATER_TABLES = """
 CREATE TABLE IF NOT EXISTS joint (
     id INTEGER PRIMARY KEY, job INTEGER NOT NULL, object INTEGER NOT NULL, digest TEXT NOT NULL,
     highest INTEGER NOT NULL, original TEXT NOT NULL, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS joint_keyframe (
     job INTEGER NOT NULL, digest TEXT NOT NULL, object INTEGER NOT NULL,
-    PRIMARY KEY (job, digest, object)) WITHOUT ROWID
+    PRIMARY KEY (job, digest, object)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS learning (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS made_with (stretch TEXT PRIMARY KEY, weights TEXT NOT NULL) WITHOUT ROWID
 """
 
 
@@ -96,7 +99,7 @@ class Done:
 
 def journal_folder() -> Path:
     """Where journals are kept unless somebody says otherwise."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "perclip" / "journals"
+    return state_folder("journals")
 
 
 def journal_path(folder: Path, url: str, task: int) -> Path:
@@ -328,10 +331,36 @@ class Journal:
 
     def undo_all(self) -> None:
         """Nothing is done, and nothing planned; what is on the server stays known, and what is not is forgotten."""
-        for table in ("done", "plan", "member"):
+        for table in ("done", "plan", "member", "learning", "made_with"):
             self._run(f"DELETE FROM {table}")
         self._run("DELETE FROM item WHERE state = 'withdrawn'")
         self._run("DELETE FROM item WHERE object = 0 AND state = 'lost'")  # marks may be made again
+
+    def learning(self) -> list[LearningRecord]:
+        """What came of learning from the task's keyframes, the last one last; what cannot be read is left out."""
+        found = []
+        for (body,) in self._run("SELECT body FROM learning ORDER BY id"):
+            with suppress(ValueError, TypeError):
+                found.append(LearningRecord.from_json(json.loads(body)))
+        return found
+
+    def note_learning(self, record: LearningRecord) -> None:
+        """Remembers what came of learning, in place of what was known of the same keyframes."""
+        body = json.dumps(record.to_json())
+        self._run("INSERT OR REPLACE INTO learning (key, body) VALUES (?, ?)", (record.key, body))
+
+    def made_with(self) -> dict[str, str]:
+        """Stretch -> names of the weights that it was made with; of some runs went on with others, all of them."""
+        return dict(self._run("SELECT stretch, weights FROM made_with").fetchall())
+
+    def note_made_with(self, stretches: Iterable[str], weights: str) -> None:
+        """These stretches are about to be made, or gone on with where frames of them are finished."""
+        known, done = self.made_with(), self.done()
+        with self.together():
+            for stretch in stretches:
+                before = known.get(stretch, weights) if stretch in done else weights
+                names = weights if weights in before else f"{before}; {weights}"
+                self._run("INSERT OR REPLACE INTO made_with VALUES (?, ?)", (stretch, names))
 
     def members(self) -> dict[str, int]:
         """Digest of a drawn shape -> group number of its object, as earlier runs found."""
@@ -383,7 +412,7 @@ class Journal:
                 for statement in _TABLES.split(";\n"):
                     self._base.execute(statement)
                 self._base.execute("INSERT INTO fact VALUES ('format', ?)", (_FORMAT,))
-        for statement in _JOINT_TABLES.split(";\n"):
+        for statement in _LATER_TABLES.split(";\n"):
             self._base.execute(statement)
         found = self._base.execute("SELECT value FROM fact WHERE name = 'format'").fetchone()
         if found != (_FORMAT,):

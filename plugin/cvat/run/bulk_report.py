@@ -48,6 +48,9 @@ def facts_of(outcome: TaskOutcome) -> dict[str, str]:
     network = outcome.seconds.get("network")
     if network and outcome.frames:
         facts["speed"] = f"{outcome.frames / network:.1f} frames per second of the network's time"
+    if outcome.learning:
+        facts["learning"] = outcome.learning
+        facts["weights"] = "; ".join(f"{count} stretches by {name}" for name, count in outcome.made_with.items())
     facts["seconds"] = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.seconds.items())
     if outcome.error:
         facts["ended early"] = outcome.error

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 
 from model.errors import PerclipError
 from model.keyframe import Keyframe
+from model.learning.lesson import Lesson
 from model.object_masks import ObjectMasks
 from plugin.cvat.engine.engine import Engine
 from plugin.cvat.journal.ownership import Ownership, reconcile
@@ -55,6 +57,8 @@ class TaskOutcome:
         written: what was written.
         frames: how many were propagated.
         seconds: by what they were spent on.
+        learning: what came of learning from its keyframes, a sentence; empty: nothing was asked for or to do.
+        made_with: of the weights that its stretches were made with, how many were; where it was to learn.
         joined: drawn shapes that were taken for one object though nobody said so, a sentence each.
         unmatched: drawn shapes that matched nothing and so begin an object, a sentence each.
         warnings: what a person should know.
@@ -73,6 +77,8 @@ class TaskOutcome:
     written: Written = field(default_factory=Written)
     frames: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    learning: str = ""
+    made_with: dict[str, int] = field(default_factory=dict)
     joined: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -220,6 +226,7 @@ class TaskRun:
         if any(sequence.to_do for sequence in plan.sequences):
             with _Clock(outcome.seconds, "loading the network"):
                 self._engine.prepare()
+            self._learn(plan, outcome)
         writer = TaskWriter(self._task, plan, self._settings, doubtful, outcome.failed)
         failed: list[PerclipError] = []
 
@@ -254,6 +261,31 @@ class TaskRun:
             outcome.warnings = list(dict.fromkeys([*outcome.warnings, *writer.written.refused]))
         if failed:
             raise failed[0]
+
+    def _learn(self, plan: TaskPlan, outcome: TaskOutcome) -> None:
+        """Takes the network that has learned from the task's keyframes, where it is to; notes who makes what."""
+        journal = self._task.journal
+        lessons = [
+            Lesson(
+                StandInFrames(self._task.frames_of(sequence.numbers)),
+                sequence.keyframes,
+                {number: obj.label.name for number, obj in enumerate(sequence.objects, 1)},
+                sequence.numbers,
+            )
+            for sequence in plan.sequences
+        ]
+        with _Clock(outcome.seconds, "learning"):
+            self._engine, record = self._engine.learned(lessons, journal.learning(), journal.note_learning)
+        stretches = {s.digest for sequence in plan.sequences for s in sequence.stretches}
+        missing = {digest for sequence in plan.sequences for digest, places in sequence.missing.items() if places}
+        journal.note_made_with(sorted(missing), self._engine.made_with)
+        if record is None:
+            del outcome.seconds["learning"]
+            return
+        outcome.learning = record.words
+        self._task.server.tell(f"task {outcome.task}: {record.words}")
+        named = Counter(weights for digest, weights in journal.made_with().items() if digest in stretches)
+        outcome.made_with = dict(sorted(named.items()))
 
     def _window(self, sequence: SequencePlan, window: Window, writer: TaskWriter, outcome: TaskOutcome) -> None:
         wanted = places_of(sequence, window)

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from model.program import user_folders
 from model.program.atomic_write import write_error
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import CvatError
@@ -16,11 +17,11 @@ from plugin.cvat.task.layout import Media
 
 def cache_folder() -> Path:
     """Where chunks are kept unless somebody says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perclip" / "chunks"
+    return user_folders.cache_folder("chunks")
 
 
-def prune(folder: Path, budget: int) -> None:
-    """Removes the chunks that were used longest ago until the rest fits into a budget in bytes."""
+def chunks_in(folder: Path) -> list[tuple[float, int, Path]]:
+    """The chunks that are kept: when each was last used, its bytes, its file."""
     found = []
     for path in folder.glob("*/*"):
         try:
@@ -28,6 +29,12 @@ def prune(folder: Path, budget: int) -> None:
         except OSError:
             continue  # another run removed it
         found.append((facts.st_mtime, facts.st_size, path))
+    return found
+
+
+def prune(folder: Path, budget: int) -> None:
+    """Removes the chunks that were used longest ago until the rest fits into a budget in bytes."""
+    found = chunks_in(folder)
     excess = sum(size for _, size, _ in found) - budget
     for _, size, path in sorted(found, key=lambda item: item[0]):
         if excess <= 0:

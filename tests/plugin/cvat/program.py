@@ -40,6 +40,7 @@ class NearestKeyframe:
 
     identity = "nearest"
     weights = "none: the nearest keyframe"
+    made_with = "nearest"
     clip_length = 5
     parallel = 1
 
@@ -49,6 +50,9 @@ class NearestKeyframe:
 
     def prepare(self) -> None:
         pass
+
+    def learned(self, lessons: Any, known: Any, note: Any) -> tuple[Any, Any]:
+        return self, None
 
     def run(
         self,

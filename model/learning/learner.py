@@ -1,0 +1,318 @@
+"""Learning from the keyframes of a task: bounded in time, checked, and used only where the check says better."""
+
+import copy
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.errors import InputError, PerclipError
+from model.inference.prepared_network import choose_device
+from model.learning.check import Check
+from model.learning.learned_weights import LearnedWeights, weights_digest
+from model.learning.lesson import Lesson
+from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME, LearningRecipe, refuse_unsuited
+from model.learning.record import LearningRecord
+from model.network.pcvos import PCVOS
+from model.network.segmentation_network import SegmentationNetwork
+from model.options import PropagationOptions
+from model.propagation.propagator import Propagator
+from model.training.recipe import Recipe
+from model.training.samples.keyframe_clips import AnnotatedFrame, KeyframeClips
+from model.training.samples.sample_shape import Sample, SampleShape
+from model.training.schedule import largest_gap
+from model.training.trainer import Trainer
+
+_MOST_TRIES = 50  # to draw a sample
+_PROBES = 2  # steps that are made to see how long one takes; the first is slow
+_MOST_KEYFRAMES = 48  # that samples are made of; of more, some are left out, evenly
+
+
+def seconds_on(device: str, asked: float) -> float:
+    """How long to learn on a device, as `PropagationOptions.device` has it; `USUAL_TIME` becomes the usual one."""
+    return DEFAULT_SECONDS[choose_device(device).type] if asked == USUAL_TIME else asked
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What came of learning: the network that is to run, and what is to be said of it."""
+
+    network: SegmentationNetwork
+    record: LearningRecord
+
+
+class Learner:
+    """Learns from keyframes.
+
+    The same weights, keyframes, time and machine give the same network: what is drawn depends on the keyframes alone,
+    and the number of steps is fixed before the first one and kept.
+
+    Args:
+        network: as it is; of perclip-lite's kind. It is left alone.
+        options: of the propagation, by which is checked.
+        seconds: for all of it, the check included; about.
+        recipe: what else decides.
+        kept: where what was learned is looked for and kept; None: nowhere.
+        progress: show a bar on standard error.
+    """
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        options: PropagationOptions,
+        seconds: float,
+        recipe: LearningRecipe | None = None,
+        kept: LearnedWeights | None = None,
+        progress: bool = False,
+    ):
+        if not isinstance(network, PCVOS) or not network.compact:
+            refuse_unsuited(network.config.name)
+        assert isinstance(network, PCVOS)
+        if not 0 < seconds < 1e6:
+            raise InputError(f"--learn {seconds:g}: give the seconds to learn for, more than 0")
+        self._network, self._options, self._seconds = network, options, seconds
+        self._recipe = LearningRecipe() if recipe is None else recipe
+        self._kept, self._progress = kept, progress
+
+    def learn(
+        self,
+        lessons: Sequence[Lesson],
+        known: Sequence[LearningRecord] = (),
+        note: Callable[[LearningRecord], None] = lambda record: None,
+    ) -> Learned:
+        """Learns, or finds again what was learned.
+
+        Neither Ctrl-C nor a failure ends the run: the network is given back as it was. Where it is known what runs and
+        only has to be learned again, Ctrl-C is a KeyboardInterrupt as everywhere.
+
+        Args:
+            lessons: what to learn from; at least one keyframe.
+            known: what earlier runs have noted of the same videos, the last one last. Of the same keyframes the number
+                of steps and the verdict hold; of others, what was learned is what to begin with.
+            note: told what is known by now, before the first step and at the end.
+        """
+        began = time.perf_counter()
+        key = self._key(lessons)
+        mine = next((record for record in reversed(known) if record.key == key), None)
+        start, before = self._start(lessons, mine, known)
+        begins = weights_digest(start)
+        if mine is None and self._kept is not None:
+            mine = self._kept.record(key, begins)
+        begun = LearningRecord(key, self._digest, "begun", start=begins)
+        if mine is not None and mine.over:
+            learned = self._again(mine, lessons, start)  # it is decided what runs: Ctrl-C ends the run
+        else:
+            learned = Learned(self._network, replace(begun, weights=self._digest))
+            steps = None if mine is None else mine.steps
+            try:
+                learned = self._anew(begun, lessons, start, Check(lessons, before), steps, note, began)
+            except KeyboardInterrupt:
+                learned = replace(learned, record=replace(learned.record, outcome="stopped"))
+            except (PerclipError, torch.OutOfMemoryError) as error:
+                why = str(error).splitlines()[0][:200]
+                learned = replace(learned, record=replace(learned.record, outcome="failed", note=why))
+            if learned.record.used:
+                drawn = {d for lesson in lessons for masks in lesson.mask_digests for d in masks.values()}
+                record = replace(learned.record, seen=tuple(sorted({*before, *drawn})))
+                learned = replace(learned, record=record)
+            self._keep(learned)
+        note(learned.record)
+        return learned
+
+    @cached_property
+    def _digest(self) -> str:
+        return weights_digest(self._network)
+
+    def _start(
+        self, lessons: Sequence[Lesson], mine: LearningRecord | None, known: Sequence[LearningRecord]
+    ) -> tuple[PCVOS, tuple[str, ...]]:
+        """The network to begin with, and the keyframes that it has learned from.
+
+        As for the same keyframes before; else what was last learned, if it is kept, and a keyframe is left to check it.
+        """
+        plain = self._network, ()
+        if self._kept is None:
+            return plain
+        if mine is None:
+            last = next((r for r in reversed(known) if r.used and r.network == self._digest), None)
+        else:
+            last = next((r for r in known if r.used and r.weights == mine.start), None)
+        if last is None or last.weights is None or not Check(lessons, last.seen).holds_out:
+            return plain
+        found = self._kept.network(last.weights)
+        return plain if found is None else (found, last.seen)
+
+    def _key(self, lessons: Sequence[Lesson]) -> str:
+        facts = [
+            self._digest,
+            repr([(len(lesson.frames), lesson.mask_digests) for lesson in lessons]),
+            self._recipe.identity,
+            repr(sorted(self._options.deciding.items())),
+            choose_device(self._options.device).type,
+            repr(float(self._seconds)),
+        ]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+
+    def _again(self, known: LearningRecord, lessons: Sequence[Lesson], start: PCVOS) -> Learned:
+        """What an earlier run has learned, from where it is kept or by the same steps."""
+        if not known.used:
+            return Learned(self._network, known)
+        found = None if self._kept is None or known.weights is None else self._kept.network(known.weights)
+        if found is None:
+            samples = self._samples(lessons, known.key)
+            with self._bar(known.steps) as bar:
+                found = self._trained(start, samples, known.steps, bar)
+            known = replace(known, start=weights_digest(start), weights=weights_digest(found))
+            if self._kept is not None:
+                self._kept.put(known, found)
+        return Learned(found, known)
+
+    def _anew(
+        self,
+        record: LearningRecord,
+        lessons: Sequence[Lesson],
+        start: PCVOS,
+        check: Check,
+        steps: int | None,
+        note: Callable[[LearningRecord], None],
+        began: float,
+    ) -> Learned:
+        def end(outcome: str, why: str = "") -> Learned:
+            return Learned(self._network, replace(record, outcome=outcome, weights=self._digest, note=why))
+
+        recipe = self._recipe
+        if not check.possible:
+            return end("no check", "there is one keyframe and hardly a frame beside it")
+        samples = self._samples(check.lessons, record.key)
+        if samples.empty:
+            return end("nothing to learn")
+        margin = recipe.margin if check.holds_out else recipe.cycle_margin
+        clock = time.perf_counter()
+        before = check.score(Propagator(self._network, self._options))
+        record = replace(record, check=check.words, before=round(before, 4))
+        if 1 - before < margin:
+            return end("nothing to gain")
+        again = time.perf_counter() - clock  # what the check takes another time
+        rounds = 2 if check.holds_out else 1
+        if steps is None:
+            step = self._probe(start, samples)
+            left = self._seconds - (time.perf_counter() - began) - again
+            steps = min(recipe.most_steps, int(left / step / rounds))
+            if steps < recipe.least_steps:
+                needed = time.perf_counter() - began + again + recipe.least_steps * rounds * step
+                return end("too slow", f"a step takes {step:.1f} s, --learn {max(1, round(needed * 1.2))} would do")
+        record = replace(record, steps=steps)
+        note(record)
+        with self._bar(rounds * steps) as bar:
+            learned = self._trained(start, samples, steps, bar)
+            bar.set_description("checking")
+            after = check.score(Propagator(learned, self._options))
+            record = replace(record, after=round(after, 4))
+            if after - before < margin:
+                return end("not better")
+            if check.holds_out:
+                bar.set_description("learning from all keyframes")
+                learned = self._trained(start, self._samples(lessons, record.key), steps, bar)
+        return Learned(learned, replace(record, outcome="used", weights=weights_digest(learned)))
+
+    def _keep(self, learned: Learned) -> None:
+        # What was too slow today may not be so tomorrow.
+        if self._kept is not None and learned.record.outcome not in ("too slow", "stopped", "failed"):
+            network = learned.network if learned.record.used else None
+            self._kept.put(learned.record, network if isinstance(network, PCVOS) else None)
+
+    def _probe(self, network: PCVOS, samples: "_Samples") -> float:
+        """Seconds that a step takes."""
+        trainer = self._trainer(network, self._recipe.training(self._recipe.most_steps, 0))
+        taken = []
+        for number in range(_PROBES):
+            clock = time.perf_counter()
+            trainer.learn(*samples.batch(number, self._recipe.most_steps))
+            taken.append(time.perf_counter() - clock)
+        return max(1e-6, taken[-1])
+
+    def _trained(self, network: PCVOS, samples: "_Samples", steps: int, bar: tqdm) -> PCVOS:
+        """A copy of a network after so many steps, averaged; float32, on the CPU."""
+        trainer = self._trainer(network, self._recipe.training(steps, samples.seed))
+        for batch in samples.batches(steps):
+            trainer.learn(*batch)
+            bar.update()
+        average = trainer.average.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        # Laid out as a network that was read from a file, so that both compute the same.
+        learned = copy.deepcopy(network)
+        learned.load_state_dict(average.state_dict())
+        return learned.eval()
+
+    def _samples(self, lessons: Sequence[Lesson], key: str) -> "_Samples":
+        return _Samples(lessons, self._recipe, self._options.short_side, key)
+
+    def _trainer(self, network: PCVOS, recipe: Recipe) -> Trainer:
+        return Trainer(copy.deepcopy(network), recipe, choose_device(self._options.device))
+
+    def _bar(self, steps: int) -> tqdm:
+        return tqdm(
+            total=steps,
+            desc="learning",
+            unit="step",
+            dynamic_ncols=True,
+            file=sys.stderr,
+            disable=not self._progress,
+            leave=False,
+        )
+
+
+class _Samples:
+    """The samples of all lessons by number: functions of the key alone."""
+
+    def __init__(self, lessons: Sequence[Lesson], recipe: LearningRecipe, lines: int | None, key: str):
+        self.seed = int(key[:8], 16) % 1_000_000
+        self._recipe = recipe
+        shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
+        clips = []
+        every = -(-sum(len(lesson.keyframes) for lesson in lessons) // _MOST_KEYFRAMES)
+        for lesson in lessons:
+            chosen = lesson.keyframes[::every]
+            frames = (AnnotatedFrame(np.asarray(lesson.frames[k.index]), k.masks, k.objects) for k in chosen)
+            clips.append(KeyframeClips(frames, shape, lines))
+        self._clips = [some for some in clips if not some.empty]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not self._clips
+
+    def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S) of all steps."""
+        for step in range(steps):
+            yield self.batch(step, steps)
+
+    def batch(self, step: int, steps: int) -> tuple[Tensor, Tensor]:
+        """The batch of one of so many steps.
+
+        Raises:
+            InputError: no object is seen well.
+        """
+        recipe = self._recipe
+        # A step takes as long as its fullest sample.
+        most = 1 + step % recipe.objects
+        numbers = range(step * recipe.batch, (step + 1) * recipe.batch)
+        samples = [self._sample(number, largest_gap(step / steps)) for number in numbers]
+        frames = np.stack([sample.frames for sample in samples])
+        masks = np.stack([sample.masks[:, :most] for sample in samples])
+        used = int(masks.any((1, 3, 4)).sum(1).max())
+        return torch.from_numpy(frames), torch.from_numpy(masks[:, :, : max(1, used)])
+
+    def _sample(self, number: int, gap: int) -> Sample:
+        rng = np.random.default_rng((self.seed, number))
+        for _ in range(_MOST_TRIES):
+            sample = self._clips[rng.integers(len(self._clips))].draw(rng, gap)
+            if sample is not None:
+                return sample
+        raise InputError("no keyframe shows an object well enough to learn from: leave out --learn")

@@ -1,0 +1,103 @@
+"""What came of learning, as it is kept beside results and said to people."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OUTCOMES = (
+    "begun",
+    "used",
+    "not better",
+    "nothing to gain",
+    "too slow",
+    "nothing to learn",
+    "no check",
+    "stopped",
+    "failed",
+)
+"""begun: the number of steps is fixed, no more. used: it was better. All others: the network runs as it was."""
+
+
+@dataclass(frozen=True)
+class LearningRecord:
+    """What came of learning.
+
+    Attributes:
+        key: of all that decides what is learned, but for what it starts from and the number of steps.
+        network: digest of the weights as they were before anything was learned.
+        outcome: one of `OUTCOMES`.
+        steps: of the optimiser; 0: none were made.
+        check: what was asked, in words; empty where nothing was.
+        before: J&F of the network as it was, by the check, 0..1; None: unknown.
+        after: of the network that has learned.
+        start: digest of the weights that learning began with.
+        seen: digests of the masks that the weights that run have learned from, by `mask_digests`.
+        weights: digest of those that run; None: as long as that is open.
+        note: what else a person should know.
+    """
+
+    key: str
+    network: str
+    outcome: str
+    steps: int = 0
+    check: str = ""
+    before: float | None = None
+    after: float | None = None
+    start: str = ""
+    seen: tuple[str, ...] = ()
+    weights: str | None = None
+    note: str = ""
+
+    @property
+    def used(self) -> bool:
+        """Whether what was learned runs."""
+        return self.outcome == "used"
+
+    @property
+    def over(self) -> bool:
+        """Whether it is decided what runs."""
+        return self.outcome != "begun"
+
+    @property
+    def words(self) -> str:
+        """One sentence: which weights run, by how much they are better, or why nothing learned is used."""
+        return _WORDS[self.outcome].format(
+            steps=self.steps,
+            check=self.check,
+            before=_number(self.before),
+            after=_number(self.after),
+            gain=_number(None if self.before is None or self.after is None else self.after - self.before, "+"),
+            note=self.note,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "LearningRecord":
+        """What `to_json` gave; raises ValueError for anything else."""
+        try:
+            record = cls(**{**content, "seen": tuple(content.get("seen", ()))})
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        if record.outcome not in OUTCOMES:
+            raise ValueError(f"unknown outcome {record.outcome!r}")
+        return record
+
+
+_WORDS = {
+    "begun": "learning from the keyframes in {steps} steps",
+    "used": "learned from the keyframes in {steps} steps: J&F {before} -> {after} ({gain}) by {check}",
+    "not better": "learned and not used: J&F {before} -> {after} ({gain}) by {check}, which is not clearly better",
+    "nothing to gain": "not learned, as there is nothing to gain: J&F {before} by {check}",
+    "too slow": "not learned, as the time is too short: {note}",
+    "nothing to learn": "not learned, as no keyframe shows an object that is large enough",
+    "no check": "not learned, as the keyframes leave nothing to check it by: {note}",
+    "stopped": "not learned, as a person stopped it",
+    "failed": "not learned, as it failed: {note}",
+}
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "?" if value is None else f"{value:{sign}.3f}"
