@@ -137,11 +137,10 @@ class KeyframeClips:
             cover_at_first(rng, canvas, phase, self._piece(rng))
         if rng.random() < _PASSING:
             self._paste(rng, phase, canvas, self._piece(rng), alike=False)
-        masks = canvas.masks(self._shape)
-        if masks is None:
-            return None
-        self._appearance.apply(rng, canvas.frames, phase)
-        return Sample(canvas.frames, masks, "keyframe")
+        sample = canvas.sample(self._shape, "keyframe")
+        if sample is not None:
+            self._appearance.apply(rng, sample.frames, phase)
+        return sample
 
     def _staged(self, rng: np.random.Generator, phase: np.ndarray, scene: _Scene) -> Canvas:
         """The ground with the scene's objects on it, seen by the camera."""
