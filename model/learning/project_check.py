@@ -61,6 +61,10 @@ class Asked:
         return HeldOut(lesson, tuple(map(self.lesson.keyframe, self.given)), keyframe, self.objects)
 
 
+class NothingToLearnError(InputError):
+    """The keyframes are too few, or show too little."""
+
+
 class ProjectCheck:
     """Holds some keyframes out. The choice depends on the tasks and their keyframes alone.
 
@@ -76,7 +80,7 @@ class ProjectCheck:
         holds_out: whether nothing is learned from what is asked for.
 
     Raises:
-        InputError: there is nothing that could be asked.
+        NothingToLearnError: there is nothing that could be asked.
     """
 
     def __init__(self, lessons: Sequence[KeptLesson]):
@@ -96,7 +100,7 @@ class ProjectCheck:
         if not asked:
             asked = [a for lesson in lessons for a in _there_and_back(lesson)]
         if not asked:
-            raise InputError(
+            raise NothingToLearnError(
                 "nothing can be held out to check by: no two keyframes of a video show one object, and none has frames "
                 "enough beside it; draw another keyframe"
             )

@@ -21,7 +21,7 @@ from model.inference.prepared_network import choose_device
 from model.learning.kept_lessons import KeptLesson
 from model.learning.keyframe_samples import MOST_KEYFRAMES, KeyframeSamples
 from model.learning.learner import averaged
-from model.learning.project_check import ProjectCheck, Score, mean_score
+from model.learning.project_check import NothingToLearnError, ProjectCheck, Score, mean_score
 from model.learning.recipe import LearningRecipe
 from model.network.pcvos import PCVOS
 from model.object_masks import ObjectMasks
@@ -119,7 +119,8 @@ class ProjectLearner:
             budget: a number of steps that an earlier run has fixed holds instead.
 
         Raises:
-            InputError: no keyframe shows an object well enough; or the folder is damaged or cannot be written to.
+            NothingToLearnError: no keyframe shows an object well enough.
+            InputError: the folder is damaged or cannot be written to.
             KeyboardInterrupt: interrupted; the state is kept.
         """
         progress = self._progress()
@@ -217,7 +218,7 @@ class _BlockSamples:
         self._ready: tuple[int, KeyframeSamples] | None = None
 
     def batch(self, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """As `KeyframeSamples.batch`; raises InputError where no keyframe shows an object well."""
+        """As `KeyframeSamples.batch`; raises NothingToLearnError where no keyframe shows an object well."""
         count = len(self._blocks)
         stay = max(1, min(_STAY, steps // count))
         turn, place = divmod(step // stay, count)
@@ -227,7 +228,7 @@ class _BlockSamples:
             if not samples.empty:
                 with suppress(InputError):  # nothing is seen well in these: the next ones
                     return samples.batch(step, steps)
-        raise InputError("no keyframe shows an object well enough to learn from: draw larger objects")
+        raise NothingToLearnError("no keyframe shows an object well enough to learn from: draw larger objects")
 
     def _samples(self, block: int) -> KeyframeSamples:
         if self._ready is None or self._ready[0] != block:

@@ -47,6 +47,9 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--anew", action="store_true", help="forget what a run that was ended early has begun")
     how.add_argument("--model", choices=sorted(SHIPPED), default=DEFAULT_NETWORK, help=f"default {DEFAULT_NETWORK}")
     how.add_argument("--weights", type=Path, metavar="FILE", help="begin with these (default: the shipped ones)")
+    how.add_argument(
+        "--short-side", type=int, metavar="PIXELS", default=480, help="of the network's input, as of propagate"
+    )
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     how.add_argument("--dtype", choices=DTYPES, default="auto", help="number format of the check (default auto)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page (default perclip-learn-DATE.html)")
@@ -61,7 +64,9 @@ def learn(arguments: argparse.Namespace) -> None:
         raise InputError("--resume goes on and --anew begins again: leave one out")
     if arguments.weights == _LEARNED:
         raise InputError("learning begins with the shipped weights or a file: leave --weights learned out")
-    options = PropagationOptions(device=arguments.device, dtype=arguments.dtype)
+    options = PropagationOptions(
+        device=arguments.device, dtype=arguments.dtype, short_side=arguments.short_side or None
+    )
     report = arguments.report or Path(time.strftime("perclip-learn-%Y%m%d-%H%M%S.html"))
     check_writable(report)
     from plugin.cvat.engine.engine import LocalEngine
@@ -74,7 +79,7 @@ def learn(arguments: argparse.Namespace) -> None:
         files = LearnedFiles.of(server.url, arguments.project)
         targets = _targets(server, arguments.project, arguments.task)
         with ProjectLearning(workplace(arguments, server, dry=True), engine, files) as learning:
-            goes_on = learning.begin(targets, budget, arguments.anew)
+            goes_on = learning.begin(arguments.task, budget, arguments.anew)
             if arguments.resume and not goes_on:
                 learning.finish()
                 raise InputError(f"nothing to resume: no run for project {arguments.project} was ended early")

@@ -36,10 +36,9 @@ class LearnedProject:
     @property
     def words(self) -> str:
         """One line for people."""
-        return (
-            f"learned on {self.date} from {self.keyframes} keyframe{'' if self.keyframes == 1 else 's'} in {self.steps} "
-            f"steps: J&F {self.before:.3f} -> {self.after:.3f} ({self.after - self.before:+.3f}) by {self.check}"
-        )
+        keyframes = "1 keyframe" if self.keyframes == 1 else f"{self.keyframes} keyframes"
+        gain = f"J&F {self.before:.3f} -> {self.after:.3f} ({self.after - self.before:+.3f})"
+        return f"learned on {self.date} from {keyframes} in {self.steps} steps: {gain} by {self.check}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from model.errors import InputError
 from model.learning.kept_lessons import KeptLesson, read_lessons
 from model.learning.lesson import Lesson
-from model.learning.project_check import ProjectCheck, mean_score
+from model.learning.project_check import NothingToLearnError, ProjectCheck, mean_score
 from model.learning.project_learner import Budget, ProjectLearned, ProjectLearner
 from model.learning.recipe import LearningRecipe, refuse_unsuited
 from model.network.checkpoint import save_network
@@ -100,11 +100,11 @@ class ProjectLearning:
         with suppress(OSError):
             self._files.work.rmdir()  # where nothing is left to go on with
 
-    def begin(self, targets: Sequence[Target], budget: Budget, anew: bool = False) -> bool:
+    def begin(self, tasks: Sequence[int], budget: Budget, anew: bool = False) -> bool:
         """Begins, or goes on where an earlier run has ended early.
 
         Args:
-            targets: the tasks.
+            tasks: that a person named; none: all of the project.
             budget: how long to learn.
             anew: forget what an earlier run has begun.
 
@@ -119,7 +119,7 @@ class ProjectLearning:
         path = self._run / _SETTINGS
         settings = {
             "weights": self._engine.identity,
-            "tasks": ", ".join(str(target.task) for target in sorted(targets, key=lambda t: t.task)),
+            "tasks": ", ".join(map(str, sorted(tasks))) or "all",
             "budget": f"{budget.steps} steps" if budget.steps else f"{budget.seconds:g} seconds",
             "recipe": self._recipe.identity,
         }
@@ -143,7 +143,8 @@ class ProjectLearning:
         """All of it, but for what an earlier run has done.
 
         Raises:
-            InputError: nobody has drawn anything, or nothing can be held out; or the folder cannot be used.
+            NothingToLearnError: nobody has drawn anything that will do, or nothing can be held out.
+            InputError: the folder cannot be used.
             PerclipError: of the server or the network.
             KeyboardInterrupt: interrupted; what was done is kept.
         """
@@ -151,14 +152,11 @@ class ProjectLearning:
         if not isinstance(network, PCVOS) or not network.compact:
             refuse_unsuited(network.config.name)
         assert isinstance(network, PCVOS)
-        warnings = self._fetch(targets)
-        lessons = self._lessons()
-        if not any(k.present for lesson in lessons for k in lesson.keyframes):
-            why = f" ({'; '.join(warnings[:3])})" if warnings else ""
-            raise InputError(f"no keyframe to learn from: draw a mask or polygon on some frames of the tasks{why}")
-        check = ProjectCheck(lessons)
-        self._fetch_between(check)
-        learned = ProjectLearner(network, check, self._run, self._engine.options, self._recipe).learn(budget)
+        try:
+            lessons, check, learned, warnings = self._learned(network, targets, budget)
+        except NothingToLearnError:
+            self._forget()  # so that the next run reads what people have drawn by then
+            raise
         facts = LearnedProject(
             network.config.name,
             self._engine.weights,
@@ -178,6 +176,21 @@ class ProjectLearning:
         self._lock.check()
         tasks = len({lesson.task for lesson in lessons})
         return ProjectOutcome(check, learned, facts, tasks, learned.is_better, earlier, warnings)
+
+    def _learned(
+        self, network: PCVOS, targets: Sequence[Target], budget: Budget
+    ) -> tuple[list[KeptLesson], ProjectCheck, ProjectLearned, list[str]]:
+        warnings = self._fetch(targets)
+        lessons = self._lessons()
+        if not any(k.present for lesson in lessons for k in lesson.keyframes):
+            why = f" ({'; '.join(warnings[:3])})" if warnings else ""
+            raise NothingToLearnError(
+                f"no keyframe to learn from: draw a mask or polygon on some frames of the tasks{why}"
+            )
+        check = ProjectCheck(lessons)
+        self._fetch_between(check)
+        learner = ProjectLearner(network, check, self._run, self._engine.options, self._recipe)
+        return lessons, check, learner.learn(budget), warnings
 
     def finish(self) -> None:
         """Removes what only a run that goes on would need; once all else is written."""
