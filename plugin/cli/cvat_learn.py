@@ -127,17 +127,18 @@ def learned_engine(
         CvatError: the server refuses.
     """
     from plugin.cvat.engine.engine import LocalEngine
+    from plugin.cvat.run.bulk import projects_of
     from plugin.cvat.run.learned_project import LearnedFiles
 
-    projects = set(arguments.project)
+    projects: set[int | None] = set(arguments.project)
     if arguments.weights != _LEARNED:
-        for project in () if arguments.weights or arguments.function_url else sorted(projects):
+        for project in () if arguments.weights or arguments.function_url else sorted(arguments.project):
             known = LearnedFiles.of(server.url, project).read()
             if known is not None and arguments.model in (None, known.network):
                 server.tell(f"project {project} has weights of its own, {known.words}: --weights learned uses them")
         return None
     if not projects or arguments.task or arguments.job:
-        projects |= {server.get(f"/api/tasks/{t.task}", f"task {t.task}").get("project_id") for t in targets}
+        projects |= projects_of(server, [target.task for target in targets])
     if len(projects) != 1 or None in projects:
         raise InputError("--weights learned is for tasks of one project: give one --project")
     (project,) = projects
