@@ -1,6 +1,8 @@
 """What is learned from, kept on disk: keyframes and the frames that a check looks at, small enough for both."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,7 +140,7 @@ class KeptLesson(Sequence[np.ndarray]):
             with np.load(path, allow_pickle=False) as file:
                 sheets, order = list(file["sheets"]), file["order"].tolist()
             return Keyframe(index, ObjectMasks.from_sheets(sheets, order), facts.objects)
-        except (OSError, ValueError, KeyError, EOFError, InputError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, InputError) as error:
             raise _damaged(path, error) from None
 
     def lesson(self, indices: Iterable[int] = ()) -> Lesson:

@@ -139,9 +139,9 @@ def learned_engine(
         return None
     if not projects or arguments.task or arguments.job:
         projects |= projects_of(server, [target.task for target in targets])
-    if len(projects) != 1 or None in projects:
+    project = projects.pop() if len(projects) == 1 else None
+    if project is None:
         raise InputError("--weights learned is for tasks of one project: give one --project")
-    (project,) = projects
     files = LearnedFiles.of(server.url, project)
     learned = files.read()
     if learned is None:

@@ -108,7 +108,7 @@ class Shell:
             small += " --format none"  # pictures and pages cost most, and one example makes all of them
         if "--learn" in words:
             small += " --learn 0.001"  # too short to learn anything, which it says
-        if words[:2] == ["cvat", "learn"] or "learned" in words and "cvat" in words:
+        if words[:2] == ["cvat", "learn"] or ("learned" in words and "cvat" in words):
             # Whether anything better is learned is not known beforehand: only the options are checked.
             parser = Parser(prog="perclip")
             cvat.add_arguments(parser)
