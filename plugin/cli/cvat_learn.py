@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,9 @@ def learned_engine(
     projects: set[int | None] = set(arguments.project)
     if arguments.weights != _LEARNED:
         for project in () if arguments.weights or arguments.function_url else sorted(arguments.project):
-            known = LearnedFiles.of(server.url, project).read()
+            known = None
+            with suppress(InputError):  # damaged: nobody has asked for it
+                known = LearnedFiles.of(server.url, project).read()
             if known is not None and arguments.model in (None, known.network):
                 server.tell(f"project {project} has weights of its own, {known.words}: --weights learned uses them")
         return None

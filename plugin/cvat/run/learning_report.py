@@ -13,7 +13,7 @@ from model.errors import PerclipError
 from plugin.cvat.review.pictures import picture_of
 from plugin.cvat.run.project_learning import ProjectOutcome
 from plugin.cvat.server.client import Server
-from plugin.cvat.task.layout import read_task
+from plugin.cvat.task.layout import TaskLayout, read_task
 from plugin.sinks.html_page import data_uri, facts_table, write_page
 
 _WORST = 12
@@ -111,6 +111,7 @@ def _worst(outcome: ProjectOutcome, server: Server) -> str:
     before = {(s.question, s.object): s.jf for s in outcome.learned.before}
     worst = sorted(outcome.learned.after, key=lambda s: s.jf)[:_WORST]
     cells: list[str] = []
+    links = _Links(server)
     for score in worst:
         asked = outcome.check.asked[score.question]
         with suppress(PerclipError):  # a picture less
@@ -123,15 +124,28 @@ def _worst(outcome: ProjectOutcome, server: Server) -> str:
                 f"task {asked.lesson.task}, frame {asked.number}, {asked.lesson.labels.get(score.object, '?')}: "
                 f"{before[score.question, score.object]:.2f} -> {score.jf:.2f}"
             )
-            cells.append(_cell(pictures, text, _link(server, int(asked.lesson.task), asked.number)))
+            cells.append(_cell(pictures, text, links.of(int(asked.lesson.task), asked.number)))
     body = "\n".join(cells)
     heading = "The worst of what was held out: as drawn, and as it comes with what was learned"
     return f'<h2>{heading}</h2>\n<div class="cells">\n{body}\n</div>' if cells else ""
 
 
-def _link(server: Server, task: int, frame: int) -> str:
-    jobs = read_task(server, task).jobs_with(frame)
-    return server.frame_link(task, jobs[0].id if jobs else 0, frame)
+class _Links:
+    """Addresses of frames; of the tasks alone, once the server is gone or the login is over after a long night."""
+
+    def __init__(self, server: Server):
+        self._server = server
+        self._layouts: dict[int, TaskLayout] = {}
+        self._gone = False
+
+    def of(self, task: int, frame: int) -> str:
+        if task not in self._layouts and not self._gone:
+            try:
+                self._layouts[task] = read_task(self._server, task)
+            except PerclipError:
+                self._gone = True
+        jobs = self._layouts[task].jobs_with(frame) if task in self._layouts else ()
+        return self._server.frame_link(task, jobs[0].id, frame) if jobs else f"{self._server.url}/tasks/{task}"
 
 
 def _cell(pictures: Iterable[bytes], text: str, address: str) -> str:

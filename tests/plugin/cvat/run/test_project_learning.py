@@ -91,6 +91,9 @@ def test_from_keyframes_to_a_checkpoint_that_propagate_uses(place, few, capsys):
         assert cvat(fake, "propagate", "--weights", "learned", *some) == 0
         page = (place / "p.html").read_text()
         assert "project-3.safetensors" in page and "not for commercial use" in page
+        files(fake).facts.write_text("{")
+        assert cvat(fake, "propagate", "--weights", "learned", *some) == 2
+        assert "project-3.json is damaged" in capsys.readouterr().err
     assert not list((place / "STATE").rglob("*.sqlite"))
 
 
