@@ -17,12 +17,12 @@ def nest_neighbour(rng: np.random.Generator, slots: np.ndarray, inside: dict[int
     """
     first = slots[0]
     pairs = []
-    for part in np.flatnonzero(np.bincount(first.ravel())[1:]) + 1:
+    for part in (np.flatnonzero(np.bincount(first.ravel())[1:]) + 1).tolist():
         mask = (first == part).astype(np.uint8)
         around = cv2.dilate(mask, np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)).astype(bool)
         touched = np.bincount(first[around], minlength=int(first.max()) + 1)
         least = _CONTACT * _REACH * float(np.count_nonzero(mask)) ** 0.5
-        pairs += [(int(part), int(k)) for k in np.flatnonzero(touched >= least) if k not in (0, part)]
+        pairs += [(part, int(k)) for k in np.flatnonzero(touched >= least) if k not in (0, part)]
     free = [(part, whole) for part, whole in pairs if part not in inside.values() and whole not in inside]
     if free:
         part, whole = free[rng.integers(len(free))]

@@ -65,7 +65,7 @@ def test_objects_of_different_layers_are_segmented_as_if_each_were_alone(squares
     network = _network()
     images, masks = _inputs(squares, list(range(0, 14, 2)))
     masks[:, 0] = torch.maximum(masks[:, 0], masks[:, 1])  # the second is a part of the first
-    later, plain = _inputs(squares, list(range(12, 26, 2)))
+    later, plain = _inputs(squares, list(range(10, 24, 2)))
     layers = BatchLayers(torch.tensor([[0, 1], [0, 0]]))
     with torch.no_grad():
         rows = segment_clips(network, torch.cat([images, later]), torch.cat([masks, plain]), 3, layers=layers)
