@@ -1,5 +1,6 @@
 """Is a network better on this video than another? Asked of the keyframes alone, as there is no other truth."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 from model.evaluation.metrics import contour_accuracy, region_similarity
 from model.keyframe import Keyframe
 from model.learning.lesson import Lesson
+from model.object_masks import ObjectMasks
 from model.propagation.propagator import Propagator
 
 _MOST_QUESTIONS = 4
@@ -17,47 +19,90 @@ _THERE = 24  # frames of the way there, and of the way back
 _LEAST_THERE = 4  # less shows nothing
 
 
+class Question(ABC):
+    """What a network is asked about one keyframe.
+
+    Attributes:
+        lesson: whose video it is.
+        asked: the keyframe that says what is right.
+        objects: of it that are asked for.
+    """
+
+    lesson: Lesson
+    asked: Keyframe
+    objects: tuple[int, ...]
+
+    @property
+    @abstractmethod
+    def indices(self) -> list[int]:
+        """Of the frames that are looked at."""
+
+    @abstractmethod
+    def answer(self, propagator: Propagator) -> ObjectMasks:
+        """What comes there."""
+
+    def scores(self, masks: ObjectMasks) -> dict[int, float]:
+        """J&F of an answer, 0..1, by object."""
+        return {obj: _jf(masks.mask(obj), self.asked.mask(obj)) for obj in self.objects}
+
+
 @dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """Keyframes that are given, and some objects of one that are asked for."""
+class HeldOut(Question):
+    """Some objects of a keyframe are asked for from others, `given`."""
 
     lesson: Lesson
     given: tuple[Keyframe, ...]
     asked: Keyframe
     objects: tuple[int, ...]
 
-    def scores(self, propagator: Propagator) -> Iterator[float]:
-        """J&F of each object that is asked for."""
+    @property
+    def indices(self) -> list[int]:
+        """Between the keyframes."""
         stops = sorted({self.asked.index, *(k.index for k in self.given)})
-        picked = _Picked(self.lesson.frames, _thinned(range(stops[0], stops[-1] + 1), stops))
+        return _thinned(range(stops[0], stops[-1] + 1), stops)
+
+    def answer(self, propagator: Propagator) -> ObjectMasks:
+        """What the others are carried to."""
+        picked = _Picked(self.lesson.frames, self.indices)
         given = [picked.keyframe(k) for k in self.given]
         place = picked.indices.index(self.asked.index)
-        results = propagator.run(picked, given, place, place + 1, labels=self.lesson.labels)
-        masks = next(iter(results)).masks
-        for obj in self.objects:
-            yield _jf(masks.mask(obj), self.asked.mask(obj))
+        (result,) = propagator.run(picked, given, place, place + 1, labels=self.lesson.labels)
+        return result.masks
 
 
 @dataclass(frozen=True, eq=False)
-class _ThereAndBack:
-    """A keyframe, from which masks are carried away and, from the last of them alone, back again."""
+class ThereAndBack(Question):
+    """The masks of a keyframe are carried away and, from the last of them alone, back again."""
 
     lesson: Lesson
-    keyframe: Keyframe
+    asked: Keyframe
 
-    def scores(self, propagator: Propagator) -> Iterator[float]:
-        """J&F of what comes back, of each object."""
-        picked = _Picked(self.lesson.frames, _way_from(self.keyframe.index, len(self.lesson.frames)))
-        start, last = picked.keyframe(self.keyframe), len(picked) - 1
+    @property
+    def objects(self) -> tuple[int, ...]:  # type: ignore[override]  # follows from the keyframe
+        """All that it shows."""
+        return self.asked.present
+
+    @property
+    def indices(self) -> list[int]:
+        """The longer way from the keyframe."""
+        return _way_from(self.asked.index, len(self.lesson.frames))
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is anything to carry, and far enough."""
+        return bool(self.asked.present) and len(self.indices) > _LEAST_THERE
+
+    def answer(self, propagator: Propagator) -> ObjectMasks:
+        """What comes back."""
+        picked = _Picked(self.lesson.frames, self.indices)
+        start, last = picked.keyframe(self.asked), len(picked) - 1
         (end,) = propagator.run(picked, [start], last, last + 1, "forward", labels=self.lesson.labels)
-        arrived = [o for o in self.keyframe.present if end.masks.mask(o).any()]
+        arrived = [o for o in self.asked.present if end.masks.mask(o).any()]
         if not arrived:
-            yield 0.0
-            return
+            return ObjectMasks.of({}, shape=self.asked.masks.shape)
         turned = Keyframe(last, end.masks.only(arrived))
         (back,) = propagator.run(picked, [turned], 0, 1, "backward", labels=self.lesson.labels)
-        for obj in self.keyframe.present:
-            yield _jf(back.mask(obj), self.keyframe.mask(obj)) if obj in arrived else 0.0
+        return back.masks.only(arrived)
 
 
 class Check:
@@ -88,14 +133,14 @@ class Check:
         return bool(self._questions)
 
     @cached_property
-    def _questions(self) -> Sequence[_HeldOut | _ThereAndBack]:
+    def _questions(self) -> Sequence[Question]:
         if self._held:
             return self._held
         first = [
-            _ThereAndBack(lesson, keyframe)
+            question
             for lesson in self._lessons
-            for keyframe in lesson.keyframes
-            if keyframe.present and len(_way_from(keyframe.index, len(lesson.frames))) > _LEAST_THERE
+            for question in (ThereAndBack(lesson, keyframe) for keyframe in lesson.keyframes)
+            if question.possible
         ]
         return first[:: max(1, -(-len(first) // _MOST_QUESTIONS))]
 
@@ -118,10 +163,11 @@ class Check:
 
     def score(self, propagator: Propagator) -> float:
         """Mean J&F of a network, 0..1."""
-        return float(np.mean([np.mean(list(question.scores(propagator))) for question in self._questions]))
+        scores = [list(q.scores(q.answer(propagator)).values()) for q in self._questions]
+        return float(np.mean([np.mean(some) for some in scores]))
 
 
-def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[_HeldOut]:
+def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[HeldOut]:
     """Some keyframes, no neighbours, each asked for from its neighbours, where these show what it speaks for."""
     keyframes = list(lesson.keyframes)
     new = [{o for o, digest in digests.items() if digest not in seen} for digests in lesson.mask_digests]
@@ -135,7 +181,7 @@ def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[_HeldOut]:
         asked = tuple(sorted(new[place] & {o for k in given for o in k.present}))
         if asked:
             held.append(place)
-            yield _HeldOut(lesson, given, keyframes[place], asked)
+            yield HeldOut(lesson, given, keyframes[place], asked)
 
 
 def _way_from(index: int, length: int) -> list[int]:

@@ -4,18 +4,17 @@ import copy
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from model.errors import InputError, PerclipError
 from model.inference.prepared_network import choose_device
 from model.learning.check import Check
+from model.learning.keyframe_samples import KeyframeSamples
 from model.learning.learned_weights import LearnedWeights, weights_digest
 from model.learning.lesson import Lesson
 from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME, LearningRecipe, refuse_unsuited
@@ -25,14 +24,9 @@ from model.network.segmentation_network import SegmentationNetwork
 from model.options import PropagationOptions
 from model.propagation.propagator import Propagator
 from model.training.recipe import Recipe
-from model.training.samples.keyframe_clips import AnnotatedFrame, KeyframeClips
-from model.training.samples.sample_shape import Sample, SampleShape
-from model.training.schedule import largest_gap
 from model.training.trainer import Trainer
 
-_MOST_TRIES = 50  # to draw a sample
 _PROBES = 2  # steps that are made to see how long one takes; the first is slow
-_MOST_KEYFRAMES = 48  # that samples are made of; of more, some are left out, evenly
 
 
 def seconds_on(device: str, asked: float) -> float:
@@ -228,7 +222,7 @@ class Learner:
             network = learned.network if learned.record.used else None
             self._kept.put(learned.record, network if isinstance(network, PCVOS) else None)
 
-    def _probe(self, network: PCVOS, samples: "_Samples") -> float:
+    def _probe(self, network: PCVOS, samples: KeyframeSamples) -> float:
         """Seconds that a step takes."""
         trainer = self._trainer(network, self._recipe.training(self._recipe.most_steps, 0))
         taken = []
@@ -238,20 +232,16 @@ class Learner:
             taken.append(time.perf_counter() - clock)
         return max(1e-6, taken[-1])
 
-    def _trained(self, network: PCVOS, samples: "_Samples", steps: int, bar: tqdm) -> PCVOS:
+    def _trained(self, network: PCVOS, samples: KeyframeSamples, steps: int, bar: tqdm) -> PCVOS:
         """A copy of a network after so many steps, averaged; float32, on the CPU."""
         trainer = self._trainer(network, self._recipe.training(steps, samples.seed))
         for batch in samples.batches(steps):
             trainer.learn(*batch)
             bar.update()
-        average = trainer.average.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        # Laid out as a network that was read from a file, so that both compute the same.
-        learned = copy.deepcopy(network)
-        learned.load_state_dict(average.state_dict())
-        return learned.eval()
+        return averaged(trainer, network)
 
-    def _samples(self, lessons: Sequence[Lesson], key: str) -> "_Samples":
-        return _Samples(lessons, self._recipe, self._options.short_side, key)
+    def _samples(self, lessons: Sequence[Lesson], key: str) -> KeyframeSamples:
+        return KeyframeSamples(lessons, self._recipe, self._options.short_side, key)
 
     def _trainer(self, network: PCVOS, recipe: Recipe) -> Trainer:
         return Trainer(copy.deepcopy(network), recipe, choose_device(self._options.device))
@@ -268,51 +258,10 @@ class Learner:
         )
 
 
-class _Samples:
-    """The samples of all lessons by number: functions of the key alone."""
-
-    def __init__(self, lessons: Sequence[Lesson], recipe: LearningRecipe, lines: int | None, key: str):
-        self.seed = int(key[:8], 16) % 1_000_000
-        self._recipe = recipe
-        shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
-        clips = []
-        every = -(-sum(len(lesson.keyframes) for lesson in lessons) // _MOST_KEYFRAMES)
-        for lesson in lessons:
-            chosen = lesson.keyframes[::every]
-            frames = (AnnotatedFrame(np.asarray(lesson.frames[k.index]), k.masks, k.objects) for k in chosen)
-            clips.append(KeyframeClips(frames, shape, lines))
-        self._clips = [some for some in clips if not some.empty]
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to draw."""
-        return not self._clips
-
-    def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S) of all steps."""
-        for step in range(steps):
-            yield self.batch(step, steps)
-
-    def batch(self, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """The batch of one of so many steps.
-
-        Raises:
-            InputError: no object is seen well.
-        """
-        recipe = self._recipe
-        # A step takes as long as its fullest sample.
-        most = 1 + step % recipe.objects
-        numbers = range(step * recipe.batch, (step + 1) * recipe.batch)
-        samples = [self._sample(number, largest_gap(step / steps)) for number in numbers]
-        frames = np.stack([sample.frames for sample in samples])
-        masks = np.stack([sample.masks[:, :most] for sample in samples])
-        used = int(masks.any((1, 3, 4)).sum(1).max())
-        return torch.from_numpy(frames), torch.from_numpy(masks[:, :, : max(1, used)])
-
-    def _sample(self, number: int, gap: int) -> Sample:
-        rng = np.random.default_rng((self.seed, number))
-        for _ in range(_MOST_TRIES):
-            sample = self._clips[rng.integers(len(self._clips))].draw(rng, gap)
-            if sample is not None:
-                return sample
-        raise InputError("no keyframe shows an object well enough to learn from: leave out --learn")
+def averaged(trainer: Trainer, network: PCVOS) -> PCVOS:
+    """What a training has come to: a copy of a network with the averaged weights; float32, on the CPU."""
+    average = trainer.average.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    # Laid out as a network that was read from a file, so that both compute the same.
+    learned = copy.deepcopy(network)
+    learned.load_state_dict(average.state_dict())
+    return learned.eval()

@@ -9,6 +9,11 @@ def cache_folder(kind: str) -> Path:
     return _base("XDG_CACHE_HOME", ".cache") / "perclip" / kind
 
 
+def data_folder(kind: str) -> Path:
+    """Of what was made and goes on being used; costs much to make again."""
+    return _base("XDG_DATA_HOME", ".local/share") / "perclip" / kind
+
+
 def state_folder(kind: str) -> Path:
     """Of what was done; must not be lost."""
     return _base("XDG_STATE_HOME", ".local/state") / "perclip" / kind

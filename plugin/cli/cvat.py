@@ -16,6 +16,8 @@ from model.learning.recipe import DEFAULT_SECONDS, USUAL_TIME, refuse_unsuited
 from model.network.config import DEFAULT_NETWORK, NETWORKS
 from model.options import DIRECTIONS, DTYPES, PropagationOptions
 from model.program.atomic_write import check_writable
+from plugin.cli.cvat_learn import EXAMPLES_OF_LEARN, add_learn, learn, learned_engine
+from plugin.cli.cvat_server import ids, open_server, workplace
 from plugin.cli.learning_time import learning_time
 from plugin.cvat.settings import OUTPUTS, REVIEWS, BulkSettings
 
@@ -40,10 +42,12 @@ examples:
   perclip cvat propagate --url https://cvat.example.org --project 3 --function-url http://gpu1:8070,http://gpu2:8070
   perclip cvat propagate --url https://cvat.example.org --project 3 --propose detector
   perclip cvat propagate --url https://cvat.example.org --task 12 --learn
+  perclip cvat propagate --url https://cvat.example.org --project 3 --weights learned
 
 Run it again after a crash, or after people have corrected frames: it goes on, or repairs what lies beside the
 corrections. Exit codes: 0 done, 2 bad input or a task failed, 130 interrupted.
 """,
+    "learn": EXAMPLES_OF_LEARN,
     "review": """\
 examples:
   perclip cvat review --url https://cvat.example.org --task 12 --report review.html
@@ -61,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, what, add, run in (
         ("propagate", "fill tasks from their keyframes", _add_propagate, _propagate),
+        ("learn", "learn from all keyframes of a project", add_learn, learn),
         ("review", "list the doubtful frames of a task", _add_review, _review),
         ("undo", "take back what was written and not touched since", _add_undo, _undo),
     ):
@@ -97,12 +102,12 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 def _add_propagate(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to propagate")
-    what.add_argument("--task", type=_ids, action="extend", default=[], metavar="ID,...", help="tasks")
+    what.add_argument("--task", type=ids, action="extend", default=[], metavar="ID,...", help="tasks")
     what.add_argument(
-        "--job", type=_ids, action="extend", default=[], metavar="ID,...", help="jobs: only these of their tasks"
+        "--job", type=ids, action="extend", default=[], metavar="ID,...", help="jobs: only these of their tasks"
     )
     what.add_argument(
-        "--project", type=_ids, action="extend", default=[], metavar="ID,...", help="all tasks of projects"
+        "--project", type=ids, action="extend", default=[], metavar="ID,...", help="all tasks of projects"
     )
     what.add_argument("--subset", metavar="NAME", help="of a project: only tasks of this subset")
     what.add_argument("--name", metavar="TEXT", help="of a project: only tasks with this in their name")
@@ -131,7 +136,13 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
         help="spread: constant memory and time per frame, for long videos (default every)",
     )
     how.add_argument("--model", choices=sorted(NETWORKS), help=f"default {DEFAULT_NETWORK}")
-    how.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
+    how.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint, or the word learned: what `perclip cvat learn` has made of the project (default: the shipped "
+        "one)",
+    )
     how.add_argument(
         "--learn",
         nargs="?",
@@ -166,7 +177,7 @@ def _add_propagate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_review(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=_ids, action="extend", required=True, metavar="ID,...", help="tasks")
+    parser.add_argument("--task", type=ids, action="extend", required=True, metavar="ID,...", help="tasks")
     parser.add_argument(
         "--doubt", type=float, default=0.5, metavar="C", help="frames below it are doubtful (default 0.5)"
     )
@@ -174,7 +185,7 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_undo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=_ids, action="extend", required=True, metavar="ID,...", help="tasks")
+    parser.add_argument("--task", type=ids, action="extend", required=True, metavar="ID,...", help="tasks")
     parser.add_argument("--dry-run", action="store_true", help="only count")
 
 
@@ -214,11 +225,11 @@ def _propagate(arguments: argparse.Namespace) -> None:
 
     chosen = TargetFilter(arguments.subset, arguments.name, arguments.state, arguments.stage, arguments.limit)
     began = time.perf_counter()
-    with _server(arguments) as server:
-        place = _workplace(arguments, server, arguments.dry_run)
+    with open_server(arguments) as server:
+        place = workplace(arguments, server, arguments.dry_run)
         targets, refused = find_targets(server, arguments.task, arguments.job, arguments.project, chosen)
         prune(place.cache, int(arguments.cache_gb * 2**30))
-        engine = _engine(arguments, options)
+        engine = learned_engine(server, arguments, targets, options) or _engine(arguments, options)
         bulk = BulkRun(place, engine, settings, chosen)
         try:
             outcomes = bulk.run(targets)
@@ -256,8 +267,8 @@ def _review(arguments: argparse.Namespace) -> None:
     from plugin.cvat.task.layout import read_task
 
     outcomes: list[TaskOutcome] = []
-    with _server(arguments) as server:
-        place = _workplace(arguments, server, dry=True)
+    with open_server(arguments) as server:
+        place = workplace(arguments, server, dry=True)
 
         def review(task: int) -> None:
             _check_journal(place, task)
@@ -282,8 +293,8 @@ def _undo(arguments: argparse.Namespace) -> None:
     from plugin.cvat.run.undo import Undone, undo_task
     from plugin.cvat.task.layout import read_task
 
-    with _server(arguments) as server:
-        place = _workplace(arguments, server, arguments.dry_run)
+    with open_server(arguments) as server:
+        place = workplace(arguments, server, arguments.dry_run)
 
         def undo(task: int) -> None:
             _check_journal(place, task)
@@ -320,16 +331,6 @@ def _each(numbers: Sequence[int], work: "Callable[[int], None]") -> None:
         raise PerclipError("; ".join(errors))
 
 
-def _server(arguments: argparse.Namespace) -> "Server":
-    from plugin.cvat.server.client import Server
-    from plugin.cvat.server.login import read_login
-
-    login = read_login(
-        arguments.url, arguments.access_token, arguments.user, arguments.organization, not arguments.insecure
-    )
-    return Server(login)
-
-
 def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engine":
     """What propagates; the network itself is loaded when there is something to do."""
     if arguments.function_url:
@@ -339,14 +340,6 @@ def _engine(arguments: argparse.Namespace, options: PropagationOptions) -> "Engi
     from plugin.cvat.engine.engine import LocalEngine
 
     return LocalEngine(arguments.model or DEFAULT_NETWORK, arguments.weights, options, arguments.learn)
-
-
-def _workplace(arguments: argparse.Namespace, server: "Server", dry: bool) -> "Workplace":
-    from plugin.cvat.journal.journal import journal_folder
-    from plugin.cvat.open_task import Workplace
-    from plugin.cvat.task.chunk_store import cache_folder
-
-    return Workplace(server, arguments.cache or cache_folder(), arguments.journal or journal_folder(), dry)
 
 
 def _check_journal(place: "Workplace", task: int) -> None:
@@ -410,12 +403,6 @@ def _settings(arguments: argparse.Namespace) -> BulkSettings:
         review_label=arguments.review_label,
         doubt_below=arguments.doubt,
     )
-
-
-def _ids(text: str) -> list[int]:
-    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text.replace(" ", "")):
-        raise argparse.ArgumentTypeError(f"{text!r} are no numbers like 7,8")
-    return [int(part) for part in text.split(",")]
 
 
 def _words(text: str) -> list[str]:

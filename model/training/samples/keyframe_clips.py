@@ -108,7 +108,7 @@ class KeyframeClips:
     ):
         self._shape, self._appearance = shape, _APPEARANCE if appearance is None else appearance
         self._lines = lines
-        kept = [frame if lines is None else _reduced(frame, round(_SCALE_RANGE[1] * lines)) for frame in frames]
+        kept = [frame if lines is None else reduced(frame, kept_lines(lines)) for frame in frames]
         scenes = [_Scene(frame) for frame in kept]
         self._scenes = [scene for scene in scenes if scene.areas]
         pairs = _pairs(kept)
@@ -300,8 +300,13 @@ def _at(deformation: Deformation, t: int, place: np.ndarray, size: int) -> np.nd
     return -moved
 
 
-def _reduced(frame: AnnotatedFrame, lines: int) -> AnnotatedFrame:
-    """The frame with a shorter side of so many pixels at most."""
+def kept_lines(lines: int) -> int:
+    """Shorter side in pixels that frames need at most, for samples as of frames that go into a network at `lines`."""
+    return round(_SCALE_RANGE[1] * lines)
+
+
+def reduced(frame: AnnotatedFrame, lines: int) -> AnnotatedFrame:
+    """The frame with a shorter side of so many pixels at most. What becomes too small to be seen is not spoken for."""
     height, width = frame.masks.shape
     scale = lines / min(height, width)
     if scale >= 1:
@@ -312,7 +317,9 @@ def _reduced(frame: AnnotatedFrame, lines: int) -> AnnotatedFrame:
         o: cv2.resize(mask.view(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
         for o, mask in frame.masks.items()
     }
-    return AnnotatedFrame(image, ObjectMasks.of(masks, frame.masks.order, (size[1], size[0])), frame.objects)
+    lost = {o for o, mask in masks.items() if not mask.any()}
+    objects = tuple(o for o in frame.objects if o not in lost)
+    return AnnotatedFrame(image, ObjectMasks.of(masks, frame.masks.order, (size[1], size[0])), objects)
 
 
 def _pairs(frames: Sequence[AnnotatedFrame]) -> list[AnnotatedSequence]:

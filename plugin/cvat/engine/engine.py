@@ -65,6 +65,9 @@ class LocalEngine:
         options: of the engine.
         learn: seconds to learn from the keyframes of each task for, or `USUAL_TIME`; None: not at all.
 
+    Attributes:
+        options: as they fit the network.
+
     Raises:
         InputError: the weights cannot be read, or an option, or learning, is not for this network. Whatever else is
             wrong with them, or with the device, `prepare` raises.
@@ -82,7 +85,8 @@ class LocalEngine:
         self.identity = f"{self.made_with} {options.deciding}" + ("" if learn is None else f" learn {learn:g}")
         self.weights = weights_in_words(network, weights)
         self.clip_length = options.clip_frames
-        self._network, self._weights, self._options, self._learn = network, weights, options, learn
+        self.options = options
+        self._network, self._weights, self._learn = network, weights, learn
 
     def prepare(self) -> None:
         """Loads torch and the network; raises InputError and CheckpointError."""
@@ -110,19 +114,20 @@ class LocalEngine:
         from model.learning.learned_weights import LearnedWeights, learned_folder
         from model.learning.learner import Learner, seconds_on
 
-        seconds = seconds_on(self._options.device, self._learn)
+        seconds = seconds_on(self.options.device, self._learn)
         kept = LearnedWeights(learned_folder())
-        learner = Learner(self._loaded, self._options, seconds, kept=kept, progress=True)
+        learner = Learner(self.loaded, self.options, seconds, kept=kept, progress=True)
         learned = learner.learn(lessons, known, note)
         if not learned.record.used:
             return self, learned.record
         engine = copy.copy(self)
-        engine._propagator = Propagator(learned.network, self._options)
+        engine._propagator = Propagator(learned.network, self.options)
         engine.made_with = f"{self.made_with} learned {learned.record.weights}"
         return engine, learned.record
 
     @cached_property
-    def _loaded(self) -> "SegmentationNetwork":
+    def loaded(self) -> "SegmentationNetwork":
+        """The network itself; raises InputError and CheckpointError."""
         from model import load_network
 
         return load_network(self._network, self._weights)
@@ -131,4 +136,4 @@ class LocalEngine:
     def _propagator(self) -> "Propagator":
         from model import Propagator  # loads torch, where there is something to do
 
-        return Propagator(self._loaded, self._options)
+        return Propagator(self.loaded, self.options)

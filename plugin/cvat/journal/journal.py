@@ -104,10 +104,14 @@ def journal_folder() -> Path:
 
 def journal_path(folder: Path, url: str, task: int) -> Path:
     """The file of a task of a server."""
+    return folder / server_name(url) / f"task-{task}.sqlite"
+
+
+def server_name(url: str) -> str:
+    """A name of a server for folders."""
     parts = urlsplit(url)
     port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f"_{parts.port}"
-    place = re.sub(r"[^a-z0-9.-]+", "_", f"{parts.hostname or ''}{port}{parts.path}".lower())
-    return folder / place / f"task-{task}.sqlite"
+    return re.sub(r"[^a-z0-9.-]+", "_", f"{parts.hostname or ''}{port}{parts.path}".lower())
 
 
 class Journal:

@@ -49,7 +49,7 @@ def picture_doubts(
         for numbers, source in sources:
             if doubt.frame in numbers:
                 with suppress(PerclipError):  # a picture less
-                    jpeg = _picture(source[list(numbers).index(doubt.frame)], mask_of(doubt), doubt.group)
+                    jpeg = picture_of(source[list(numbers).index(doubt.frame)], mask_of(doubt), doubt.group)
         found.append(DoubtfulPicture(doubt, jpeg))
     return found
 
@@ -59,10 +59,20 @@ def colour_number(group: int) -> int:
     return (group - 1) % 254 + 1
 
 
-def _picture(frame: np.ndarray, mask: np.ndarray | None, group: int) -> bytes:
+def picture_of(frame: np.ndarray, mask: np.ndarray | None, group: int, around: np.ndarray | None = None) -> bytes:
+    """A JPEG of a frame with a mask on it, cut out around the object.
+
+    Args:
+        frame: uint8 (H, W, 3).
+        mask: bool (H, W); None: nothing is drawn.
+        group: decides the colour.
+        around: cut out around this instead; bool (H, W).
+    """
+    around = mask if around is None else around
     if mask is not None and mask.any():
         frame = draw_overlay(frame, np.where(mask, colour_number(group), 0).astype(np.uint8))
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if around is not None and around.any():
+        rows, columns = np.flatnonzero(around.any(1)), np.flatnonzero(around.any(0))
         frame = frame[_around(rows, frame.shape[0]), _around(columns, frame.shape[1])]
     picture = Image.fromarray(frame)
     picture.thumbnail(_BOX, Image.Resampling.LANCZOS)

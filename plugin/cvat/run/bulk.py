@@ -99,6 +99,11 @@ def find_targets(
     return list(unique.values())[: chosen.limit], refused
 
 
+def projects_of(server: Server, tasks: Iterable[int]) -> set[int | None]:
+    """The projects that tasks belong to; None: a task has none. Raises CvatError."""
+    return {server.get(f"/api/tasks/{task}", f"task {task}").get("project_id") for task in tasks}
+
+
 def _note(error: CvatError, refused: list[str]) -> None:
     if isinstance(error, ConnectionLostError):
         raise error

@@ -132,12 +132,7 @@ class TaskRun:
         task = self._task
         outcome.layout = task.layout
         with _Clock(outcome.seconds, "total"):
-            with _Clock(outcome.seconds, "reading annotations"):
-                owned = self._read(outcome)
-                task.keep_jobs(owned)
-                outcome.layout = task.layout
-            with _Clock(outcome.seconds, "planning"):
-                plan = self._plan(owned, outcome)
+            plan = self.plan(outcome)
             outcome.names = {o.group: o.name for s in plan.sequences for o in s.objects}
             outcome.drawn = {o.group: list(o.frames) for s in plan.sequences for o in s.objects}
             outcome.joined, outcome.unmatched = plan.joined, plan.unmatched
@@ -162,6 +157,15 @@ class TaskRun:
                     lambda doubt: masks[doubt].mask(),
                     [(sequence.numbers, task.frames_of(sequence.numbers)) for sequence in plan.sequences],
                 )
+
+    def plan(self, outcome: TaskOutcome) -> TaskPlan:
+        """What is to be done, of what people have drawn; raises PerclipError."""
+        with _Clock(outcome.seconds, "reading annotations"):
+            owned = self._read(outcome)
+            self._task.keep_jobs(owned)
+            outcome.layout = self._task.layout
+        with _Clock(outcome.seconds, "planning"):
+            return self._plan(owned, outcome)
 
     def _read(self, outcome: TaskOutcome) -> dict[int, Ownership]:
         """The annotations of all jobs that can be read, by owner."""
@@ -265,15 +269,7 @@ class TaskRun:
     def _learn(self, plan: TaskPlan, outcome: TaskOutcome) -> None:
         """Takes the network that has learned from the task's keyframes, where it is to; notes who makes what."""
         journal = self._task.journal
-        lessons = [
-            Lesson(
-                StandInFrames(self._task.frames_of(sequence.numbers)),
-                sequence.keyframes,
-                {number: obj.label.name for number, obj in enumerate(sequence.objects, 1)},
-                sequence.numbers,
-            )
-            for sequence in plan.sequences
-        ]
+        lessons = lessons_of(plan, lambda numbers: StandInFrames(self._task.frames_of(numbers)))
         with _Clock(outcome.seconds, "learning"):
             self._engine, record = self._engine.learned(lessons, journal.learning(), journal.note_learning)
         stretches = {s.digest for sequence in plan.sequences for s in sequence.stretches}
@@ -339,6 +335,19 @@ class TaskRun:
         finally:
             with self._lock:
                 outcome.warnings = [*outcome.warnings, *frames.warnings(range(len(frames)))]
+
+
+def lessons_of(plan: TaskPlan, frames_of: Callable[[Sequence[int]], FrameReader]) -> list[Lesson]:
+    """What there is to learn from, with frames by number."""
+    return [
+        Lesson(
+            frames_of(sequence.numbers),
+            sequence.keyframes,
+            {number: obj.label.name for number, obj in enumerate(sequence.objects, 1)},
+            sequence.numbers,
+        )
+        for sequence in plan.sequences
+    ]
 
 
 def keyframes_in(sequence: SequencePlan, window: Window) -> tuple[list[Keyframe], dict[int, int]]:
