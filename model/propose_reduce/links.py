@@ -48,8 +48,9 @@ def link(ious: Mapping[tuple[Mask, Mask], float], scores: Mapping[Mask, float]) 
     """Links the masks of two keyframes, both times by the reduction of Propose-Reduce.
 
     A mask is one mask of the other keyframe at most: of links that contradict each other the one with the largest
-    overlap stays. Proposals that are left with no link, though they overlap a mask that has one, then compete with the
-    mask of their own frame that took it: all are sequences of one object, and the one with the highest score stays.
+    overlap stays, those of two masks that are sure to stay before all others. Proposals that are left with no link,
+    though they overlap a mask that has one, then compete with the mask of their own frame that took it: all are
+    sequences of one object, and the one with the highest score stays.
 
     Args:
         ious: of the sequences of each mask before with each one behind that may be the same object.
@@ -60,7 +61,8 @@ def link(ious: Mapping[tuple[Mask, Mask], float], scores: Mapping[Mask, float]) 
     """
     links = [Link(*pair, iou) for pair, iou in ious.items() if iou >= LEAST_IOU]
     contradict = np.array([[float(a.before == b.before or a.behind == b.behind) for b in links] for a in links])
-    links = [links[i] for i in reduce_sequences(contradict, [iou for _, _, iou in links])]
+    ranks = [x.iou + (x.before not in scores and x.behind not in scores) for x in links]
+    links = [links[i] for i in reduce_sequences(contradict, ranks)]
     links, repeats_behind = _best_of_each(links, ious, scores, behind=True)
     links, repeats_before = _best_of_each(links, ious, scores, behind=False)
     return sorted(links, key=lambda x: x.behind), repeats_behind + repeats_before

@@ -7,7 +7,7 @@ are different objects, and so are masks of different kinds; and an object keeps 
 its best sequence alone.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ def reduce(
     keyframes: Sequence[Keyframe],
     kinds: Mapping[Mask, Hashable] | None = None,
     detected: Mapping[Mask, float] | None = None,
+    said: Callable[[Mask, Mask], bool | None] = lambda before, behind: None,
 ) -> Reduction:
     """Finds out which masks are one object.
 
@@ -78,6 +79,7 @@ def reduce(
         kinds: what each mask is of, its class for instance; masks of different kinds are never one object.
         detected: the proposals among the masks, which may be left out, and the detector's score of each, 0..1; 1 where
             it gives none. All other masks stay.
+        said: whether two masks are known to be one object, or known not to be; None where nothing is known.
 
     Raises:
         InputError: frames and keyframes do not fit together, or more than 255 objects are seen at once.
@@ -109,7 +111,9 @@ def reduce(
         begun = set(found.objects) - {mask for x in found.links for mask in x[:2]}  # nothing but one mask, so far
         scores = {last[obj]: compared.before[i] for i, obj in enumerate(objects, 1) if last[obj] in begun}
         scores |= {(following.index, local): score for local, score in compared.behind.items()}
-        links, repeats = link(ious, {mask: s * detected[mask] for mask, s in scores.items() if mask in detected})
+        known = {pair: said(*pair) for pair in ious}
+        may_be = {pair: 1.0 if known[pair] else iou for pair, iou in ious.items() if known[pair] is not False}
+        links, repeats = link(may_be, {mask: s * detected[mask] for mask, s in scores.items() if mask in detected})
         left_out = {repeat.mask for repeat in repeats}
         found.repeats.extend(repeats)
         found.links.extend(links)

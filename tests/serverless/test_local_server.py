@@ -59,7 +59,7 @@ def test_calls_over_one_connection_and_at_once(address, body, squares):
         answer = session.post(
             address, json={"image": image, "shapes": [mask_shape(squares.labels[0] == 1)]}, timeout=60
         )
-        assert answer.json()["states"][0]["perclip"] == 1
+        assert answer.json()["states"][0]["perclip"] == 2
     answers = []
     threads = [
         threading.Thread(target=lambda: answers.append(requests.post(address, json=body, timeout=120).json()["frames"]))

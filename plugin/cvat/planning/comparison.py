@@ -28,6 +28,7 @@ def compare(
     kinds: Mapping[Mask, Hashable],
     advanced: Callable[[int, int], None],
     detected: Mapping[Mask, float] | None = None,
+    said: Callable[[Mask, Mask], bool | None] = lambda before, behind: None,
 ) -> Reduction:
     """As `model.propose_reduce.mask_identity.reduce`, with some of the frames.
 
@@ -38,22 +39,25 @@ def compare(
         kinds: what each mask is of.
         advanced: called with the number of frames that are done, and of those that there will be.
         detected: the masks that may be left out, and the detector's score of each.
+        said: what is known of two masks, as for `reduce`.
 
     Raises:
         PerclipError: of frames that cannot be read, or more objects at once than can be told apart.
     """
     places = chosen_places([k.index for k in keyframes])
     number = {place: i for i, place in enumerate(places)}
+
+    def back(mask: Mask) -> Mask:
+        return places[mask[0]], mask[1]
+
     found = reduce(
         _Counted(engine, advanced, 2 * (len(places) + len(keyframes) - 2)),  # keyframes between others count twice
         _Some(frames, places),
         [Keyframe(number[k.index], k.masks) for k in keyframes],
         {(number[place], local): kind for (place, local), kind in kinds.items()},
         {(number[place], local): score for (place, local), score in (detected or {}).items()},
+        lambda before, behind: said(back(before), back(behind)),
     )
-
-    def back(mask: Mask) -> Mask:
-        return places[mask[0]], mask[1]
 
     def link_back(link: Link) -> Link:
         return Link(back(link.before), back(link.behind), link.iou)

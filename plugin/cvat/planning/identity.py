@@ -340,7 +340,15 @@ def _associate(
             keyframes.append(Keyframe(places[frame], pile.masks()))
     if len(keyframes) < 2:
         return [], [], {}
-    reduction = compare(*propagator(), keyframes, kinds, advanced, detected)
+
+    def said(before: Mask, behind: Mask) -> bool | None:
+        i, j = shown[before], shown[behind]
+        if sets.root(i) == sets.root(j):
+            return True
+        # Two of one frame may still compete for the object, where one of them is a proposal.
+        return False if sets.are_apart(i, j, copies=True) else None
+
+    reduction = compare(*propagator(), keyframes, kinds, advanced, detected, said)
     found = []
     for before, behind, iou in sorted(reduction.links, key=lambda link: -link.iou):
         i, j = shown[before], shown[behind]

@@ -31,8 +31,8 @@ def test_so_it_is_in_the_other_direction():
 
 def test_what_is_sure_is_never_left_out():
     """A person's mask, or a proposal that is part of an object already."""
-    links, repeats = link({(A, X): 0.6, (A, Y): 0.8}, {Y: 1.0})
-    assert pairs(links) == [(A, Y)] and repeats == []
+    links, repeats = link({(A, X): 0.6, (A, Y): 0.8}, {Y: 1.0})  # nor loses its object to a detector's shape
+    assert pairs(links) == [(A, X)] and [(r.mask, r.instead) for r in repeats] == [(Y, X)]
     links, repeats = link({(A, X): 0.8, (A, Y): 0.6}, {Y: 1.0})
     assert pairs(links) == [(A, X)] and [r.mask for r in repeats] == [Y]
 

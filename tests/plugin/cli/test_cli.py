@@ -176,8 +176,10 @@ def test_what_perclip_wrote_lands_where_it_came_from(tmp_path, capsys):
             == 0
         )
         table = capsys.readouterr().out
-        assert all(f"-> frame {i} ({name})" in table for i, name in enumerate(names)), table
-        for i, mask in masks(out).items():
+        shown = {i: mask for i, mask in masks(out).items() if mask.any()}  # an empty mask is no keyframe
+        assert {1, 2} <= shown.keys()
+        assert all(f"-> frame {i} ({names[i]})" in table for i in shown), table
+        for i, mask in shown.items():
             np.testing.assert_array_equal(masks(again)[i], mask)
     # A result that a person called after its picture goes by that name.
     (tmp_path / "renamed").mkdir()
