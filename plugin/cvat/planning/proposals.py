@@ -4,6 +4,7 @@ What is decided here are single frames, by the detector's own score. Which of th
 those stay, their sequences decide (`plugin.cvat.planning.identity`).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -68,9 +69,9 @@ def spread_proposals(
 
 
 def _best(proposals: Sequence[tuple[Drawn, np.ndarray]]) -> list[int]:
-    """Which of a frame's proposals stay, in their order: of two that overlap the one that the detector is surer of."""
+    """Which of a frame's proposals stay, in their order: of two that overlap a named one, else that of higher score."""
     ious = sequence_ious(np.stack([mask for _, mask in proposals])[:, None])
-    return sorted(reduce_sequences(ious, [d.score for d, _ in proposals]))
+    return sorted(reduce_sequences(ious, [math.inf if d.is_named else d.score for d, _ in proposals]))
 
 
 def without_repeats(drawn: Sequence[Drawn], repeats: Mapping[str, int], members: Mapping[str, int]) -> list[Drawn]:

@@ -118,10 +118,13 @@ class TaskPlanner:
         group_of = {d.digest: obj.group for obj in objects for d in obj.drawn}
         known = {groups[place] for place in inherited}
         found.joined, found.unmatched = decisions_in_words(decided, group_of, known, layout.labels)
+        same = {group for digest, group in group_of.items() if members.get(digest) == group}
+        repeats = {digest: group for digest, group in self._journal.repeats().items() if group in same}
+        repeats |= {r.drawn.digest: group_of[r.instead.digest] for i in decided for r in i.repeated}
         with self._journal.together():
             self._journal.forget_members(gone & set(groups))  # the numbers mean other objects now
             self._journal.set_members(group_of)
-            self._journal.set_repeats({r.drawn.digest: group_of[r.instead.digest] for i in decided for r in i.repeated})
+            self._journal.set_repeats(repeats)
         track_jobs = {obj.group: self._track_jobs(obj, owned) for obj in objects}
         self._note_tracks(objects, track_jobs, owned, found.warnings)
         self._note_others(objects, owned, found.warnings)

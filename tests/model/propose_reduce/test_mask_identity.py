@@ -116,6 +116,22 @@ def test_of_a_detector_s_proposals_for_one_object_the_sequence_of_the_highest_sc
     assert scores(0.6, 1.0) == ((4, 2), 0.48)
 
 
+def test_what_is_known_of_two_masks_decides_before_their_overlap():
+    frames = np.zeros((5, 20, 20, 3), np.uint8)
+    whole, upper, lower = np.zeros((3, 20, 20), bool)
+    whole[4:14, 4:14] = upper[4:11, 4:14] = lower[8:14, 4:14] = True
+    drawn = [Keyframe(0, {1: whole}), Keyframe(4, {1: upper, 2: lower})]  # the upper one overlaps more
+
+    def found(said, detected):
+        pairs = {((0, 1), (4, 1)): said} if said is False else {((0, 1), (4, 2)): said}
+        return reduce(Sure(), frames, drawn, detected=detected, said=lambda a, b: pairs.get((a, b)))
+
+    apart = found(False, {(4, 2): 0.1})  # two people's names: the detector's shape is the first one's
+    assert apart.objects == {(0, 1): 1, (4, 1): 2, (4, 2): 1} and not apart.repeats
+    one = found(True, {(4, 1): 1.0})  # a newcomer that overlaps more than what is known to be the object
+    assert one.objects == {(0, 1): 1, (4, 2): 1} and [r.mask for r in one.repeats] == [(4, 1)]
+
+
 def test_a_proposal_that_is_left_out_takes_nothing_along():
     """Its number is given to others, and it is neither carried on nor named as near to anything."""
     frames = np.zeros((9, 20, 20, 3), np.uint8)

@@ -56,3 +56,21 @@ def test_what_a_person_draws_or_names_all_stays(program_for):
     state = state_of(blank_task())
     draw(state, shapes=[detected(0, WHOLE), detected(6, UPPER, 0.9, group=1), detected(6, LOWER, 0.1, group=2)])
     assert len(program_for(state).propagate(proposals=2).names) == 2
+
+
+def test_a_shape_with_a_group_stays_whatever_its_score(program_for):
+    state = state_of(blank_task(), version="2.56.0")
+    draw(state, shapes=[detected(0, WHOLE, 0.9), detected(0, UPPER, 0.1, group=3), detected(6, WHOLE, 0.5, group=3)])
+    assert list(program_for(state).propagate(proposals=2).names) == [3]
+
+
+def test_what_was_left_out_stays_so_after_a_run_that_wrote_nothing(program_for):
+    state = state_of(blank_task(), version="2.56.0")
+    draw(state, shapes=[detected(0, WHOLE, 0.5), detected(6, UPPER, 0.9), detected(6, LOWER, 0.4)])
+    program = program_for(state)
+    program.propagate(proposals=2)
+    job = state.jobs[JOB][1]
+    for _ in range(2):
+        del job.shapes[3:]  # all that Perclip wrote
+        outcome = program.propagate(proposals=2)
+        assert list(outcome.names) == [1] and outcome.joined == []
