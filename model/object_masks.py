@@ -113,6 +113,11 @@ class ObjectMasks:
         return cls.of(masks) if isinstance(masks, Mapping) else cls.from_label_map(masks)
 
     @property
+    def sheets(self) -> tuple[np.ndarray, ...]:
+        """Label maps uint8 (H, W), in each of which no object covers another; `from_sheets` takes them."""
+        return self._sheets
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         height, width = self._sheets[0].shape

@@ -171,16 +171,8 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def _write_masks(path: Path, masks: ObjectMasks) -> None:
-    """One label map for each set of objects that share no pixel, as few as a greedy choice takes."""
-    sheets = [np.zeros(masks.shape, np.uint8)]
-    for obj, mask in masks.items():
-        sheet = next((s for s in sheets if not s[mask].any()), None)
-        if sheet is None:
-            sheet = np.zeros(masks.shape, np.uint8)
-            sheets.append(sheet)
-        sheet[mask] = obj
     with atomic_write(path, make_folder=True) as part, part.open("wb") as file:
-        np.savez_compressed(file, sheets=np.stack(sheets), order=np.array(masks.order, np.int64))
+        np.savez_compressed(file, sheets=np.stack(masks.sheets), order=np.array(masks.order, np.int64))
 
 
 def _damaged(path: Path, error: Exception | None) -> InputError:

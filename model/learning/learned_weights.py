@@ -16,6 +16,7 @@ from model.network.checkpoint import load_network, save_network
 from model.network.pcvos import PCVOS
 from model.network.segmentation_network import SegmentationNetwork
 from model.program.atomic_write import atomic_write
+from model.program.bounded_folder import KeptFile, drop_oldest, files_in
 from model.program.user_folders import cache_folder
 
 BUDGET = 2**30
@@ -96,27 +97,14 @@ class LearnedWeights:
 
     def prune(self, budget: int | None = None) -> None:
         """Removes what was used longest ago until the rest fits into the budget."""
-        files = self._files()
-        excess = sum(size for _, size, _ in files) - (self.budget if budget is None else budget)
-        for _, size, path in sorted(files):
-            if excess <= 0:
-                return
-            with suppress(OSError):
-                path.unlink()
-                excess -= size
+        drop_oldest(self._files(), self.budget if budget is None else budget)
 
     def empty(self) -> None:
         """Removes all that was kept."""
         self.prune(0)
 
-    def _files(self) -> list[tuple[float, int, Path]]:
-        found = []
-        for pattern in ("*.json", "*.safetensors"):
-            for path in self.folder.glob(pattern):
-                with suppress(OSError):
-                    facts = path.stat()
-                    found.append((facts.st_mtime, facts.st_size, path))
-        return found
+    def _files(self) -> list[KeptFile]:
+        return files_in(self.folder, "*.json", "*.safetensors")
 
     def _record(self, key: str, start: str) -> Path:
         return self.folder / f"{key}-{start}.json"

@@ -72,9 +72,9 @@ class Canvas:
         inside: what each nested object is a part of.
     """
 
-    def __init__(self, frames: np.ndarray, slots: np.ndarray, inside: dict[int, int] | None = None):
+    def __init__(self, frames: np.ndarray, slots: np.ndarray):
         self.frames, self.slots = frames, slots
-        self.inside = {} if inside is None else inside
+        self.inside: dict[int, int] = {}
 
     def paste(
         self,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model.program import user_folders
 from model.program.atomic_write import write_error
+from model.program.bounded_folder import KeptFile, drop_oldest, files_in
 from plugin.cvat.server.client import Server
 from plugin.cvat.server.errors import CvatError
 from plugin.cvat.task.layout import Media
@@ -20,28 +21,14 @@ def cache_folder() -> Path:
     return user_folders.cache_folder("chunks")
 
 
-def chunks_in(folder: Path) -> list[tuple[float, int, Path]]:
-    """The chunks that are kept: when each was last used, its bytes, its file."""
-    found = []
-    for path in folder.glob("*/*"):
-        try:
-            facts = path.stat()
-        except OSError:
-            continue  # another run removed it
-        found.append((facts.st_mtime, facts.st_size, path))
-    return found
+def chunks_in(folder: Path) -> list[KeptFile]:
+    """The chunks that are kept."""
+    return files_in(folder, "*/*")
 
 
 def prune(folder: Path, budget: int) -> None:
     """Removes the chunks that were used longest ago until the rest fits into a budget in bytes."""
-    found = chunks_in(folder)
-    excess = sum(size for _, size, _ in found) - budget
-    for _, size, path in sorted(found, key=lambda item: item[0]):
-        if excess <= 0:
-            return
-        with suppress(OSError):
-            path.unlink()
-            excess -= size
+    drop_oldest(chunks_in(folder), budget)
 
 
 class ChunkStore:
