@@ -88,27 +88,27 @@ _MOBILENET_V2 = TrunkPlan(
 )
 
 
-def _efficientnet_lite(dims: tuple[int, ...], counts: tuple[int, ...]) -> TrunkPlan:
-    """EfficientNet-Lite (Tan & Le 2019, table 1, without squeeze-and-excitation) up to its last stride-16 stage."""
-    kernels, strides = (3, 3, 5, 3, 5), (1, 2, 2, 2, 1)
-    plans = [BlockPlan(d, 6 if i else 1, k, s) for i, (d, k, s) in enumerate(zip(dims, kernels, strides))]
-    last = [sum(counts[: i + 1]) - 1 for i in range(len(counts))]
-    return TrunkPlan(
-        blocks=_stages(*zip(counts, plans)),
-        f4=last[1],
-        f8=last[2],
-        f16=(last[3], last[4]),
-        first_quantised=last[2] + 1,
-        first_name="stem",
-        block_name="blocks.{i}",
-        middle=127,
-    )
-
+# EfficientNet-Lite2 (Tan & Le 2019, table 1, without squeeze-and-excitation) up to its last stride-16 stage.
+_EFFICIENTNET_LITE2 = TrunkPlan(
+    blocks=_stages(
+        (1, BlockPlan(16, 1, 3, 1)),
+        (3, BlockPlan(24, 6, 3, 2)),
+        (3, BlockPlan(48, 6, 5, 2)),
+        (4, BlockPlan(88, 6, 3, 2)),
+        (4, BlockPlan(120, 6, 5, 1)),
+    ),
+    f4=3,
+    f8=6,
+    f16=(10, 14),
+    first_quantised=7,
+    first_name="stem",
+    block_name="blocks.{i}",
+    middle=127,
+)
 
 TRUNKS = {
     "mobilenet_v2": _MOBILENET_V2,
-    "efficientnet_lite0": _efficientnet_lite((16, 24, 40, 80, 112), (1, 2, 2, 3, 3)),
-    "efficientnet_lite2": _efficientnet_lite((16, 24, 48, 88, 120), (1, 3, 3, 4, 4)),
+    "efficientnet_lite2": _EFFICIENTNET_LITE2,
 }
 """Plans of the compact trunks, by name."""
 
