@@ -46,13 +46,13 @@ class KeyframeSamples:
         """Whether there is nothing to draw."""
         return not self._clips
 
-    def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S) of all steps."""
+    def batches(self, steps: int) -> Iterator[tuple[Tensor, ...]]:
+        """What `Trainer.learn` takes, for all steps."""
         for step in range(steps):
             yield self.batch(step, steps)
 
-    def batch(self, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """The batch of one of so many steps.
+    def batch(self, step: int, steps: int) -> tuple[Tensor, ...]:
+        """The batch of one of so many steps: frames, masks, layers and decoys, as `Trainer.learn` takes them.
 
         Raises:
             InputError: no object is seen well.
@@ -61,11 +61,11 @@ class KeyframeSamples:
         # A step takes as long as its fullest sample.
         most = 1 + step % recipe.objects
         numbers = range(step * recipe.batch, (step + 1) * recipe.batch)
-        samples = [self._sample(number, largest_gap(step / steps)) for number in numbers]
-        frames = np.stack([sample.frames for sample in samples])
-        masks = np.stack([sample.masks[:, :most] for sample in samples])
-        used = int(masks.any((1, 3, 4)).sum(1).max())
-        return torch.from_numpy(frames), torch.from_numpy(masks[:, :, : max(1, used)])
+        samples = [self._sample(number, largest_gap(step / steps)).with_objects(most) for number in numbers]
+        arrays = ([getattr(s, name) for s in samples] for name in ("frames", "masks", "layers", "decoys"))
+        frames, masks, layers, decoys = (torch.from_numpy(np.stack(some)) for some in arrays)
+        used = max(1, int(masks.flatten(3).any(3).any(1).sum(1).max()))
+        return frames, masks[:, :, :used], layers[:, :used], decoys
 
     def _sample(self, number: int, gap: int) -> Sample:
         rng = np.random.default_rng((self.seed, number))

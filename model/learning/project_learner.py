@@ -217,7 +217,7 @@ class _BlockSamples:
             self._blocks[-1].append(some[place])
         self._ready: tuple[int, KeyframeSamples] | None = None
 
-    def batch(self, step: int, steps: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, steps: int) -> tuple[Tensor, ...]:
         """As `KeyframeSamples.batch`; raises NothingToLearnError where no keyframe shows an object well."""
         count = len(self._blocks)
         stay = max(1, min(_STAY, steps // count))

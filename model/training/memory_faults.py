@@ -14,10 +14,10 @@ from torch import Tensor
 from model.network.compact_value_encoder import SUB_PIXEL
 from model.training.batch_layers import BatchLayers
 
-_KINDS = ("missing", "beside", "swapped", "dots", "shifted", "lost")
-_SHARES = (0.58, 0.16, 0.12, 0.05, 0.06, 0.03)
+_KINDS = ("missing", "beside", "decoy", "swapped", "dots", "shifted", "lost")
+_SHARES = (0.46, 0.14, 0.18, 0.12, 0.03, 0.05, 0.02)
 _CELL = 16  # pixels
-_LASTING = 0.35  # of the steps, in which a fault is remembered several times
+_LASTING = 0.2  # of the steps, in which a fault is remembered several times
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,24 @@ class MemoryFaults:
     blurred: float
     placeless: float
 
-    def spoil(self, masks: Tensor, random: torch.Generator, layers: BatchLayers | None = None) -> Tensor:
+    def spoil(
+        self,
+        masks: Tensor,
+        random: torch.Generator,
+        layers: BatchLayers | None = None,
+        decoys: Tensor | None = None,
+    ) -> Tensor:
         """Masks as they are remembered.
 
-        A round piece of an object is missing (most often), a piece of what is beside it is added, a piece belongs to
-        another object, is seen only in dots of one cell's distance, all of it lies elsewhere or is lost. In the frames
-        of a clip the same is wrong. Where nothing is changed the gradient flows on.
+        A round piece of an object is missing (most often), a piece of what is beside it or of a decoy is added, a piece
+        belongs to another object, is seen only in dots of one cell's distance, all of it lies elsewhere or is lost. In
+        the frames of a clip the same is wrong. Where nothing is changed the gradient flows on.
 
         Args:
             masks: probabilities of objects in frames of a clip, float32 (B, T, K, H, W).
             random: what is drawn from, on the CPU.
             layers: only objects of one layer take pixels from each other; None: all are of one.
+            decoys: where objects are that nobody asks for, bool (B, T, H, W); without any, what is beside is added.
         """
         if self.share == 0:
             return masks
@@ -55,9 +62,10 @@ class MemoryFaults:
         for b, (sample, draws) in enumerate(zip(masks, drawn)):
             alike = layers.alike(b).tolist()
             before = random.get_state()
-            for frame in sample:
+            for t, frame in enumerate(sample):
                 random.set_state(before)
-                spoiled.append(_spoil_frame(frame, draws, alike, random) if draws.any() else frame)
+                decoy = None if decoys is None else decoys[b, t]
+                spoiled.append(_spoil_frame(frame, draws, alike, random, decoy) if draws.any() else frame)
         return torch.stack(spoiled).unflatten(0, masks.shape[:2])
 
     def lasts(self, random: torch.Generator) -> bool:
@@ -85,7 +93,9 @@ class MemoryFaults:
         return torch.cat([keys[:, :, :-channels], keys[:, :, -channels:] * factors], 2)
 
 
-def _spoil_frame(masks: Tensor, draws: Tensor, alike: list[list[bool]], random: torch.Generator) -> Tensor:
+def _spoil_frame(
+    masks: Tensor, draws: Tensor, alike: list[list[bool]], random: torch.Generator, decoy: Tensor | None
+) -> Tensor:
     """Masks (K, H, W) of one frame, of which the drawn ones get a fault; those `alike` share a layer."""
     objects, size_of_frame = list(masks.unbind(0)), (masks.shape[1], masks.shape[2])
     for k in torch.nonzero(draws)[:, 0].tolist():
@@ -97,6 +107,12 @@ def _spoil_frame(masks: Tensor, draws: Tensor, alike: list[list[bool]], random: 
         # The same part of the way through the object, where it has moved from frame to frame.
         place = inside[int(len(inside) * _uniform(random, 0, 1))].float()
         radius = size * _uniform(random, 0.2, 0.7)
+        tempting = torch.nonzero(decoy) if kind == "decoy" and decoy is not None else inside[:0]
+        if len(tempting):
+            place = tempting[int(len(tempting) * _uniform(random, 0, 1))].float()
+            radius = math.sqrt(len(tempting)) * _uniform(random, 0.3, 0.9)
+        elif kind == "decoy":
+            kind = "beside"
         if kind == "beside":
             angle = _uniform(random, 0, 2 * math.pi)
             place = place + 0.6 * size * torch.tensor([math.sin(angle), math.cos(angle)], device=place.device)
@@ -113,6 +129,9 @@ def _spoil_frame(masks: Tensor, draws: Tensor, alike: list[list[bool]], random: 
             taken = torch.maximum(objects[k], blob)
             objects = [mask * (1 - blob) if i in beside else mask for i, mask in enumerate(objects)]
             objects[k] = taken
+        elif kind == "decoy":
+            assert decoy is not None
+            objects[k] = torch.maximum(objects[k], blob * decoy)
         elif kind == "dots":
             objects[k] = objects[k] * (1 - blob * _dots(size_of_frame, random, masks.device))
         else:

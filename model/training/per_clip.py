@@ -26,6 +26,7 @@ def segment_clips(
     faults: MemoryFaults = _NO_FAULTS,
     random: torch.Generator | None = None,
     layers: BatchLayers | None = None,
+    decoys: Tensor | None = None,
 ) -> Tensor:
     """Aggregated probabilities of all frames behind the first.
 
@@ -38,6 +39,7 @@ def segment_clips(
         faults: of what is remembered behind the first frame.
         random: what faults are drawn from; None: torch's own.
         layers: which objects compete with each other; None: all of a sample.
+        decoys: what may be remembered wrongly, bool (B, T, H, W); None: nothing.
 
     Returns:
         float32 (R, T - 1, K + 1, H, W), a row for each layer of each sample: without `layers` R is B.
@@ -85,7 +87,8 @@ def segment_clips(
         outputs.append(probabilities)
         clip_masks = layers.objects_of(probabilities[:, :, 1:])
         last, first = start + clip_frames - 1, start if faults.lasts(random) else start + clip_frames - 1
-        spoiled = faults.spoil(clip_masks[:, first - start :], random, layers)
+        beside = None if decoys is None else decoys[:, first : last + 1]
+        spoiled = faults.spoil(clip_masks[:, first - start :], random, layers, beside)
         remembered = dict(zip(range(first, last + 1), spoiled.unbind(1)))
     return torch.cat(outputs, 1)
 

@@ -185,9 +185,9 @@ class _Training:
         ):
             while trainer.step < last:
                 started = time.perf_counter()
-                frames, masks, layers = next(batches)
+                batch = next(batches)
                 wait = time.perf_counter() - started
-                losses = trainer.learn(frames, masks, layers)
+                losses = trainer.learn(*batch)
                 log.step(trainer.step - 1, losses, wait, time.perf_counter() - started)
                 bar.update()
                 bar.set_postfix(entropy=f"{losses.cross_entropy:.3f}", dice=f"{losses.dice:.3f}", wait=f"{wait:.2f}s")

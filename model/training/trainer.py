@@ -71,11 +71,13 @@ class Trainer:
         self._optimiser = torch.optim.AdamW(_groups(network, recipe), weight_decay=recipe.weight_decay)
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
-    def learn(self, frames: Tensor, masks: Tensor, layers: Tensor | None = None) -> StepLosses:
+    def learn(
+        self, frames: Tensor, masks: Tensor, layers: Tensor | None = None, decoys: Tensor | None = None
+    ) -> StepLosses:
         """One step on frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S).
 
         Masks of objects in different layers, int64 (B, K), may overlap; without `layers` no masks do. Each layer has a
-        background and a cross-entropy of its own.
+        background and a cross-entropy of its own. Decoys, bool (B, T, S, S), are what may be remembered wrongly.
 
         Raises:
             InputError: the loss or its gradient is no number any more; the network is left as it was.
@@ -102,6 +104,7 @@ class Trainer:
                 faults=self._faults,
                 random=random,
                 layers=competing,
+                decoys=None if decoys is None else decoys.to(self._device, non_blocking=True),
             )
         truth = masks[:, 1:]
         target = competing.classes(truth)

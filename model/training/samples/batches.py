@@ -16,13 +16,13 @@ from model.training.recipe import Recipe
 from model.training.samples.training_samples import TrainingSamples
 from model.training.schedule import largest_gap, paste_share, still_share
 
-_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class _Samples(Dataset[_Arrays | PerclipError]):
     """Sample number i belongs to step i // batch, whose schedule it follows.
 
-    Objects beyond the step's number of them stay in the frames, as background.
+    Objects beyond the step's number of them stay in the frames, as decoys.
     """
 
     def __init__(self, samples: TrainingSamples, recipe: Recipe):
@@ -38,16 +38,18 @@ class _Samples(Dataset[_Arrays | PerclipError]):
         except PerclipError as error:
             # Returned, as the loader makes a page of text of what a worker raises.
             return error
-        return sample.frames, sample.masks[:, :most], sample.layers[:most]
+        sample = sample.with_objects(most)
+        return sample.frames, sample.masks, sample.layers, sample.decoys
 
 
 def draw_batches(
     samples: TrainingSamples, recipe: Recipe, first_step: int
-) -> Generator[tuple[Tensor, Tensor, Tensor], None, None]:
-    """Frames uint8 (B, T, S, S, 3), masks uint8 (B, T, K, S, S), layers int64 (B, K) of all steps from a given one on.
+) -> Generator[tuple[Tensor, Tensor, Tensor, Tensor], None, None]:
+    """What `Trainer.learn` takes, for all steps from a given one on.
 
-    K is the largest number of objects that a sample of the batch has. The same steps give the same batches, whatever
-    was drawn before. The worker processes end when the iterator is exhausted or closed.
+    Frames uint8 (B, T, S, S, 3), masks uint8 (B, T, K, S, S), layers int64 (B, K), decoys bool (B, T, S, S). K is the
+    largest number of objects that a sample of the batch has. The same steps give the same batches, whatever was drawn
+    before. The worker processes end when the iterator is exhausted or closed.
 
     Raises:
         InputError: the data shows no object that is large enough, or a file is damaged.
@@ -66,10 +68,10 @@ def draw_batches(
     for batch in loader:
         if isinstance(batch, PerclipError):
             raise batch
-        frames, masks, layers = batch
+        frames, masks, layers, decoys = batch
         used = masks.flatten(3).any(3).any(1).sum(1).max()  # used objects come first
         most = max(1, int(used))
-        yield frames, masks[:, :, :most], layers[:, :most]
+        yield frames, masks[:, :, :most], layers[:, :most], decoys
 
 
 def _workers() -> dict[str, Any]:

@@ -69,11 +69,13 @@ class Canvas:
     Attributes:
         frames: uint8 (T, S, S, 3).
         slots: uint8 (T, S, S); 0 is background, k is the sample's k-th object.
+        decoys: bool (T, S, S); background that shows an object which was pasted and is not asked for.
         inside: what each nested object is a part of.
     """
 
     def __init__(self, frames: np.ndarray, slots: np.ndarray):
         self.frames, self.slots = frames, slots
+        self.decoys = np.zeros(slots.shape, bool)
         self.inside: dict[int, int] = {}
 
     def paste(
@@ -116,7 +118,9 @@ class Canvas:
             share = opacity.astype(np.uint16)[..., None]
             blended = image * share + ground * (255 - share) + 127
             self.frames[t, rows, columns] = (blended // 255).astype(np.uint8)
-            slots[opacity > 127] = slot
+            shown = opacity > 127
+            slots[shown] = slot
+            self.decoys[t, rows, columns][shown] = slot == 0
 
     def sample(self, shape: SampleShape, source: str) -> Sample | None:
         """The sample with the objects that the first frame shows well, these first; None without any."""
@@ -128,4 +132,6 @@ class Canvas:
         masks = np.zeros((len(self.slots), shape.objects, shape.crop, shape.crop), np.uint8)
         masks[:, : len(shown)], layers = whole_masks(self.slots, shown, self.inside)
         nothing = [0] * (shape.objects - len(shown))
-        return Sample(self.frames, masks, source, np.array([*layers, *nothing], np.int64))
+        # Objects that the first frame does not show well are not asked for either.
+        decoys = self.decoys | ((self.slots > 0) & ~masks.any(1))
+        return Sample(self.frames, masks, source, np.array([*layers, *nothing], np.int64), decoys)

@@ -1,6 +1,6 @@
 """What a training sample is: one labelled frame and the clips behind it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,9 +46,16 @@ class Sample:
             `LEAST_AREA` or more of the first frame; unused ones are empty all through.
         source: says where it came from, for people.
         layers: of the objects, int64 (K,); those in a higher one are parts of others.
+        decoys: bool (T, S, S), where an object is shown that is not asked for: pasted, or not seen at first.
     """
 
     frames: np.ndarray
     masks: np.ndarray
     source: str
     layers: np.ndarray
+    decoys: np.ndarray
+
+    def with_objects(self, most: int) -> "Sample":
+        """With the first objects alone; the others stay in the frames, as decoys."""
+        kept, others = self.masks[:, :most], self.masks[:, most:].any(1)
+        return replace(self, masks=kept, layers=self.layers[:most], decoys=self.decoys | (others & ~kept.any(1)))

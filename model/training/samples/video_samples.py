@@ -197,9 +197,9 @@ class ClipSampler:
 
     def _paste(self, rng: np.random.Generator, canvas: Canvas, view: _View, phase: np.ndarray, max_gap: int) -> str:
         """Pastes an object of this sequence (a look-alike) or of another one; returns a word on it."""
-        alike = rng.random() < 0.5
+        alike = rng.random() < 0.6
         free = int(canvas.slots.max()) + 1
-        slot = free if free <= self._shape.objects and rng.random() < 0.65 else 0
+        slot = free if free <= self._shape.objects and rng.random() < 0.55 else 0
         if alike:
             sequence, wanted = view.sequence, view.ids[0]
         else:

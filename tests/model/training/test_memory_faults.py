@@ -58,6 +58,19 @@ def test_objects_of_other_layers_lose_nothing_and_get_nothing():
     assert alone > 10
 
 
+def test_a_piece_of_what_nobody_asks_for_is_taken_for_the_object():
+    masks = _two_objects()
+    decoys = torch.zeros(1, 1, 96, 128, dtype=torch.bool)
+    decoys[..., :15, 90:120] = True  # out of reach of what is added beside
+    taken = 0
+    for seed in range(100):
+        plain, spoiled = (_ALWAYS.spoil(masks[:, None], _random(seed), None, d)[0, 0] for d in (None, decoys))
+        assert not (plain[:, decoys[0, 0]] > 0.5).any()
+        taken += bool((spoiled[:, decoys[0, 0]] > 0.5).any())
+        assert spoiled.sum(0).max() <= 1.001
+    assert 15 < taken < 70
+
+
 def test_objects_that_are_nowhere_stay_nowhere():
     nothing = torch.zeros(3, 1, 2, 32, 32)
     assert torch.equal(_ALWAYS.spoil(nothing, _random()), nothing)

@@ -23,7 +23,7 @@ def _samples(sequence: AnnotatedSequence) -> TrainingSamples:
 def test_batches_depend_on_the_step_alone_with_workers_and_without(monkeypatch):
     samples = _samples(moving_squares("a", {1: RED, 2: GREEN}))
     whole = list(draw_batches(samples, _RECIPE, 0))
-    assert [frames.shape for frames, _, _ in whole] == [(2, 7, 64, 64, 3)] * 4
+    assert [frames.shape for frames, *_ in whole] == [(2, 7, 64, 64, 3)] * 4
     monkeypatch.setattr(sys, "platform", "win32")
     late = list(draw_batches(samples, _RECIPE, 3))
     assert len(late) == 1 and all(torch.equal(a, b) for a, b in zip(whole[3], late[0]))
@@ -33,10 +33,11 @@ def test_a_batch_has_no_more_masks_than_its_samples_have_objects_nor_than_its_st
     seen = []
     for colours in ({1: RED}, {1: RED, 2: GREEN, 3: BLUE}):
         samples = _samples(moving_squares("a", colours, side=12, apart=4))
-        for step, (_, masks, layers) in enumerate(draw_batches(samples, _RECIPE, 0)):
+        for step, (_, masks, layers, decoys) in enumerate(draw_batches(samples, _RECIPE, 0)):
             used = masks.flatten(3).any(3).any(1)
             assert used.any(0).all() and used.sum(1).max() == masks.shape[2] <= 1 + step % 3
             assert layers.shape == (2, masks.shape[2])
+            assert decoys.shape == (2, 7, 64, 64) and not (masks.any(2) & decoys).any()
             seen.append(masks.shape[2])
     assert len(set(seen)) > 1
 

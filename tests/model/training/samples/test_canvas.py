@@ -80,6 +80,20 @@ def test_a_distractor_is_background_and_hides():
     assert set(np.unique(canvas.slots)) == {0, 1}
     assert (canvas.slots[1] == 1).sum() < 36 * 36 - 400
     assert (canvas.slots[1][shows(canvas.frames[1], GREEN)] == 0).all()
+    assert (canvas.decoys[1] == shows(canvas.frames[1], GREEN)).mean() > 0.99 and canvas.decoys[1].sum() > 400
+    canvas.paste([_green()] * _TIMES, _across(), 2)
+    assert not canvas.decoys.any()  # hidden by what is asked for
+
+
+def test_objects_that_are_not_asked_for_are_decoys():
+    canvas = _canvas()
+    canvas.slots[1:, :20, :20] = 2  # appears later
+    sample = canvas.sample(SampleShape(crop=96, objects=2), "here")
+    assert sample is not None and sample.decoys[1:, :20, :20].all()
+    assert not sample.with_objects(1).decoys[canvas.slots == 1].any()
+    canvas.slots[0, :20, :20] = 2
+    both = canvas.sample(SampleShape(crop=96, objects=2), "here")
+    assert both is not None and not both.decoys.any() and both.with_objects(1).decoys[:, :20, :20].all()
 
 
 def test_absent_cutouts_leave_their_frames_alone():
