@@ -129,7 +129,7 @@ def test_workers_end_with_the_training(tmp_path, monkeypatch):
     train(_run(tmp_path / "a", stop_after=1), _RECIPE)  # samples of the second step are drawn already
     assert set(multiprocessing.active_children()) <= before
 
-    def failing(_trainer, _frames, _masks, _layers):
+    def failing(_trainer, *_batch):
         assert set(multiprocessing.active_children()) - before
         raise InputError("enough")
 
