@@ -16,14 +16,12 @@ from dataclasses import fields, replace
 import numpy as np
 
 from benchmarks.annotator import CorrectedSequence, choose
+from benchmarks.learning_annotator import fixed_steps, learned_from
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
-from model.data.annotated_sequences import VOID
 from model.errors import InputError
 from model.evaluation.scores import SequenceScore
 from model.evaluation.semi_supervised import Task
-from model.keyframe import Keyframe
-from model.learning.learner import Learner
 from model.learning.lesson import Lesson
 from model.learning.recipe import LearningRecipe
 from model.network.segmentation_network import SegmentationNetwork
@@ -45,7 +43,6 @@ COLUMNS = (
     "seconds",  # of learning and checking
     "settings",
 )
-_LONG = 1e5  # seconds: the number of steps decides
 _RECIPE = LearningRecipe()
 
 
@@ -78,7 +75,7 @@ def _parser() -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Measure as the arguments say; raises PerclipError."""
     given = {f.name: getattr(arguments, f.name) for f in fields(LearningRecipe) if hasattr(arguments, f.name)}
-    recipe = LearningRecipe(**{**given, "least_steps": 1})
+    recipe = fixed_steps(LearningRecipe(**{**given, "least_steps": 1}), arguments.most_steps)
     try:
         counts = [int(part) for part in arguments.keyframes.split(",")]
     except ValueError:
@@ -106,16 +103,10 @@ def _measured(
     while len(corrected) < count - 1:
         corrected.append(choose("even", off, {}, corrected))
     sequence = task.sequence
-    objects = sorted({o for k in task.keyframes for o in k.objects})
-    drawn = {k.index: k for k in task.keyframes}
-    for index in corrected:
-        truth = sequence.label_maps[index]
-        assert truth is not None  # only annotated frames are chosen
-        drawn[index] = Keyframe(index, np.where(truth == VOID, 0, truth), objects)
-    lesson = Lesson(sequence.frames, [drawn[i] for i in sorted(drawn)])
+    lesson = Lesson(sequence.frames, off.drawn(corrected))
     began = time.perf_counter()
     open_minded = replace(recipe, margin=-1.0, cycle_margin=-1.0)
-    learned = Learner(network, options, _LONG, open_minded, progress=sys.stderr.isatty()).learn([lesson])
+    learned = learned_from(lesson, network, options, open_minded, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - began
     record = learned.record
     before, after = record.before or 0.0, record.after or 0.0
