@@ -238,7 +238,7 @@ class ProjectLearning:
                 found: Sequence[Lesson] = ()
                 try:
                     plan = TaskRun(task, self._engine, BulkSettings()).plan(outcome)
-                    found = lessons_of(plan, task.frames_of)
+                    found = lessons_of(plan, [task.frames_of(sequence.numbers) for sequence in plan.sequences])
                 except NothingDrawnError:
                     pass
                 except InputError as error:  # too many objects
