@@ -166,6 +166,7 @@ class ProjectLearning:
             sum(len(indices) for _, indices in check.learned_from),
             learned.steps,
             time.strftime("%Y-%m-%d"),
+            self._place.server.url,
         )
         earlier = self._files.read()
         if learned.is_better:
