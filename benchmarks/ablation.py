@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ablation_table import COLUMNS, markdown
-from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
+from benchmarks.measured import Weights, add_measured_arguments, archives_of, options_of, sequences_of
 from benchmarks.row_log import RowLog
 from model.data.annotated_sequences import AnnotatedSequence
 from model.errors import InputError
@@ -156,7 +156,7 @@ def find(log: RowLog, row: Row, arguments: argparse.Namespace) -> Mapping[str, s
 
 
 def _digest(row: Row, arguments: argparse.Namespace) -> str:
-    what = [arguments.data.name, arguments.sequences, arguments.frames, dataclasses.asdict(row.options)]
+    what = [archives_of(arguments), arguments.sequences, arguments.frames, dataclasses.asdict(row.options)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]
 
 

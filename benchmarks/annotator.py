@@ -94,6 +94,11 @@ class CorrectedSequence:
             if result.index in self.task.scored:
                 known[result.index] = score_frame(sequence, result, self.task.scored[result.index])
 
+    def drawn(self, corrected: Sequence[int]) -> list[Keyframe]:
+        """All that the annotator has drawn, ascending: the masks of round 1 and the corrected frames."""
+        given = [k for k in self._given if k.index not in corrected]
+        return sorted([*given, *map(self._correction, corrected)], key=lambda k: k.index)
+
     def _correction(self, index: int) -> Keyframe:
         truth = self.task.sequence.label_maps[index]
         assert truth is not None  # only annotated frames are chosen

@@ -18,7 +18,7 @@ FAILED = 0.5  # J below which a mask has failed
 _BINS = 10
 
 
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+def spearman(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Rank correlation, -1..1, with mean ranks for ties; 0 where all of one are equal."""
     x, y = _ranks(np.asarray(a)), _ranks(np.asarray(b))
     return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
@@ -54,7 +54,8 @@ def summary(samples: Sequence[Sample], confidence: np.ndarray) -> dict[str, Any]
     j = np.array([s.j for s in samples])
     normal = np.array([s.kind == "normal" for s in samples])
     failing = np.array([s.fails for s in samples])
-    within = _within([s for s in samples if s.kind == "normal"], confidence[normal])
+    objects = [(s.run, s.object) for s in samples if s.kind == "normal"]
+    within = rank_correlations(objects, confidence[normal], j[normal])
     kinds = {kind: np.array([s.kind == kind for s in samples]) for kind in KINDS}
     failed = float((j[failing] < FAILED).mean())
     return {
@@ -90,12 +91,18 @@ def _kind(confidence: np.ndarray, j: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def _within(samples: Sequence[Sample], confidence: np.ndarray) -> dict[str, float]:
-    """Per sequence, the mean over its objects of the rank correlation over an object's frames."""
+def rank_correlations(objects: Sequence[tuple[str, int]], confidence: np.ndarray, j: np.ndarray) -> dict[str, float]:
+    """By sequence, the mean over its objects of the rank correlation over an object's frames.
+
+    Args:
+        objects: of each mask, the sequence and the object.
+        confidence: of each mask.
+        j: of each mask.
+    """
     of: dict[str, dict[int, list[tuple[float, float]]]] = {}
-    for s, c in zip(samples, confidence):
-        of.setdefault(s.run, {}).setdefault(s.object, []).append((c, s.j))
-    return {run: float(np.mean([spearman(*zip(*pairs)) for pairs in objects.values()])) for run, objects in of.items()}
+    for (sequence, obj), c, value in zip(objects, confidence, j):
+        of.setdefault(sequence, {}).setdefault(obj, []).append((c, value))
+    return {name: float(np.mean([spearman(*zip(*pairs)) for pairs in some.values()])) for name, some in of.items()}
 
 
 def plot(samples: Sequence[Sample], confidence: np.ndarray, path: Path) -> None:

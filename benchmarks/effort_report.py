@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import effort_gain
+from benchmarks.effort_gain import LearningGain
+
 TARGET = 0.90
 """J&F of a sequence that counts as good enough to stop."""
 
@@ -19,7 +22,8 @@ chosen for being bad are the ones left out, which flatters the rest. The gain on
 same frames before and after a correction and is free of both.
 """
 _COLOURS = {"confidence": "tab:blue", "truth": "tab:green", "even": "tab:orange"}
-_LINES = {"forward": "--", "fusion": "-"}
+_LINES = {"forward": "--", "fusion": "-", "learning": "-."}
+_MARKERS = {"forward": "o", "fusion": "o", "learning": "s"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Curve:
 
     Attributes:
         policy: one of `annotator.POLICIES`.
-        mode: one of `annotator.MODES`.
+        mode: one of `annotator.MODES`, or "learning".
         everything: mean J&F over all scored frames.
         rest: mean J&F over the frames that were never annotated.
         rest_gain: mean gain in J&F, on the frames that were never annotated, of the last correction.
@@ -95,8 +99,8 @@ def bars(curves: Sequence[Curve]) -> dict[str, Any]:
     }
 
 
-def table(curves: Sequence[Curve], sequences: Sequence[str]) -> str:
-    """Markdown: J&F against the number of keyframes, and the bars."""
+def table(curves: Sequence[Curve], sequences: Sequence[str], gains: Sequence[LearningGain] = ()) -> str:
+    """Markdown: J&F against the number of keyframes, what learning gains, and the bars."""
     rounds = range(1, len(curves[0].everything) + 1)
     lines = ["# J&F against the number of corrected keyframes", "", NOTE]
     lines += [f"{len(sequences)} sequences: {', '.join(sequences)}.", ""]
@@ -104,6 +108,8 @@ def table(curves: Sequence[Curve], sequences: Sequence[str]) -> str:
         lines += [f"| {title} | {' | '.join(map(str, rounds))} |", "|---|" + "---|" * len(rounds)]
         lines += [f"| {c.policy}, {c.mode} | {' | '.join(f'{v:.3f}' for v in getattr(c, column))} |" for c in curves]
         lines.append("")
+    if gains:
+        lines += [effort_gain.NOTE, *(line for gain in gains for line in gain.lines())]
     second, target = bars(curves).values()
     if second["all frames"] is not None:
         lines += [
@@ -121,36 +127,46 @@ def table(curves: Sequence[Curve], sequences: Sequence[str]) -> str:
 
 
 def write_report(
-    folder: Path, curves: Sequence[Curve], sequences: Sequence[str], settings: Mapping[str, object]
+    folder: Path,
+    curves: Sequence[Curve],
+    sequences: Sequence[str],
+    settings: Mapping[str, object],
+    gains: Sequence[LearningGain] = (),
 ) -> str:
     """Writes effort.json, effort.md and effort.png; gives back the text of effort.md."""
-    text = table(curves, sequences)
+    text = table(curves, sequences, gains)
     (folder / "effort.md").write_text(text, encoding="utf-8")
     summary = {
         "bars": bars(curves),
         "note": " ".join(NOTE.split()),
         "curves": {policy: {c.mode: c.to_dict() for c in curves if c.policy == policy} for policy in _policies(curves)},
+        "learning": {gain.policy: gain.to_dict() for gain in gains},
         "sequences": list(sequences),
         "settings": dict(settings),
     }
     (folder / "effort.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    draw(folder / "effort.png", curves)
+    draw(folder / "effort.png", curves, gains)
     return text
 
 
-def draw(path: Path, curves: Sequence[Curve]) -> None:
-    """The curves as a picture: all frames on the left, never annotated ones on the right."""
+def draw(path: Path, curves: Sequence[Curve], gains: Sequence[LearningGain] = ()) -> None:
+    """The curves as a picture: all frames, never annotated ones, and what learning gains where it was measured."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(16.5 if gains else 11, 4.5), dpi=110, layout="constrained")
+    left, right, *more = figure.subplots(1, 3 if gains else 2)
+    right.sharey(left)
+    for axes in more:
+        _draw_gains(axes, gains)
     for axes, title, column in zip(
-        figure.subplots(1, 2, sharey=True),
+        (left, right),
         ("all frames (corrected ones count 1)", "never annotated frames"),
         ("everything", "rest"),
     ):
         for c in curves:
             values = getattr(c, column)
-            style = {"color": _COLOURS[c.policy], "linestyle": _LINES[c.mode], "marker": "o", "markersize": 4}
+            style = {"color": _COLOURS[c.policy], "linestyle": _LINES[c.mode], "markersize": 4}
+            style["marker"] = _MARKERS[c.mode]
             axes.plot(range(1, len(values) + 1), values, label=f"{c.policy}, {c.mode}", **style)
         axes.axhline(TARGET, color="grey", linewidth=0.8, linestyle=":")
         axes.set(xlabel="annotated keyframes", title=title, xticks=range(1, len(curves[0].everything) + 1))
@@ -158,6 +174,20 @@ def draw(path: Path, curves: Sequence[Curve]) -> None:
     figure.axes[0].set_ylabel("J&F, mean over sequences")
     figure.axes[0].legend(fontsize=8)
     figure.savefig(path)
+
+
+def _draw_gains(axes: Any, gains: Sequence[LearningGain]) -> None:
+    rounds = range(1, 1 + len(gains[0].used))
+    for gain in gains:
+        colour = _COLOURS[gain.policy]
+        for values in gain.everything.values():
+            axes.plot(rounds, values, color=colour, alpha=0.3, linewidth=0.8)
+        axes.plot(rounds, gain.mean, color=colour, marker="s", markersize=4, label=f"{gain.policy}, mean")
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set(xlabel="annotated keyframes", ylabel="J&F, with less without", xticks=rounds)
+    axes.set_title("what learning gains (thin: a sequence each)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
 
 
 def _policies(curves: Sequence[Curve]) -> list[str]:

@@ -3,11 +3,14 @@
 The keyframes are each object's first mask and further whole frames, evenly spaced (`even` of `benchmarks.effort`). The
 same number of steps is made everywhere, whatever the machine; what was learned is measured whether the check would
 take it or not, so that learning.csv also says how well the check tells which is better. "chosen" is what a user gets.
+What confidences are worth is measured of the same masks, with and without.
 
-Writes learning.csv (a row per sequence and number of keyframes) and prints a table. --resume goes on after a kill.
+Writes learning.csv (a row per sequence and number of keyframes), learning-confidence.csv (a row per mask) and
+learning.md, the tables. --resume goes on after a kill.
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,15 +18,14 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from benchmarks import learning_confidence
 from benchmarks.annotator import CorrectedSequence, choose
+from benchmarks.learning_annotator import fixed_steps, learned_from
 from benchmarks.measured import Weights, add_measured_arguments, options_of, sequences_of
 from benchmarks.row_log import RowLog
-from model.data.annotated_sequences import VOID
 from model.errors import InputError
-from model.evaluation.scores import SequenceScore
+from model.evaluation.scores import FrameScore, SequenceScore
 from model.evaluation.semi_supervised import Task
-from model.keyframe import Keyframe
-from model.learning.learner import Learner
 from model.learning.lesson import Lesson
 from model.learning.recipe import LearningRecipe
 from model.network.segmentation_network import SegmentationNetwork
@@ -45,7 +47,6 @@ COLUMNS = (
     "seconds",  # of learning and checking
     "settings",
 )
-_LONG = 1e5  # seconds: the number of steps decides
 _RECIPE = LearningRecipe()
 
 
@@ -78,7 +79,7 @@ def _parser() -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Measure as the arguments say; raises PerclipError."""
     given = {f.name: getattr(arguments, f.name) for f in fields(LearningRecipe) if hasattr(arguments, f.name)}
-    recipe = LearningRecipe(**{**given, "least_steps": 1})
+    recipe = fixed_steps(LearningRecipe(**{**given, "least_steps": 1}), arguments.most_steps)
     try:
         counts = [int(part) for part in arguments.keyframes.split(",")]
     except ValueError:
@@ -87,43 +88,53 @@ def run(arguments: argparse.Namespace) -> None:
     settings = f"{weights.digest} frames {arguments.frames} {options.short_side} {recipe.identity}"
     log = RowLog(arguments.out / "learning.csv", COLUMNS, arguments.resume)
     done = {(row["sequence"], int(row["keyframes"])) for row in log.rows if row["settings"] == settings}
+    masks = RowLog(arguments.out / "learning-confidence.csv", learning_confidence.COLUMNS, arguments.resume)
+    # Of a kill between both files, the masks alone count for nothing.
+    whole = {(row["sequence"], row["keyframes"], _digest(row["settings"])) for row in log.rows}
+    masks.keep([row for row in masks.rows if (row["sequence"], row["keyframes"], row["settings"]) in whole])
     network = weights.load()
     for sequence in sequences_of(arguments):
         task = Task(replace(sequence, frames=list(sequence.frames), label_maps=list(sequence.label_maps)))
         for count in counts:
             if (sequence.name, count) not in done:
-                row = {**_measured(network, options, recipe, task, count), "settings": settings}
+                found, scores = _measured(network, options, recipe, task, count)
+                row = {**found, "settings": settings}
+                for kind, some in scores.items():
+                    masks.append(learning_confidence.rows_of(some, count, kind, _digest(settings)))
                 log.append([row])
                 print({k: row[k] for k in COLUMNS[:-1]}, flush=True)
-    print(table([row for row in log.rows if row["settings"] == settings]))
+    mine = [row for row in log.rows if row["settings"] == settings]
+    mine_masks = [row for row in masks.rows if row["settings"] == _digest(settings)]
+    taken = {(row["sequence"], int(row["keyframes"])): row["taken"] == "1" for row in mine}
+    text = "\n\n".join(["# What learning gains", table(mine), learning_confidence.table(mine_masks, taken)])
+    (arguments.out / "learning.md").write_text(text.rstrip() + "\n", encoding="utf-8")
+    print(text)
 
 
 def _measured(
     network: SegmentationNetwork, options: PropagationOptions, recipe: LearningRecipe, task: Task, count: int
-) -> dict[str, object]:
+) -> tuple[dict[str, object], dict[str, tuple[FrameScore, ...]]]:
+    """The row, but for its settings; and what its masks are worth, "off" and "learned"."""
     off = CorrectedSequence(Propagator(network, options), task)
     corrected: list[int] = []
     while len(corrected) < count - 1:
         corrected.append(choose("even", off, {}, corrected))
     sequence = task.sequence
-    objects = sorted({o for k in task.keyframes for o in k.objects})
-    drawn = {k.index: k for k in task.keyframes}
-    for index in corrected:
-        truth = sequence.label_maps[index]
-        assert truth is not None  # only annotated frames are chosen
-        drawn[index] = Keyframe(index, np.where(truth == VOID, 0, truth), objects)
-    lesson = Lesson(sequence.frames, [drawn[i] for i in sorted(drawn)])
+    lesson = Lesson(sequence.frames, off.drawn(corrected))
     began = time.perf_counter()
     open_minded = replace(recipe, margin=-1.0, cycle_margin=-1.0)
-    learned = Learner(network, options, _LONG, open_minded, progress=sys.stderr.isatty()).learn([lesson])
+    learned = learned_from(lesson, network, options, open_minded, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - began
     record = learned.record
     before, after = record.before or 0.0, record.after or 0.0
     held_out = record.check.startswith("held")
     is_taken = record.used and after - before >= (recipe.margin if held_out else recipe.cycle_margin)
-    scores = _rest(off, corrected)
-    with_it = _rest(CorrectedSequence(Propagator(learned.network, options), task), corrected)
-    return {
+    found = {
+        "off": _rest(off, corrected),
+        "learned": _rest(CorrectedSequence(Propagator(learned.network, options), task), corrected),
+    }
+    scores, with_it = (SequenceScore(sequence.name, some, 0, 0.0, 0.0).mean.jf for some in found.values())
+    row: dict[str, object] = {
         "sequence": sequence.name,
         "keyframes": count,
         "steps": record.steps,
@@ -136,13 +147,17 @@ def _measured(
         "chosen": f"{with_it if is_taken else scores:.4f}",
         "seconds": f"{seconds:.1f}",
     }
+    return row, found
 
 
-def _rest(sequence: CorrectedSequence, corrected: Sequence[int]) -> float:
-    """Mean J&F over the frames that were never annotated."""
+def _digest(settings: str) -> str:
+    return hashlib.sha256(settings.encode()).hexdigest()[:8]
+
+
+def _rest(sequence: CorrectedSequence, corrected: Sequence[int]) -> tuple[FrameScore, ...]:
+    """The scores of the frames that were never annotated."""
     scores = sequence.scores(corrected, "fusion")
-    chosen = tuple(score for i, found in scores.items() if i not in corrected for score in found)
-    return float(SequenceScore(chosen[0].sequence, chosen, 0, 0.0, 0.0).mean.jf)
+    return tuple(score for i, found in scores.items() if i not in corrected for score in found)
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:

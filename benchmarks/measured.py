@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +54,10 @@ def add_measured_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         type=Path,
-        nargs="?",
-        default=_ARCHIVE,
+        nargs="*",
+        default=[_ARCHIVE],
         metavar="ARCHIVE",
-        help="annotated sequences, folder or zip (default: ../shared/data/video-val-480.zip beside the checkout)",
+        help="annotated sequences, folders or zips (default: ../shared/data/video-val-480.zip beside the checkout)",
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the shipped one)")
     parser.add_argument("--sequences", metavar="NAME,...", help="only these (default: all)")
@@ -74,13 +75,21 @@ def add_measured_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def sequences_of(arguments: argparse.Namespace) -> list[AnnotatedSequence]:
-    """The sequences that are asked for; raises InputError."""
+    """The sequences that are asked for, of all archives; raises InputError."""
     if arguments.frames is not None and arguments.frames < 3:
         raise InputError("--frames must be at least 3: the first and the last frame are not scored")
-    sequences = read_sequences(arguments.data)
+    sequences = [sequence for path in arguments.data for sequence in read_sequences(path)]
+    twice = [name for name, count in Counter(s.name for s in sequences).items() if count > 1]
+    if twice:
+        raise InputError(f"several archives have a sequence {twice[0]}: measure them apart, with an --out each")
     if arguments.sequences is not None:
         sequences = chosen_sequences(sequences, arguments.sequences)
     return [sequence.leading(arguments.frames) for sequence in sequences]
+
+
+def archives_of(arguments: argparse.Namespace) -> str:
+    """What the archives are called."""
+    return ", ".join(path.name for path in arguments.data)
 
 
 def options_of(arguments: argparse.Namespace) -> PropagationOptions:

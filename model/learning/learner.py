@@ -87,21 +87,24 @@ class Learner:
         only has to be learned again, Ctrl-C is a KeyboardInterrupt as everywhere.
 
         Args:
-            lessons: what to learn from; at least one keyframe.
+            lessons: what to learn from.
             known: what earlier runs have noted of the same videos, the last one last. Of the same keyframes the number
                 of steps and the verdict hold; of others, what was learned is what to begin with.
             note: told what is known by now, before the first step and at the end.
         """
         began = time.perf_counter()
+        left_out = tuple(sorted(lesson.number(i) for lesson in lessons for i in lesson.left_out))
+        lessons = [lesson for lesson in lessons if lesson.keyframes]
         key = self._key(lessons)
         mine = next((record for record in reversed(known) if record.key == key), None)
         start, before = self._start(lessons, mine, known)
         begins = weights_digest(start)
         if mine is None and self._kept is not None:
             mine = self._kept.record(key, begins)
-        begun = LearningRecord(key, self._digest, "begun", start=begins)
+        begun = LearningRecord(key, self._digest, "begun", start=begins, left_out=left_out)
         if mine is not None and mine.over:
-            learned = self._again(mine, lessons, start)  # it is decided what runs: Ctrl-C ends the run
+            known_now = replace(mine, left_out=left_out)
+            learned = self._again(known_now, lessons, start)  # it is decided what runs: Ctrl-C ends the run
         else:
             learned = Learned(self._network, replace(begun, weights=self._digest))
             steps = None if mine is None else mine.steps
@@ -182,6 +185,8 @@ class Learner:
             return Learned(self._network, replace(record, outcome=outcome, weights=self._digest, note=why))
 
         recipe = self._recipe
+        if not lessons:
+            return end("nothing to learn")
         if not check.possible:
             return end("no check", "there is one keyframe and hardly a frame beside it")
         samples = self._samples(check.lessons, record.key)

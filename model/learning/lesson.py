@@ -19,12 +19,14 @@ class Lesson:
         keyframes: ascending; their masks have the frames' size.
         labels: what the objects are, as `Propagator.run` takes it.
         numbers: of the frames, as people know them; None: from 0.
+        left_out: frames whose keyframes are not among these, as they were drawn on other pictures.
     """
 
     frames: Sequence[np.ndarray]
     keyframes: Sequence[Keyframe]
     labels: Mapping[int, Hashable] = field(default_factory=dict)
     numbers: Sequence[int] | None = None
+    left_out: tuple[int, ...] = ()
 
     def number(self, index: int) -> int:
         """Of a frame, as people know it."""

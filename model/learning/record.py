@@ -34,6 +34,7 @@ class LearningRecord:
         seen: digests of the masks that the weights that run have learned from, by `mask_digests`.
         weights: digest of those that run; None: as long as that is open.
         note: what else a person should know.
+        left_out: numbers of frames whose keyframes were not learned from, nor asked for.
     """
 
     key: str
@@ -47,6 +48,7 @@ class LearningRecord:
     seen: tuple[str, ...] = ()
     weights: str | None = None
     note: str = ""
+    left_out: tuple[int, ...] = ()
 
     @property
     def used(self) -> bool:
@@ -61,7 +63,7 @@ class LearningRecord:
     @property
     def words(self) -> str:
         """One sentence: which weights run, by how much they are better, or why nothing learned is used."""
-        return _WORDS[self.outcome].format(
+        said = _WORDS[self.outcome].format(
             steps=self.steps,
             check=self.check,
             before=_number(self.before),
@@ -69,6 +71,18 @@ class LearningRecord:
             gain=_number(None if self.before is None or self.after is None else self.after - self.before, "+"),
             note=self.note,
         )
+        return said + self._left_out_words
+
+    @property
+    def _left_out_words(self) -> str:
+        if not self.left_out:
+            return ""
+        some = ", ".join(map(str, self.left_out[:_MOST_NAMED]))
+        if len(self.left_out) == 1:
+            return f"; the keyframe on frame {some} was left out, as its picture is damaged"
+        more = len(self.left_out) - _MOST_NAMED
+        which = f"{some} and {more} more" if more > 0 else some
+        return f"; the keyframes on frames {which} were left out, as their pictures are damaged"
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` takes it."""
@@ -78,13 +92,16 @@ class LearningRecord:
     def from_json(cls, content: Mapping[str, Any]) -> "LearningRecord":
         """What `to_json` gave; raises ValueError for anything else."""
         try:
-            record = cls(**{**content, "seen": tuple(content.get("seen", ()))})
+            listed = {name: tuple(content.get(name, ())) for name in ("seen", "left_out")}
+            record = cls(**{**content, **listed})
         except TypeError as error:
             raise ValueError(str(error)) from None
         if record.outcome not in OUTCOMES:
             raise ValueError(f"unknown outcome {record.outcome!r}")
         return record
 
+
+_MOST_NAMED = 10
 
 _WORDS = {
     "begun": "learning from the keyframes in {steps} steps",

@@ -2,10 +2,12 @@
 
 What networks have learned from keyframes (--learn), and the images of CVAT tasks (but for those of --cache DIR). All of
 it can be had again, at the cost of time: nothing is lost when it is emptied, and what is least recently used gives way
-by itself.
+by itself. What `perclip cvat learn` has made of projects is told too, but not emptied: `perclip models` lists it.
 """
 
 import argparse
+
+from plugin.cli.sizes import in_words
 
 HELP = "show or empty what is kept for the next time"
 EXAMPLES = """\
@@ -26,6 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Empty what is asked for and print what is there."""
     # Torch loads only here.
     from model.learning.learned_weights import LearnedWeights, learned_folder
+    from plugin.cvat.run.learned_project import LearnedFiles
     from plugin.cvat.task.chunk_store import cache_folder, chunks_in, prune
 
     learned = LearnedWeights(learned_folder())
@@ -36,9 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
         prune(images, 0)
     kept = learned.kept()
     networks = "network" if kept.networks == 1 else "networks"
-    print(f"learned  {kept.networks} {networks}, {_size(kept.size)} of {_size(learned.budget)} in {learned.folder}")
-    print(f"images   {_size(sum(size for _, size, _ in chunks_in(images)))} in {images}")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    print(
+        f"learned  {kept.networks} {networks}, {in_words(kept.size)} of {in_words(learned.budget)} in {learned.folder}"
+    )
+    print(f"images   {in_words(sum(size for _, size, _ in chunks_in(images)))} in {images}")
+    projects = LearnedFiles.every().values()
+    if projects:
+        size = in_words(sum(files.size for files in projects))
+        print(f"projects {len(projects)}, {size}: not emptied here, `perclip models` lists and removes them")

@@ -38,6 +38,7 @@ from plugin.sources import (
     fill_in,
     open_source,
 )
+from plugin.sources.own_pictures import with_own_pictures
 
 if TYPE_CHECKING:
     from model import PropagationOptions, Propagator
@@ -142,7 +143,7 @@ def run_job(job: PropagationJob, tell: Callable[[str], None], warn: Callable[[st
             if job.learn is not None:
                 from plugin.local_run.folder_learning import learn_in
 
-                lesson = Lesson(source, keyframes.keyframes, _labels(keyframes))
+                lesson = with_own_pictures(Lesson(source, keyframes.keyframes, _labels(keyframes)), frames)
                 finished = results.finished()
                 left = not set(reached) <= set(finished)
                 learned = learn_in(job.out, network, job.options, job.learn, lesson, bool(finished), left)

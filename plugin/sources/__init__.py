@@ -1,7 +1,7 @@
 """Where frames come from: folders of images, video files and animations, read on demand.
 
-Door: the package itself, `frame_source`, `read_ahead`, `stand_in_frames`, `video_file`.
-Imports: `model`, `model.data`, `model.program`.
+Door: the package itself, `frame_source`, `own_pictures`, `read_ahead`, `stand_in_frames`, `video_file`.
+Imports: `model`, `model.data`, `model.learning`, `model.program`.
 """
 
 from pathlib import Path

@@ -1,5 +1,6 @@
 """The effort benchmark's command: its files, its figures, and going on after a kill."""
 
+import argparse
 import csv
 import json
 import shutil
@@ -11,6 +12,8 @@ from PIL import Image
 from benchmarks import effort
 from benchmarks.annotator import annotate
 from benchmarks.effort_report import Curve, bars
+from benchmarks.measured import sequences_of
+from model.learning.check import Check
 
 LENGTH = 8
 
@@ -94,7 +97,7 @@ def killed(dataset, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("torn", ["", "there,even,forw", "there,even,forward,1,,8,0.9,0.9,0.9,0.9,0.9,{}\n"])
+@pytest.mark.parametrize("torn", ["", "there,even,forw", "there,even,forward,1,,8,0.9,0.9,0.9,0.9,0.9,,,,{}\n"])
 def test_a_killed_run_goes_on_and_ends_the_same(dataset, done, killed, tmp_path, monkeypatch, torn):
     shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     settings = rows_of(tmp_path)[0]["settings"]
@@ -170,3 +173,34 @@ def test_bad_input_is_one_line_and_exit_code_2(dataset, tmp_path, capsys, argume
     assert run(dataset, tmp_path, *arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("error: ") and message in lines[-1]
+
+
+def test_with_learning_the_other_rows_stay_and_what_is_refused_gives_the_same(dataset, done, tmp_path, monkeypatch):
+    """The check refuses all that is learned."""
+    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.5)
+    monkeypatch.setattr("model.learning.learner._PROBES", 1)
+    some = ["--policies", "confidence", "--modes", "fusion,learning", "--sequences", "there", "--rounds", "2"]
+    some += ["--steps", "1", "--crop", "64"]
+    assert run(dataset, tmp_path, *some) == 0
+    rows = rows_of(tmp_path)
+    said = {(r["mode"], r["learning"], r["check before"], r["check after"]) for r in rows}
+    assert said == {("fusion", "", "", ""), ("learning", "not better", "0.5000", "0.5000")}
+    measured = [c for c in effort.COLUMNS if c not in ("mode", "learning", "check before", "check after", "settings")]
+    fusion, learning = ([[r[c] for c in measured] for r in rows if r["mode"] == m] for m in ("fusion", "learning"))
+    mine = [r for r in rows_of(done) if (r["sequence"], r["policy"], r["mode"]) == ("there", "confidence", "fusion")]
+    assert fusion == learning == [[r[c] for c in measured] for r in mine[:2]]
+    summary = json.loads((tmp_path / "effort.json").read_text(encoding="utf-8"))
+    assert summary["learning"]["confidence"]["used"] == [0, 0]
+    assert summary["settings"]["learning"]["most_steps"] == 1
+    assert not (tmp_path / "effort-learned").exists()
+    assert run(dataset, tmp_path, *some, "--steps", "2", "--resume") == 2  # other settings
+
+
+def test_sequences_of_several_archives_are_measured_together(dataset, tmp_path, capsys):
+    assert effort.main([str(dataset), str(dataset), "--out", str(tmp_path)]) == 2
+    assert "several archives have a sequence back" in capsys.readouterr().err
+    other = tmp_path / "other"
+    for kind in ("JPEGImages", "Annotations"):
+        shutil.copytree(dataset / kind / "there", other / kind / "elsewhere")
+    arguments = argparse.Namespace(data=[dataset, other], sequences="back,elsewhere", frames=None)
+    assert [s.name for s in sequences_of(arguments)] == ["back", "elsewhere"]

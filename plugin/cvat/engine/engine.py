@@ -47,11 +47,14 @@ class Engine(Propagates, Protocol):
         ...
 
     def learned(
-        self, lessons: Sequence[Lesson], known: Sequence[LearningRecord], note: Callable[[LearningRecord], None]
+        self,
+        lessons: Callable[[], Sequence[Lesson]],
+        known: Sequence[LearningRecord],
+        note: Callable[[LearningRecord], None],
     ) -> tuple["Engine", LearningRecord | None]:
         """What is to propagate these very videos, and what came of learning from their keyframes; as `Learner.learn`.
 
-        Itself and None, without a look at them, where it was not asked to learn.
+        Itself and None, and the lessons are not asked for, where it is not to learn.
         """
         ...
 
@@ -105,7 +108,10 @@ class LocalEngine:
         return self._propagator.run(frames, keyframes, start, stop, direction, labels=labels)
 
     def learned(
-        self, lessons: Sequence[Lesson], known: Sequence[LearningRecord], note: Callable[[LearningRecord], None]
+        self,
+        lessons: Callable[[], Sequence[Lesson]],
+        known: Sequence[LearningRecord],
+        note: Callable[[LearningRecord], None],
     ) -> tuple[Engine, LearningRecord | None]:
         """As `Engine.learned`; what was learned is kept in the user's cache."""
         if self._learn is None:
@@ -117,7 +123,7 @@ class LocalEngine:
         seconds = seconds_on(self.options.device, self._learn)
         kept = LearnedWeights(learned_folder())
         learner = Learner(self.loaded, self.options, seconds, kept=kept, progress=True)
-        learned = learner.learn(lessons, known, note)
+        learned = learner.learn(lessons(), known, note)
         if not learned.record.used:
             return self, learned.record
         engine = copy.copy(self)

@@ -86,7 +86,10 @@ class FunctionEngine:
         """Nothing is left to load."""
 
     def learned(
-        self, lessons: Sequence[Lesson], known: Sequence[LearningRecord], note: Callable[[LearningRecord], None]
+        self,
+        lessons: Callable[[], Sequence[Lesson]],
+        known: Sequence[LearningRecord],
+        note: Callable[[LearningRecord], None],
     ) -> tuple["FunctionEngine", None]:
         """Itself: a function does not learn."""
         return self, None

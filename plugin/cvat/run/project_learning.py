@@ -166,6 +166,7 @@ class ProjectLearning:
             sum(len(indices) for _, indices in check.learned_from),
             learned.steps,
             time.strftime("%Y-%m-%d"),
+            self._place.server.url,
         )
         earlier = self._files.read()
         if learned.is_better:
@@ -238,7 +239,7 @@ class ProjectLearning:
                 found: Sequence[Lesson] = ()
                 try:
                     plan = TaskRun(task, self._engine, BulkSettings()).plan(outcome)
-                    found = lessons_of(plan, task.frames_of)
+                    found = lessons_of(plan, [task.frames_of(sequence.numbers) for sequence in plan.sequences])
                 except NothingDrawnError:
                     pass
                 except InputError as error:  # too many objects

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,7 @@ from plugin.cvat.task.layout import TaskLayout
 from plugin.cvat.writing.job_writer import JobWriter, Written
 from plugin.cvat.writing.joint_writer import JointWriter
 from plugin.sources.frame_source import FrameReader
+from plugin.sources.own_pictures import with_own_pictures
 from plugin.sources.read_ahead import ReadAhead
 from plugin.sources.stand_in_frames import StandInFrames, fill_in
 
@@ -269,9 +270,10 @@ class TaskRun:
     def _learn(self, plan: TaskPlan, outcome: TaskOutcome) -> None:
         """Takes the network that has learned from the task's keyframes, where it is to; notes who makes what."""
         journal = self._task.journal
-        lessons = lessons_of(plan, lambda numbers: StandInFrames(self._task.frames_of(numbers)))
         with _Clock(outcome.seconds, "learning"):
-            self._engine, record = self._engine.learned(lessons, journal.learning(), journal.note_learning)
+            self._engine, record = self._engine.learned(
+                partial(self._lessons, plan), journal.learning(), journal.note_learning
+            )
         stretches = {s.digest for sequence in plan.sequences for s in sequence.stretches}
         missing = {digest for sequence in plan.sequences for digest, places in sequence.missing.items() if places}
         journal.note_made_with(sorted(missing), self._engine.made_with)
@@ -282,6 +284,11 @@ class TaskRun:
         self._task.server.tell(f"task {outcome.task}: {record.words}")
         named = Counter(weights for digest, weights in journal.made_with().items() if digest in stretches)
         outcome.made_with = dict(sorted(named.items()))
+
+    def _lessons(self, plan: TaskPlan) -> list[Lesson]:
+        readers = [StandInFrames(self._task.frames_of(sequence.numbers)) for sequence in plan.sequences]
+        lessons = lessons_of(plan, readers)
+        return [with_own_pictures(lesson, frames) for lesson, frames in zip(lessons, readers)]
 
     def _window(self, sequence: SequencePlan, window: Window, writer: TaskWriter, outcome: TaskOutcome) -> None:
         wanted = places_of(sequence, window)
@@ -337,16 +344,21 @@ class TaskRun:
                 outcome.warnings = [*outcome.warnings, *frames.warnings(range(len(frames)))]
 
 
-def lessons_of(plan: TaskPlan, frames_of: Callable[[Sequence[int]], FrameReader]) -> list[Lesson]:
-    """What there is to learn from, with frames by number."""
+def lessons_of(plan: TaskPlan, frames: Iterable[FrameReader]) -> list[Lesson]:
+    """What there is to learn from.
+
+    Args:
+        plan: of the task.
+        frames: of each of its sequences.
+    """
     return [
         Lesson(
-            frames_of(sequence.numbers),
+            reader,
             sequence.keyframes,
             {number: obj.label.name for number, obj in enumerate(sequence.objects, 1)},
             sequence.numbers,
         )
-        for sequence in plan.sequences
+        for sequence, reader in zip(plan.sequences, frames, strict=True)
     ]
 
 

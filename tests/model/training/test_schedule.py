@@ -26,6 +26,21 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth():
     assert factors[-1] == pytest.approx(0.02, rel=0.01)
 
 
+@pytest.mark.parametrize("steps", [6, 10, 20, 39, 40])
+def test_few_steps_reach_the_same_rate(steps):
+    """A slow machine's learning moves the network as much by a step as a fast one's."""
+    factors = [rate_factor(step, steps) for step in range(steps)]
+    assert 0.1 < max(factors) < 0.16
+    assert sum(factors) / steps == pytest.approx(sum(rate_factor(step, 40) for step in range(40)) / 40, rel=0.5)
+    assert factors.index(max(factors)) == pytest.approx(0.4 * steps, abs=1.5)
+
+
+@pytest.mark.parametrize("steps", [40, 41, 100, 4000])
+def test_from_40_steps_on_the_rise_takes_100(steps):
+    assert rate_factor(0, steps) == 0.01
+    assert rate_factor(19, steps) == 0.2 * (0.02 + 0.98 * (1 + math.cos(math.pi * 19 / steps)) / 2)
+
+
 def test_shares_of_hard_pixels_and_of_stills():
     assert hardest_share(0) == 1
     assert hardest_share(0.3) == pytest.approx(1 - 0.85 / 2)

@@ -132,3 +132,23 @@ def test_the_cache_is_shown_and_emptied(command, tmp_path, capsys):
     assert main(["cache", "--empty"]) == 0
     assert "0 networks, 0.0 MB" in capsys.readouterr().out
     assert not list((tmp_path / "cache" / "perclip" / "learned").iterdir())
+
+
+@pytest.mark.parametrize("lost", [(4,), (0, 4)])
+def test_keyframes_on_damaged_pictures_are_neither_learned_from_nor_asked_for(command, tmp_path, capsys, lost):
+    for index in lost:
+        path = tmp_path / "frames" / f"{index}.png"
+        path.write_bytes(path.read_bytes()[:2000])
+    command = [*command, "--keyframe", f"4={tmp_path / 'm.png'}", "--format", "report"]
+    assert main(command) == 0
+    noted = record(tmp_path)
+    assert noted["left_out"] == list(lost)
+    if len(lost) == 1:
+        assert noted["outcome"] == "used" and noted["check"] == "there and back again"
+        words = "by there and back again; the keyframe on frame 4 was left out, as its picture is damaged"
+    else:
+        assert noted["outcome"] == "nothing to learn"
+        words = "the keyframes on frames 0, 4 were left out, as their pictures are damaged"
+    assert words in capsys.readouterr().out and words in (tmp_path / "r" / "report.html").read_text()
+    assert len(masks(tmp_path)) == 6
+    assert main([*command, "--resume"]) == 0 and record(tmp_path) == noted

@@ -43,13 +43,13 @@ def test_a_task_is_learned_from_and_a_correction_learns_on(few, program_for, one
     assert first.used and second.used and second.start == first.weights != first.network
     assert "held-out keyframe 8" in outcome.learning
     assert outcome.made_with == {f"{plain.made_with} learned {second.weights}": 2}
-    assert plain.learned([], [], lambda record: None) == (plain, None)
+    assert plain.learned(lambda: pytest.fail("it reads"), [], lambda record: None) == (plain, None)
 
 
 def test_what_learned_is_what_propagates(few, one_step):
     engine = LocalEngine("perclip-lite", None, _OPTIONS, learn=1e4)
     lesson = Lesson(few.frames, [few.keyframe(0)])
-    learned, record = engine.learned([lesson], [], lambda record: None)
+    learned, record = engine.learned(lambda: [lesson], [], lambda record: None)
     assert record is not None and record.used
     assert learned.identity == engine.identity and record.weights in learned.made_with
     after, before = ([r.confidence for r in e.run(few.frames, lesson.keyframes, 1, 4)] for e in (learned, engine))

@@ -19,6 +19,7 @@ from tests.plugin.cvat.program import (
     square,
     state_of,
 )
+from tests.plugin.cvat.task.test_damaged_frames import spoil, task
 
 
 class Learning(NearestKeyframe):
@@ -34,9 +35,11 @@ class Learning(NearestKeyframe):
         self.after: list[NearestKeyframe] = []
 
     def learned(self, lessons, known, note):
+        lessons = lessons()
         frames = tuple(k.index for lesson in lessons for k in lesson.keyframes)
         assert all(lesson.frames[k.index].shape[:2] == k.masks.shape for lesson in lessons for k in lesson.keyframes)
         assert all(lesson.labels for lesson in lessons)
+        self.left_out = tuple(lesson.number(i) for lesson in lessons for i in lesson.left_out)
         self.keyframes.append(frames)
         self.known.append(list(known))
         note(LearningRecord(f"of {frames}", "plain", "begun", 40))
@@ -136,3 +139,13 @@ def test_a_redrawn_keyframe_is_learned_from_anew(program_for, state):
     edit(state, drawn, points=mask_shape(10, square(12, 12))["points"])
     program.propagate()
     assert len(engine.keyframes) == 2
+
+
+@pytest.mark.parametrize("is_video", [False, True])
+def test_a_keyframe_whose_picture_is_damaged_is_not_learned_from(program_for, is_video):
+    state = task(is_video)  # drawn on frames 0 and 7
+    engine = Learning()
+    program = program_for(state, engine)
+    spoil(program, {1: [3]}, is_video)
+    program.propagate()
+    assert engine.keyframes == [(0,)] and engine.left_out == (7,)

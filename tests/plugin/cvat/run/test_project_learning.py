@@ -16,8 +16,10 @@ from plugin.cli import main
 from plugin.cvat.run import project_learning
 from plugin.cvat.run.learned_project import LearnedFiles
 from tests.cvat_server import CvatState, FakeCvat, FakeJob, FakeLabel, FakeTask
+from tests.cvat_server.media import zip_chunk
 from tests.cvat_server.server import TOKEN
 from tests.plugin.cvat.program import draw, mask_shape
+from tests.plugin.cvat.task.test_damaged_frames import spoiled_image
 
 PROJECT = 3
 # Takes whatever was learned.
@@ -182,3 +184,13 @@ def test_one_keyframe_is_checked_there_and_back(place, few, capsys, quick):
         out = capsys.readouterr().out
         assert "from 1 keyframe in 1 steps" in out and "by 1 keyframe, there and back again" in out
         assert Path("r.html").exists()
+
+
+def test_a_keyframe_whose_picture_is_damaged_is_left_out_and_said(place, few, capsys, quick):
+    with FakeCvat(project(few, (0, 4, 8))) as fake:
+        fake.chunks[10, 0, 0, "original"] = spoiled_image(zip_chunk(list(few.frames[:10]), "original"), 4)
+        assert learn(fake, "--steps", "1", "--report", "r.html") == 0
+    out = capsys.readouterr().out
+    assert "from 1 keyframe in 1 steps" in out and "1 keyframe, held out" in out
+    assert "frame 4" in out and "its keyframe is left out" in out
+    assert "its keyframe is left out" in (place / "r.html").read_text()
