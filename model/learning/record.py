@@ -1,5 +1,6 @@
 """What came of learning, as it is kept beside results and said to people."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -79,10 +80,18 @@ class LearningRecord:
         """What `to_json` gave; raises ValueError for anything else."""
         try:
             record = cls(**{**content, "seen": tuple(content.get("seen", ()))})
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
+        texts = (record.key, record.network, record.check, record.start, record.note, *record.seen)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(record.weights, str | None):
+            raise ValueError("a text is none")
         if record.outcome not in OUTCOMES:
             raise ValueError(f"unknown outcome {record.outcome!r}")
+        if type(record.steps) is not int or record.steps < 0:
+            raise ValueError(f"{record.steps!r} steps")
+        for score in (record.before, record.after):
+            if score is not None and (type(score) not in (int, float) or not math.isfinite(score)):
+                raise ValueError(f"J&F {score!r}")
         return record
 
 

@@ -33,7 +33,7 @@ def network():
 def ever_better(monkeypatch):
     """The check takes its time; most tests need only its word, and that each network is better than the last."""
     rising = count()
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.3 + next(rising) / 100)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.3 + next(rising) / 100)
     monkeypatch.setattr(learner_module, "_PROBES", 1)
 
 
@@ -53,7 +53,7 @@ def lesson(few, *frames: int) -> Lesson:
 def scores(monkeypatch, *values: float) -> None:
     """What the check finds, one network after the other."""
     left = list(values)
-    monkeypatch.setattr(Check, "score", lambda check, propagator: left.pop(0))
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: left.pop(0))
 
 
 def no_steps(monkeypatch) -> None:
@@ -99,7 +99,7 @@ def test_where_nothing_can_be_gained_nothing_is_learned(network, few, monkeypatc
 
 def test_too_little_time_is_told_with_the_time_that_would_do_and_tried_again(network, few, kept):
     learned = learner(network, kept, seconds=1e-6).learn([lesson(few, 0)])
-    assert learned.network is network and "--learn" in learned.record.words
+    assert learned.network is network and "seconds would do" in learned.record.words
     assert kept.kept().size == 0
 
 
