@@ -179,7 +179,7 @@ class Learner:
 
     def _in_time(self) -> None:
         if time.perf_counter() > self._deadline:
-            raise TimeIsUpError(f"{max(0.0, self._ends or 0.0):.2g} s were over before the end")
+            raise TimeIsUpError(f"{max(0.0, self._ends or 0.0):.2g} s are not enough")
 
     def key(self, lessons: Sequence[Lesson]) -> str:
         """Of all that decides what is learned, 32 hexadecimal digits; as `LearningRecord.key`."""
