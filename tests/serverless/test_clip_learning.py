@@ -254,11 +254,14 @@ def test_what_fails_does_not_end_the_chain(few, shown, pupil, monkeypatch):
 
 
 def test_a_chain_must_go_on_as_it_began_and_with_what_is_needed(few, shown, pupil):
-    first = pupil.answered(call(few, shown, sent=[4]))["continue"]
-    status, answer = pupil.call(call(few, shown, sent=[4, 5], **{"continue": first["state"]}))
+    begun = pupil.answered(call(few, shown, sent=[4, 5, 6, 7], direction="forward"))
+    assert begun["learning"] is None and not any(frame["shapes"] for frame in begun["frames"])  # nothing goes ahead
+    first = begun["continue"]
+    status, answer = pupil.call(call(few, shown, sent=[4, 5], direction="forward", **{"continue": first["state"]}))
     assert status == 400 and answer["error"]["code"] == "image_missing"
     for learn in (None, 999):
-        status, answer = pupil.call(call(few, shown, learn=learn, **{"continue": first["state"]}))
+        further = {"direction": "forward", "continue": first["state"]}
+        status, answer = pupil.call(call(few, shown, learn=learn, **further))
         assert status == 400 and answer["error"]["code"] == "bad_continue"
 
 
