@@ -194,7 +194,7 @@ def test_what_one_chain_has_learned_changes_no_other_call(few, shown, pupil, rep
 
 def test_a_worker_that_may_keep_nothing_learns_again_in_each_call(few, shown, trainings):
     worker = learning_worker(cache_megabytes=0)
-    answers = chain([worker], few, shown, batch=4)
+    answers = chain([worker], few, shown)
     assert all(answer["learning"]["same_weights"] for answer in answers[1:])
     assert len(answers) > 2 and trainings == [2] * len(answers)
     last = json.loads(worker.log.getvalue().splitlines()[-1])
@@ -229,6 +229,8 @@ def test_a_budget_that_is_too_small_is_told_and_the_chain_goes_on_unlearned(few,
         assert answer["learning"]["outcome"] == "too slow" and not answer["learning"]["used"]
         assert "the time is too short" in answer["learning"]["words"] and "\n" not in answer["learning"]["words"]
         assert answer["frames"] or answer is answers[1]
+    if "max_seconds" in fields:  # what the call has was spent: it goes no further
+        assert not answers[1]["frames"]
     assert len(answers) > 2 and len(frames_of(answers)) == _FRAMES and len(trainings) <= 1  # the probe
 
 
