@@ -1,7 +1,7 @@
 """Learning from the keyframes of a chain of clip calls: once, and by the same steps wherever the chain goes on."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,63 +95,55 @@ class ChainLearning:
             raise CallError(self.refused, "no_learning")
         return float(number(clip, "learn", 0.0, self._budget, 0.0))
 
-    def lesson(self, request: ClipRequest) -> Lesson:
-        """What the chain of a call has to learn from.
-
-        Raises:
-            CallError: a keyframe's image is missing or is none.
-        """
-        short_side = self._options.short_side or request.height
-        return reduced_lesson(request.frames, request.keyframes, request.labels, request.frames.numbers, short_side)
-
-    def looked_at(self, lesson: Lesson) -> list[int]:
-        """The frames beside the keyframes that the check needs, places in the chain."""
-        return Check([lesson]).indices(lesson)
-
-    def first(self, lesson: Lesson, seconds: float, deadline: float) -> Taught:
-        """Learns, as the first call of a chain does.
+    def teach(
+        self, request: ClipRequest, known: LearningRecord | None, deadline: float
+    ) -> tuple[Taught | None, Sequence[int]]:
+        """What a call of a chain that learns is to run.
 
         Args:
-            lesson: of the chain.
-            seconds: that were asked for.
-            deadline: of the call, by `time.perf_counter`; it is not learned beyond.
+            request: that asks for it.
+            known: what came of learning in the chain's first call; None: nothing so far.
+            deadline: of the call, by `time.perf_counter`; nothing is learned beyond.
+
+        Returns:
+            That, or None; and where a first call lacks images that it takes to learn, the frames that it takes, places
+            in the chain.
 
         Raises:
-            CallError: a frame that the check looks at is missing.
+            CallError: an image is missing or is none; the record does not fit the settings here, or what it tells of
+                cannot be learned again in time.
         """
-        learned = self._learner(seconds, deadline).learn([lesson])
+        if known is not None:
+            return self._again(request, known, deadline), ()
+        lesson = self._lesson(request)
+        looked_at = Check([lesson]).indices(lesson)
+        # Whoever goes on was told what to send.
+        if request.continuation is None and not request.frames.sent(looked_at):
+            return None, looked_at
+        learned = self._learner(request, deadline).learn([lesson])
         record = replace(learned.record, seen=())  # a chain never learns on
         if not record.used:
-            return Taught(None, record, record.weights)
-        return self._kept(record, lambda: learned)
+            return Taught(None, record, record.weights), ()
+        return self._kept(record, lambda: learned), ()
 
-    def again(self, lesson: Lesson, record: LearningRecord, seconds: float, deadline: float) -> Taught:
-        """What the chain's first call has learned: found here, or learned again by the same steps.
-
-        Args:
-            lesson: of the chain.
-            record: what its first call has noted.
-            seconds: that were asked for.
-            deadline: as of `first`.
-
-        Raises:
-            CallError: the record does not fit the settings here, or it cannot be learned again in time.
-        """
+    def _again(self, request: ClipRequest, record: LearningRecord, deadline: float) -> Taught:
+        """What the chain's first call has learned: found here, or learned again by the same steps."""
         if not record.used:
             return Taught(None, record, record.weights)
         if not 1 <= record.steps <= self._recipe.most_steps:
             raise CallError("continue is no text of Perclip: start the range again", "bad_continue")
-
-        def learn() -> Learned:
-            return self._learner(seconds, deadline).again(record, [lesson])
-
         try:
-            return self._kept(record, learn)
+            return self._kept(record, lambda: self._learner(request, deadline).again(record, [self._lesson(request)]))
         except PerclipError as error:
             why = str(error).splitlines()[0][:200]
             raise CallError(
                 f"what the chain has learned could not be learned again ({why}): send the same call again", "busy", 503
             ) from None
+
+    def _lesson(self, request: ClipRequest) -> Lesson:
+        """What the chain has to learn from."""
+        short_side = self._options.short_side or request.height
+        return reduced_lesson(request.frames, request.keyframes, request.labels, request.frames.numbers, short_side)
 
     def _kept(self, record: LearningRecord, learn: Callable[[], Learned]) -> Taught:
         """What runs where a record says "used". Kept by what the first call came to, whatever it came to here."""
@@ -162,10 +154,10 @@ class ChainLearning:
     def _prepared(self, learned: Learned) -> tuple[Propagator, str]:
         return Propagator(learned.network, self._options), weights_digest(learned.network)
 
-    def _learner(self, seconds: float, deadline: float) -> Learner:
+    def _learner(self, request: ClipRequest, deadline: float) -> Learner:
         assert self._network is not None
         left = max(_LEAST, deadline - time.perf_counter())
-        return Learner(self._network, self._options, seconds, self._recipe, ends=left)
+        return Learner(self._network, self._options, request.learn, self._recipe, ends=left)
 
     def _reason(self, name: str, devices: Collection[str]) -> str | None:
         reason = unsuited(name)

@@ -55,19 +55,12 @@ def answer_clip(
     clock = _Clock(request, began + seconds)
     if request.learn:
         with answer.learning():
-            lesson = learning.lesson(request)
-            if known is not None:
-                answer.taught = learning.again(lesson, known, request.learn, began + seconds)
-            else:
-                answer.awaited = learning.looked_at(lesson)
-                # Whoever goes on was told what to send.
-                if request.continuation is not None or request.frames.sent(answer.awaited):
-                    answer.awaited = []
-                    answer.taught = learning.first(lesson, request.learn, began + seconds)
-                    clock.has_learned()
-        if answer.awaited:
+            answer.taught, answer.awaited = learning.teach(request, known, began + seconds)
+        if answer.taught is None:
             clock.stop()
-        elif answer.taught is not None and answer.taught.propagator is not None:
+        elif known is None:
+            clock.has_learned()
+        if answer.taught is not None and answer.taught.propagator is not None:
             propagator = answer.taught.propagator.with_options(**policy)
     try:
         for result in propagator.run(

@@ -180,7 +180,7 @@ def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[HeldOut]:
     new = [{o for o, digest in digests.items() if digest not in seen} for digests in lesson.mask_digests]
     held: list[int] = []
     # The first one last: from behind it is asked for only where there is no other.
-    for place in (*range(1, len(keyframes)), 0):
+    for place in [*range(1, len(keyframes)), 0][: len(keyframes)]:
         beside = [p for p in (place - 1, place + 1) if 0 <= p < len(keyframes)]
         if not new[place] or set(beside) & set(held) or (place == 0 and held):
             continue

@@ -221,6 +221,8 @@ class Learner:
             return Learned(self._network, replace(record, outcome=outcome, weights=self._digest, note=why))
 
         recipe = self._recipe
+        if not any(keyframe.present for lesson in lessons for keyframe in lesson.keyframes):
+            return end("nothing to learn")
         if not check.possible:
             return end("no check", "there is one keyframe and hardly a frame beside it")
         samples = self._samples(check.lessons, record.key)

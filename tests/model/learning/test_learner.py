@@ -197,6 +197,7 @@ def test_a_correction_learns_on_and_is_what_the_check_asks_for(network, few, kep
 def test_without_a_frame_or_an_object_to_learn_from_it_says_so(network, few):
     short = Lesson(few.frames[:2], [few.keyframe(0)])
     assert learner(network).learn([short]).record.outcome == "no check"
+    assert learner(network).learn([Lesson(few.frames, [])]).record.outcome == "nothing to learn"
     mask = few.labels[0] == 1
     mask[:, 14:] = False  # a sliver
     tiny = Lesson(few.frames, [Keyframe(0, {1: mask & (few.labels[0].cumsum(0) < 20)})])
