@@ -1,7 +1,8 @@
 """Answers a clip call: as much of the clip as its time allows, and how to go on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,40 +12,56 @@ from model.propagation.propagator import Propagator
 from model.propagation.run_record import RunRecord
 from model.result import FrameResult
 from serverless.call_error import CallError
+from serverless.chain_learning import ChainLearning, Taught
 from serverless.clip_request import VERSION, ClipRequest
 from serverless.continuation import read_continuation, write_continuation
 from serverless.drawn_shapes import mask_to_shape, shape_points
+from serverless.fields import an_object
 
 _LONGEST_NEXT = 2000  # frames that an answer names as next
 
 
-def answer_clip(propagator: Propagator, clip: Any, network: str, budget: float, began: float) -> dict[str, Any]:
+def answer_clip(
+    propagator: Propagator, learning: ChainLearning, clip: Any, network: str, budget: float, began: float
+) -> dict[str, Any]:
     """The answer to the object `clip`; `serverless/README.md` has both.
 
     Args:
         propagator: prepared; its clip length is that of calls that do not say one.
+        learning: of the same network.
         clip: as it came.
         network: names the propagator's network.
-        budget: seconds; one clip of frames is segmented even if it takes longer.
+        budget: seconds; one clip of frames is segmented even if it takes longer, but for a call that has learned.
         began: when the call came, of `time.perf_counter`.
 
     Raises:
         CallError: the call cannot be answered; nothing was done.
     """
-    request = ClipRequest.parse(clip, network, propagator.options.clip_frames)
+    fields = an_object(clip, "clip")
+    request = ClipRequest.parse(fields, network, propagator.options.clip_frames, learning.asked(fields))
     parsed = time.perf_counter() - began - request.frames.decoding
-    propagator = propagator.with_options(clip_length=request.clip_length, memory=propagator.flat_policy)
+    policy = {"clip_length": request.clip_length, "memory": propagator.flat_policy}
+    propagator = propagator.with_options(**policy)
     size = request.height, request.width
     answer = _Answer(request)
-    record = RunRecord()
+    record, known = RunRecord(), None
     if request.continuation is not None:
         grid = propagator.grid(*size)
-        record, followed = read_continuation(
+        record, followed, known = read_continuation(
             request.continuation, request.chain, len(request.frames), tuple(request.names), (4 * grid[0], 4 * grid[1])
         )
         answer.followed = _checked_polygons(followed)
     seconds = budget if request.max_seconds is None else min(budget, request.max_seconds)
     clock = _Clock(request, began + seconds)
+    if request.learn:
+        with answer.learning():
+            answer.taught, answer.awaited = learning.teach(request, known, began + seconds)
+        if answer.taught is None:
+            clock.stop()
+        elif known is None:
+            clock.has_learned()
+        if answer.taught is not None and answer.taught.propagator is not None:
+            propagator = answer.taught.propagator.with_options(**policy)
     try:
         for result in propagator.run(
             request.frames,
@@ -83,9 +100,20 @@ class _Clock:
         self._frames, self._deadline = request.frames, deadline
         self._began = 0.0
         self._longest = 0.0
+        self._stopped = False
+
+    def has_learned(self) -> None:
+        """The call has brought something: from here on no clip passes when the time is over."""
+        self._began = time.perf_counter()
+
+    def stop(self) -> None:
+        """Nothing passes from here on."""
+        self._stopped = True
 
     def admit(self, indices: Sequence[int]) -> bool:
         """Asked before each clip; the first one always passes if its images are there."""
+        if self._stopped:
+            return False
         now = time.perf_counter()
         if self._began:
             self._longest = max(self._longest, now - self._began)
@@ -100,9 +128,18 @@ class _Answer:
 
     def __init__(self, request: ClipRequest):
         self.followed: dict[str, Any] = {}
+        self.taught: Taught | None = None
+        self.awaited: Sequence[int] = ()  # frames without which nothing is learned
         self._request = request
         self._frames: list[dict[str, Any]] = []
-        self._encoding = 0.0
+        self._encoding = self._learning = 0.0
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Measures the time that learning takes, without that of decoding."""
+        began, decoded = time.perf_counter(), self._request.frames.decoding
+        yield
+        self._learning = time.perf_counter() - began - (self._request.frames.decoding - decoded)
 
     def add(self, result: FrameResult) -> None:
         """The shapes of a frame, but for objects that a person drew there or declared absent."""
@@ -131,26 +168,33 @@ class _Answer:
         going_on = None
         if record.ahead:
             keyframes = {k.index for k in request.keyframes}
-            needed = sorted(keyframes.union(record.required))
+            needed = keyframes.union(record.required)
+            learned = None if self.taught is None else self.taught.record
             going_on = {
-                "state": write_continuation(record, request.chain, self.followed),
-                "needed": [numbers[i] for i in needed],
+                "state": write_continuation(record, request.chain, self.followed, learned),
+                "needed": [numbers[i] for i in sorted(needed.union(self.awaited))],
+                # Those that are awaited are worked on, too, when their turn comes.
                 "next": [numbers[i] for i in record.ahead if i not in needed][:_LONGEST_NEXT],
             }
         decoding = request.frames.decoding
         timing = {
             "parse": parsed,
             "decode": decoding,
-            "network": total - parsed - decoding - self._encoding,
+            "network": total - parsed - decoding - self._encoding - self._learning,
             "encode": self._encoding,
             "total": total,
         }
+        learning: dict[str, Any] = {}
+        if request.learn:
+            timing["learning"] = self._learning
+            learning["learning"] = None if self.taught is None else self.taught.to_json()
         return {
             "version": VERSION,
             "frames": self._frames,
             "continue": going_on,
+            **learning,
             "timing": {name: round(seconds, 4) for name, seconds in timing.items()},
-            "warnings": self._request.warnings,
+            "warnings": request.warnings,
         }
 
     def _shape(self, index: int, obj: int, mask: np.ndarray) -> dict[str, Any] | None:

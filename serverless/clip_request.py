@@ -41,6 +41,7 @@ class ClipRequest:
         clip_length: frames that are segmented at once.
         direction: "forward", "backward" or "both".
         max_seconds: budget of the call; None: the function's own.
+        learn: seconds to learn from the keyframes for, in the chain's first call; 0: not at all.
         chain: digest of all that the calls of a chain must have in common.
         continuation: the text of the answer before, unread; None in a chain's first call.
         warnings: what a person should know of the keyframes.
@@ -59,18 +60,20 @@ class ClipRequest:
     clip_length: int
     direction: str
     max_seconds: float | None
+    learn: float
     chain: str
     continuation: Any
     warnings: list[str]
 
     @classmethod
-    def parse(cls, clip: Any, network: str, clip_length: int) -> "ClipRequest":
+    def parse(cls, clip: Any, network: str, clip_length: int, learn: float = 0.0) -> "ClipRequest":
         """Reads the object `clip`.
 
         Args:
             clip: as it came.
             network: names the network that answers: a chain goes on with none but its own.
             clip_length: of calls that do not say one.
+            learn: as it was asked for, where that can be.
 
         Raises:
             CallError: names the first field that is wrong.
@@ -109,6 +112,7 @@ class ClipRequest:
         shapes = [
             [k["frame"], [[s["object"], s["type"], s.get("points")] for s in k["shapes"]]] for k in drawn_keyframes
         ]
+        common: dict[str, Any] = {**options, **({"learn": learn} if learn else {})}
         labels = sorted(reader.labels.items())
         return cls(
             height,
@@ -121,7 +125,8 @@ class ClipRequest:
             reader.drawn,
             warnings=reader.warnings,
             max_seconds=number(fields, "max_seconds", 0.0, 3600.0, None),
-            chain=digest([VERSION, network, width, height, numbers, shapes, options, *([labels] if labels else [])]),
+            learn=learn,
+            chain=digest([VERSION, network, width, height, numbers, shapes, common, *([labels] if labels else [])]),
             continuation=fields.get("continue"),
             **options,
         )

@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from model.confidence.cues import Evidence
+from model.learning.record import LearningRecord
 from model.memory.memory import Stretch
 from model.propagation.prediction import PackedPrediction, PackedPredictions
 from model.propagation.run_record import PassRecord, RunRecord
@@ -24,13 +25,27 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def write_continuation(record: RunRecord, call: str, polygons: Mapping[str, Any]) -> str:
+class Continuation(NamedTuple):
+    """What a chain goes on from: the record of its run, what polygons are to continue, and what came of learning.
+
+    `learning` is None where the chain does not learn, or has not yet.
+    """
+
+    record: RunRecord
+    polygons: dict[str, Any]
+    learning: LearningRecord | None
+
+
+def write_continuation(
+    record: RunRecord, call: str, polygons: Mapping[str, Any], learning: LearningRecord | None = None
+) -> str:
     """The text for a run that has paused.
 
     Args:
         record: of the run.
         call: digest of what all calls of a chain must have in common.
         polygons: what the next answer's polygons are to continue, JSON.
+        learning: what came of it in the chain's first call; None: nothing so far.
     """
     passes = [
         {
@@ -45,14 +60,16 @@ def write_continuation(record: RunRecord, call: str, polygons: Mapping[str, Any]
         for (first, step), p in record.passes.items()
     ]
     body = {"version": VERSION, "call": call, "done": sorted(record.done), "passes": passes, "polygons": polygons}
+    if learning is not None:
+        body["learning"] = learning.to_json()
     text = json.dumps(body, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32] + text
 
 
 def read_continuation(
     text: Any, call: str, frames: int, objects: tuple[int, ...], logits: tuple[int, int]
-) -> tuple[RunRecord, dict[str, Any]]:
-    """The record, and what polygons are to continue.
+) -> Continuation:
+    """What a text says.
 
     Args:
         text: as `write_continuation` gave it.
@@ -99,9 +116,19 @@ def read_continuation(
         polygons = fields["polygons"]
         if not isinstance(polygons, dict):
             raise TypeError
+        learning = _learning(fields.get("learning"))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):
         raise CallError("continue is no text of Perclip: start the range again", "bad_continue") from None
-    return record, polygons
+    return Continuation(record, polygons, learning)
+
+
+def _learning(fields: Any) -> LearningRecord | None:
+    if fields is None:
+        return None
+    record = LearningRecord.from_json(fields)
+    if not record.over or not _DIGEST.fullmatch(record.key) or not _DIGEST.fullmatch(record.weights or ""):
+        raise ValueError
+    return record
 
 
 def _index(value: Any, frames: int) -> int:

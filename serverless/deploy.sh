@@ -14,7 +14,7 @@ usage='usage: serverless/deploy.sh gpu|cpu [--dry-run] [--network NAME] [--base-
 function=pth-perclip
 project=cvat
 oldest_nuctl=1.13.0 # the first that knows `numWorkers`; older ones silently start one worker
-packages=(torch numpy pillow opencv-python-headless safetensors)
+packages=(torch numpy pillow opencv-python-headless safetensors tqdm)
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 twin='' dry_run='' network=cvat_cvat base_image='' stage=''
 
@@ -82,7 +82,6 @@ stage_into() {
   mkdir "$target/plugin"
   cp -L "$root/plugin/__init__.py" "$target/plugin/"
   cp -RL "$root/plugin/shapes" "$target/plugin/"
-  rm -rf "$target/model/training"
   rm -f "$target"/serverless/*.{sh,md,yaml}
   find "$target" -name __pycache__ -prune -exec rm -rf {} +
   if [[ "$twin" == gpu ]]; then

@@ -18,6 +18,7 @@ import torch
 from model.data.image_file import encode_jpeg
 from model.errors import InputError
 from model.keyframe import Keyframe
+from model.learning.recipe import LearningRecipe
 from model.network.checkpoint import load_network
 from model.network.checkpoint_files import SHIPPED, shipped_path, weights_in_words
 from model.network.config import DEFAULT_NETWORK, NETWORKS
@@ -28,12 +29,18 @@ from model.tracking.bounded_cache import BoundedCache
 from model.tracking.frame_tracker import FrameTracker
 from plugin.shapes import encode_mask
 from serverless.call_error import CallError
+from serverless.chain_learning import ChainLearning
 from serverless.clip_call import answer_clip
 from serverless.clip_request import VERSION
 from serverless.fields import an_object
 from serverless.track_call import TrackCalls
 
 NAME = "perclip"
+
+_DEVICES = ("cuda", "cpu")
+_FOR_LEARNED = (
+    4  # of what a worker may keep between tracker calls, this part may networks that have learned take besides
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class Settings:
         device: PERCLIP_DEVICE, "auto", "cpu", "cuda" or "cuda:1".
         short_side: PERCLIP_SHORT_SIDE, shorter side of the network's input in pixels.
         max_seconds: PERCLIP_MAX_SECONDS, budget of a clip call.
-        cache_megabytes: PERCLIP_CACHE_MB, what a worker may keep between tracker calls.
+        cache_megabytes: PERCLIP_CACHE_MB, what a worker may keep between tracker calls; a fourth of it, besides, for
+            networks that have learned.
+        learn_on: PERCLIP_LEARN_ON, the kinds of device on which a clip call may learn.
     """
 
     network: str = DEFAULT_NETWORK
@@ -55,6 +64,7 @@ class Settings:
     short_side: int = 480
     max_seconds: float = 20.0
     cache_megabytes: float = 256.0
+    learn_on: tuple[str, ...] = ("cuda",)
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -84,6 +94,7 @@ class Settings:
             int(number("PERCLIP_SHORT_SIDE", cls.short_side)),
             number("PERCLIP_MAX_SECONDS", cls.max_seconds),
             number("PERCLIP_CACHE_MB", cls.cache_megabytes, least=0),
+            _devices(environment.get("PERCLIP_LEARN_ON") or ",".join(cls.learn_on)),
         )
 
 
@@ -108,12 +119,16 @@ class Answer:
 class PerclipFunction:
     """Loads a network once and answers calls. Serves one call at a time.
 
+    Args:
+        settings: of the operator.
+        recipe: how clip calls learn; None: as `perclip propagate --learn`.
+
     Raises:
         InputError: the settings name no such network or device.
         CheckpointError: the weights cannot be used.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, recipe: LearningRecipe | None = None):
         self._settings = settings
         options = PropagationOptions(device=settings.device, short_side=settings.short_side)
         network = load_network(settings.network, settings.weights)
@@ -122,8 +137,16 @@ class PerclipFunction:
         # What a state or a continued chain must come from.
         self._identity = f"{self._digest} {settings.network} {settings.short_side}"
         self._propagator = Propagator(network, options)
-        cache = BoundedCache(int(settings.cache_megabytes * 2**20))
-        self._tracks = TrackCalls(FrameTracker(self._propagator.network, options), self._identity, cache)
+        room = int(settings.cache_megabytes * 2**20)
+        self._tracks = TrackCalls(FrameTracker(self._propagator.network, options), self._identity, BoundedCache(room))
+        self._learning = ChainLearning(
+            network,
+            options,
+            settings.max_seconds,
+            settings.learn_on,
+            LearningRecipe() if recipe is None else recipe,
+            BoundedCache(room // _FOR_LEARNED),
+        )
 
     def warm_up(self) -> float:
         """Segments a few empty frames, so that the first caller does not wait longer; gives the seconds it took."""
@@ -155,6 +178,7 @@ class PerclipFunction:
             "dtype": self._propagator.number_format,
             "max_seconds": self._settings.max_seconds,
             "short_side": self._settings.short_side,
+            "learning": self._learning.status(),
         }
 
     def answer(self, method: str, body: Any) -> Answer:
@@ -172,8 +196,11 @@ class PerclipFunction:
             else:
                 fields = an_object(_parsed(body), "the body")
                 clip, through_cvat = _clip_of(fields)
-                kind = "track" if clip is None else "clip"
-                reply = self._tracks.answer(fields) if clip is None else self._clip(clip, began)
+                if isinstance(clip, dict) and clip.get("ask") == "status":  # CVAT passes no empty call on
+                    kind, reply = "status", self.status()
+                else:
+                    kind = "track" if clip is None else "clip"
+                    reply = self._tracks.answer(fields) if clip is None else self._clip(clip, began)
             status, error = 200, None
         except CallError as refused:
             outcome = "refused"
@@ -196,10 +223,22 @@ class PerclipFunction:
             facts["trace"] = trace
         if kind == "clip" and error is None:
             facts |= {"frames": len(reply["frames"]), "more": reply["continue"] is not None, "timing": reply["timing"]}
+            if "learning" in reply:
+                facts["learning"] = "awaits frames" if reply["learning"] is None else reply["learning"]["outcome"]
         return Answer(outcome, status, json.dumps(reply, separators=(",", ":"), allow_nan=False), facts)
 
     def _clip(self, clip: Any, began: float) -> dict[str, Any]:
-        return answer_clip(self._propagator, clip, self._identity, self._settings.max_seconds, began)
+        return answer_clip(self._propagator, self._learning, clip, self._identity, self._settings.max_seconds, began)
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    """The kinds of device that PERCLIP_LEARN_ON names; none for the word none."""
+    words = tuple(word.strip() for word in text.split(","))
+    if words == ("none",):
+        return ()
+    if not set(words) <= set(_DEVICES):
+        raise InputError(f"PERCLIP_LEARN_ON={text!r} must be cuda, cpu, both with a comma between them, or none")
+    return words
 
 
 def _parsed(body: Any) -> Any:

@@ -137,6 +137,12 @@ class InferenceNetwork:
         return "int8" if self.quantised else str(self.dtype).removeprefix("torch.")
 
     @property
+    def size(self) -> int:
+        """Bytes of its weights, about: those in 8-bit integers, which are few, do not count."""
+        tensors = (*self._network.parameters(), *self._network.buffers())
+        return sum(tensor.nbytes for tensor in tensors)
+
+    @property
     def carries_masks(self) -> bool:
         """True if the last channels of values and readouts are a mask (`model.network.compact_value_encoder`)."""
         return self._network.compact

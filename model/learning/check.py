@@ -1,7 +1,7 @@
 """Is a network better on this video than another? Asked of the keyframes alone, as there is no other truth."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -161,10 +161,17 @@ class Check:
             return f"held-out keyframe{'s' if len(self._held) > 1 else ''} {frames}"
         return "there and back again"
 
-    def score(self, propagator: Propagator) -> float:
-        """Mean J&F of a network, 0..1."""
-        scores = [list(q.scores(q.answer(propagator)).values()) for q in self._questions]
-        return float(np.mean([np.mean(some) for some in scores]))
+    def indices(self, lesson: Lesson) -> list[int]:
+        """Frames of a lesson that it looks at, ascending."""
+        return sorted({i for question in self._questions if question.lesson is lesson for i in question.indices})
+
+    def score(self, propagator: Propagator, between: Callable[[], None] = lambda: None) -> float:
+        """Mean J&F of a network, 0..1; `between` is called before each question, and may raise."""
+        scores = []
+        for question in self._questions:
+            between()
+            scores.append(np.mean(list(question.scores(question.answer(propagator)).values())))
+        return float(np.mean(scores))
 
 
 def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[HeldOut]:
@@ -173,7 +180,7 @@ def _held_out(lesson: Lesson, seen: Collection[str]) -> Iterator[HeldOut]:
     new = [{o for o, digest in digests.items() if digest not in seen} for digests in lesson.mask_digests]
     held: list[int] = []
     # The first one last: from behind it is asked for only where there is no other.
-    for place in (*range(1, len(keyframes)), 0):
+    for place in [*range(1, len(keyframes)), 0][: len(keyframes)]:
         beside = [p for p in (place - 1, place + 1) if 0 <= p < len(keyframes)]
         if not new[place] or set(beside) & set(held) or (place == 0 and held):
             continue

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,11 @@ from model.training.recipe import Recipe
 from model.training.trainer import Trainer
 
 _PROBES = 2  # steps that are made to see how long one takes; the first is slow
+_PLANNED = 0.75  # of the time after which it gives up, at most: a step may take longer than it did at first
+
+
+class TimeIsUpError(PerclipError):
+    """The time after which learning gives up is over."""
 
 
 def seconds_on(device: str, asked: float) -> float:
@@ -55,6 +61,8 @@ class Learner:
         recipe: what else decides.
         kept: where what was learned is looked for and kept; None: nowhere.
         progress: show a bar on standard error.
+        ends: seconds after which it gives up, however far it is; never in the middle of a step or of a question of the
+            check. None: it takes what it takes. What is learned does not depend on it.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class Learner:
         recipe: LearningRecipe | None = None,
         kept: LearnedWeights | None = None,
         progress: bool = False,
+        ends: float | None = None,
     ):
         if not isinstance(network, PCVOS) or not network.compact:
             refuse_unsuited(network.config.name)
@@ -73,7 +82,8 @@ class Learner:
             raise InputError(f"--learn {seconds:g}: give the seconds to learn for, more than 0")
         self._network, self._options, self._seconds = network, options, seconds
         self._recipe = LearningRecipe() if recipe is None else recipe
-        self._kept, self._progress = kept, progress
+        self._kept, self._progress, self._ends = kept, progress, ends
+        self._deadline = math.inf
 
     def learn(
         self,
@@ -92,10 +102,10 @@ class Learner:
                 of steps and the verdict hold; of others, what was learned is what to begin with.
             note: told what is known by now, before the first step and at the end.
         """
-        began = time.perf_counter()
+        began = self._begin()
         left_out = tuple(sorted(lesson.number(i) for lesson in lessons for i in lesson.left_out))
         lessons = [lesson for lesson in lessons if lesson.keyframes]
-        key = self._key(lessons)
+        key = self.key(lessons)
         mine = next((record for record in reversed(known) if record.key == key), None)
         start, before = self._start(lessons, mine, known)
         begins = weights_digest(start)
@@ -112,6 +122,8 @@ class Learner:
                 learned = self._anew(begun, lessons, start, Check(lessons, before), steps, note, began)
             except KeyboardInterrupt:
                 learned = replace(learned, record=replace(learned.record, outcome="stopped"))
+            except TimeIsUpError as error:
+                learned = replace(learned, record=replace(learned.record, outcome="too slow", note=str(error)))
             except (PerclipError, torch.OutOfMemoryError) as error:
                 why = str(error).splitlines()[0][:200]
                 learned = replace(learned, record=replace(learned.record, outcome="failed", note=why))
@@ -146,7 +158,34 @@ class Learner:
         found = self._kept.network(last.weights)
         return plain if found is None else (found, last.seen)
 
-    def _key(self, lessons: Sequence[Lesson]) -> str:
+    def again(self, known: LearningRecord, lessons: Sequence[Lesson]) -> Learned:
+        """What an earlier run has learned from the same keyframes, beginning with this very network.
+
+        Args:
+            known: what that run has noted; over.
+            lessons: the same.
+
+        Returns:
+            The network by the same steps, and what is noted of it: `weights` are those that were come to here.
+
+        Raises:
+            TimeIsUpError: they cannot be made in time.
+            PerclipError: it fails.
+        """
+        self._begin()
+        return self._again(known, lessons, self._network)
+
+    def _begin(self) -> float:
+        began = time.perf_counter()
+        self._deadline = math.inf if self._ends is None else began + self._ends
+        return began
+
+    def _in_time(self) -> None:
+        if time.perf_counter() > self._deadline:
+            raise TimeIsUpError(f"{max(0.0, self._ends or 0.0):.2g} s are not enough")
+
+    def key(self, lessons: Sequence[Lesson]) -> str:
+        """Of all that decides what is learned, 32 hexadecimal digits; as `LearningRecord.key`."""
         facts = [
             self._digest,
             repr([(len(lesson.frames), lesson.mask_digests) for lesson in lessons]),
@@ -185,7 +224,7 @@ class Learner:
             return Learned(self._network, replace(record, outcome=outcome, weights=self._digest, note=why))
 
         recipe = self._recipe
-        if not lessons:
+        if not any(keyframe.present for lesson in lessons for keyframe in lesson.keyframes):
             return end("nothing to learn")
         if not check.possible:
             return end("no check", "there is one keyframe and hardly a frame beside it")
@@ -194,7 +233,7 @@ class Learner:
             return end("nothing to learn")
         margin = recipe.margin if check.holds_out else recipe.cycle_margin
         clock = time.perf_counter()
-        before = check.score(Propagator(self._network, self._options))
+        before = check.score(Propagator(self._network, self._options), self._in_time)
         record = replace(record, check=check.words, before=round(before, 4))
         if 1 - before < margin:
             return end("nothing to gain")
@@ -202,17 +241,18 @@ class Learner:
         rounds = 2 if check.holds_out else 1
         if steps is None:
             step = self._probe(start, samples)
-            left = self._seconds - (time.perf_counter() - began) - again
+            seconds = self._seconds if self._ends is None else min(self._seconds, _PLANNED * self._ends)
+            left = seconds - (time.perf_counter() - began) - again
             steps = min(recipe.most_steps, int(left / step / rounds))
             if steps < recipe.least_steps:
                 needed = time.perf_counter() - began + again + recipe.least_steps * rounds * step
-                return end("too slow", f"a step takes {step:.1f} s, --learn {max(1, round(needed * 1.2))} would do")
+                return end("too slow", f"a step takes {step:.2g} s, {max(1, round(needed * 1.2))} seconds would do")
         record = replace(record, steps=steps)
         note(record)
         with self._bar(rounds * steps) as bar:
             learned = self._trained(start, samples, steps, bar)
             bar.set_description("checking")
-            after = check.score(Propagator(learned, self._options))
+            after = check.score(Propagator(learned, self._options), self._in_time)
             record = replace(record, after=round(after, 4))
             if after - before < margin:
                 return end("not better")
@@ -232,6 +272,7 @@ class Learner:
         trainer = self._trainer(network, self._recipe.training(self._recipe.most_steps, 0))
         taken = []
         for number in range(_PROBES):
+            self._in_time()
             clock = time.perf_counter()
             trainer.learn(*samples.batch(number, self._recipe.most_steps))
             taken.append(time.perf_counter() - clock)
@@ -241,6 +282,7 @@ class Learner:
         """A copy of a network after so many steps, averaged; float32, on the CPU."""
         trainer = self._trainer(network, self._recipe.training(steps, samples.seed))
         for batch in samples.batches(steps):
+            self._in_time()
             trainer.learn(*batch)
             bar.update()
         return averaged(trainer, network)

@@ -88,13 +88,21 @@ USUAL_TIME = 0.0
 """Stands for those."""
 
 
-def refuse_unsuited(name: str) -> None:
-    """Raises InputError, with the reason, for a network that cannot learn from keyframes."""
+def unsuited(name: str) -> str | None:
+    """Why a network cannot learn from keyframes, as what follows "learning is"; None: it can."""
     config = network_config(name)
     if config.memory != "tokens":
-        raise InputError(f"--learn is not for {name}, which is not trained here, only run: choose perclip-lite")
+        return f"not for {name}, which is not trained here, only run: choose perclip-lite"
     if config.trunk == "resnet50":
-        raise InputError(
-            f"--learn is not for {name}: a step of so large a network takes as long as many of perclip-lite, and a "
-            "minute is too short; choose perclip-lite, or take hours with `perclip train`"
+        return (
+            f"not for {name}: a step of so large a network takes as long as many of perclip-lite, and a minute is too "
+            "short; choose perclip-lite, or take hours with `perclip train`"
         )
+    return None
+
+
+def refuse_unsuited(name: str) -> None:
+    """Raises InputError, with the reason, for a network that cannot learn from keyframes."""
+    reason = unsuited(name)
+    if reason is not None:
+        raise InputError(f"--learn is {reason}")

@@ -1,5 +1,6 @@
 """What came of learning, as it is kept beside results and said to people."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -94,10 +95,20 @@ class LearningRecord:
         try:
             listed = {name: tuple(content.get(name, ())) for name in ("seen", "left_out")}
             record = cls(**{**content, **listed})
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
+        texts = (record.key, record.network, record.check, record.start, record.note, *record.seen)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(record.weights, str | None):
+            raise ValueError("a text is none")
         if record.outcome not in OUTCOMES:
             raise ValueError(f"unknown outcome {record.outcome!r}")
+        if type(record.steps) is not int or record.steps < 0:
+            raise ValueError(f"{record.steps!r} steps")
+        if not all(type(number) is int for number in record.left_out):
+            raise ValueError(f"frames {record.left_out!r}")
+        for score in (record.before, record.after):
+            if score is not None and (type(score) not in (int, float) or not math.isfinite(score)):
+                raise ValueError(f"J&F {score!r}")
         return record
 
 

@@ -204,7 +204,10 @@ def _propagate(arguments: argparse.Namespace) -> None:
                 option = "--" + name.replace("_", "-")
                 raise InputError(f"{option} is a setting of the function itself: leave it out beside --function-url")
         if arguments.learn is not None:
-            raise InputError("--learn is for the network in this process: a function does not learn; leave one out")
+            raise InputError(
+                "--learn is for the network in this process: leave it out, or --function-url (a function learns for "
+                "CVAT's page alone)"
+            )
     if arguments.learn is not None:
         refuse_unsuited(arguments.model or DEFAULT_NETWORK)
         if arguments.propose:

@@ -1,7 +1,7 @@
 """Answers the calls of the Nuclio function over plain HTTP, without Nuclio.
 
 The settings are those of the function, as environment variables: PERCLIP_NETWORK, PERCLIP_WEIGHTS, PERCLIP_DEVICE,
-PERCLIP_SHORT_SIDE, PERCLIP_MAX_SECONDS, PERCLIP_CACHE_MB. Requests and answers: serverless/README.md.
+PERCLIP_SHORT_SIDE, PERCLIP_MAX_SECONDS, PERCLIP_CACHE_MB, PERCLIP_LEARN_ON. Requests and answers: serverless/README.md.
 """
 
 import argparse

@@ -12,6 +12,7 @@ import nuclio_sdk
 import numpy as np
 from PIL import Image
 
+from model.learning.recipe import LearningRecipe
 from plugin.shapes import encode_mask
 from serverless import main
 from serverless.perclip_function import PerclipFunction, Settings
@@ -26,12 +27,12 @@ SMALL = Settings(device="cpu", short_side=96)
 class Worker:
     """One Nuclio worker: a context of its own with the handler behind it."""
 
-    def __init__(self, settings: Settings = SMALL):
+    def __init__(self, settings: Settings = SMALL, recipe: LearningRecipe | None = None):
         logger = nuclio_sdk.Logger(level=0)
         self.log = io.StringIO()
         logger.set_handler("default", self.log, nuclio_sdk.logger.JSONFormatter())
         self.context = nuclio_sdk.Context(logger=logger)
-        self.context.user_data = types.SimpleNamespace(perclip=PerclipFunction(settings))
+        self.context.user_data = types.SimpleNamespace(perclip=PerclipFunction(settings, recipe))
 
     @staticmethod
     def settings(**changes: Any) -> Settings:

@@ -7,8 +7,11 @@ import pytest
 
 from model import Keyframe, PropagationOptions, Propagator, load_network
 from model.evaluation.metrics import region_similarity
+from model.learning.recipe import LearningRecipe
 from model.propagation.run_record import RunRecord
+from model.tracking.bounded_cache import BoundedCache
 from plugin.shapes import decode_mask, polygons_to_mask
+from serverless.chain_learning import ChainLearning
 from serverless.clip_call import answer_clip
 from tests.serverless.calls import HEIGHT, WIDTH, Worker, mask_shape
 
@@ -225,7 +228,8 @@ def test_a_call_that_names_no_clip_length_gets_the_network_s_own(lite, squares, 
     body = clip(squares, images, [keyframe(squares, 0, a=1)], max_seconds=0, direction="forward")["clip"]
     assert "clip_length" not in body
     own = lite.with_options(clip_length=length)
-    answered = answer_clip(own, body, "name", 0.0, time.perf_counter())["frames"]
+    learning = ChainLearning(load_network("perclip-lite"), lite.options, 9.0, (), LearningRecipe(), BoundedCache(0))
+    answered = answer_clip(own, learning, body, "name", 0.0, time.perf_counter())["frames"]
     assert len([frame for frame in answered if frame["frame"] > 100]) == length
-    asked = answer_clip(own, body | {"clip_length": 2}, "name", 0.0, time.perf_counter())["frames"]
+    asked = answer_clip(own, learning, body | {"clip_length": 2}, "name", 0.0, time.perf_counter())["frames"]
     assert len([frame for frame in asked if frame["frame"] > 100]) == 2

@@ -15,7 +15,7 @@ def test_states_of_a_memory_travel_as_they_are():
     states = {(0, None): bytes(range(256)), (2, 9): b""}
     passed = PassRecord(reached=4, memory={(0, None): ()}, states=states)
     text = write_continuation(RunRecord(passes={(0, 1): passed}, done={0, 1}), "call", {})
-    record, _ = read_continuation(text, "call", 12, (1,), (8, 12))
+    record = read_continuation(text, "call", 12, (1,), (8, 12)).record
     assert record.passes[0, 1].states == states and record.passes[0, 1].reached == 4
 
 

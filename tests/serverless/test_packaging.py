@@ -227,9 +227,7 @@ def test_only_what_the_function_needs_is_staged(bench, twin, source):
     assert {name.split("/")[0] for name in files} == {
         *("function.yaml", "requirements.txt", "LICENSE", "model", "plugin", "serverless"),
     }
-    assert not [
-        name for name in files if re.search(r"__pycache__|model/training|\.sh$|^plugin/(?!__init__|shapes/)", name)
-    ]
+    assert not [name for name in files if re.search(r"__pycache__|\.sh$|^plugin/(?!__init__|shapes/)", name)]
     assert all(file.stat().st_mode & 0o004 for file in folder.rglob("*"))
 
 
@@ -282,7 +280,7 @@ def used_clone(tmp_path: Path) -> Path:
     """A clone with what work leaves in it: a virtual environment, and links to large files that lie elsewhere."""
     clone = tmp_path / "clone"
     for name in ("model", "plugin", "serverless"):
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "training", "ui"))
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "ui"))
     for name in ("function.yaml", "LICENSE", "requirements.txt"):
         shutil.copy(ROOT / name, clone)
     (clone / ".venv" / "lib").mkdir(parents=True)

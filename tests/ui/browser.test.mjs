@@ -273,6 +273,36 @@ test('errors of the function come in plain words, and nothing is changed', async
     await picture('error');
 });
 
+test('learning is offered where the function says that it can, refused with the reason, and told used or not', async () => {
+    await drawBoth();
+    const LEARN = 'Learn from the keyframes first';
+    const offered = () => tab.evaluate((name) => page.registered[0].parameters[name]?.values, LEARN);
+    const knows = (seconds) => tab.evaluate((given) => localStorage.setItem('perclip.learning',
+        JSON.stringify({ functionId: 'pth-perclip', seconds: given, at: Date.now() })), seconds);
+    // The real function, on a processor, was asked when the job was opened.
+    await tab.waitForFunction(() => localStorage.getItem('perclip.learning'));
+    assert.equal(await tab.evaluate(() => JSON.parse(localStorage.getItem('perclip.learning')).seconds), 0);
+    assert.equal(await offered(), undefined);
+    await knows(5); // as if it had had a GPU a while ago
+    const [, yes] = await offered();
+    assert.equal(yes, 'yes, about 5 s');
+    await fromMenu({ [LEARN]: yes });
+    assert.match(await tab.evaluate(() => page.toast), /refuses: learn is for a function on a GPU/);
+    assert.deepEqual([await offered(), await steps()], [undefined, 0]);
+    await knows(5);
+    const learning = { used: true, same_weights: true, words: 'learned from the keyframes in 40 steps: J&F 0.400 -> 0.700' };
+    const [left, right] = await tab.evaluate(() => [1, 2].map((object) => page.truth[1][object]));
+    const frames = Array.from({ length: LAST }, (_, i) => ({ frame: i + 1, absent: [],
+        shapes: [left, right].map((points, object) => ({ object, type: 'mask', points, confidence: 0.9 })) }));
+    await fault([{ answer: { version: 1, frames, learning, continue: null, warnings: [] } }]);
+    await fromMenu({ [LEARN]: yes });
+    await noticed('Learning is used: learned from the keyframes in 40 steps: J&F 0.400 -> 0.700.');
+    assert.deepEqual((await calls()).map(({ learn }) => learn), [5]);
+    await click(); // the button never learns
+    assert.ok((await calls()).slice(1).every(({ learn }) => learn === null));
+    assert.doesNotMatch(await notice(), /Learning/);
+});
+
 test('a busy function is waited for; after time-outs what was finished is kept and the rest can follow', async () => {
     await drawBoth();
     await fault([{ status: 503 }]);

@@ -91,7 +91,7 @@ class FunctionEngine:
         known: Sequence[LearningRecord],
         note: Callable[[LearningRecord], None],
     ) -> tuple["FunctionEngine", None]:
-        """Itself: a function does not learn."""
+        """Itself: a function learns for each chain by itself, and a journal could not name the weights."""
         return self, None
 
     def run(

@@ -15,13 +15,15 @@ import { factsOf, PageFrames } from './frames.js';
 import { targetObjects } from './objects.js';
 import { isApplicable, underWay } from './page_state.js';
 import { plannedTargets } from './ranges.js';
-import { ACTION_NAME, CLIP_LENGTHS, DEFAULT_PARAMETERS, DIRECTIONS, keep, knownParameters, optionsOf, OUTPUTS, RANGES, stored } from './settings.js';
+import { ACTION_NAME, CLIP_LENGTHS, DEFAULT_PARAMETERS, DIRECTIONS, keep, knownParameters, LEARN, LEARN_NOT, optionsOf, OUTPUTS, RANGES,
+    stored } from './settings.js';
 import { sleep } from './sleep.js';
 
 /**
  * @import { AnnotatedObject } from './annotated_object.js'
  * @import { Collection, JobFacts } from './collection.js'
  * @import { Summary } from './counts.js'
+ * @import { LearningAbility } from './learning_ability.js'
  * @import { Range } from './ranges.js'
  * @import { Settings } from './settings.js'
  */
@@ -32,13 +34,15 @@ import { sleep } from './sleep.js';
  * @param {any} core cvat-core
  * @param {any} store of the page
  * @param {() => Settings} settings
+ * @param {LearningAbility} ability
  * @param {(summary: Summary) => void} onDone told before what was found is committed
  */
-export function actionClass(core, store, settings, onDone) {
+export function actionClass(core, store, settings, ability, onDone) {
     return class PropagateAction extends core.classes.BaseCollectionAction {
         /** @type {any} */
         job = null;
         parameters_ = DEFAULT_PARAMETERS;
+        learn = 0; // seconds; the button never learns
         isRunning = false;
         isOneClick = false; // the next run is the button's: its parameters are not kept
         /** @type {WeakMap<object, Map<number, number>>} */
@@ -65,6 +69,7 @@ export function actionClass(core, store, settings, onDone) {
                 Output: select(OUTPUTS, last.Output),
                 'Polygon tolerance': { type: 'number', values: ['0', '20', '0.5'], defaultValue: last['Polygon tolerance'] },
                 Speed: select(Object.keys(CLIP_LENGTHS), last.Speed),
+                ...(ability.seconds ? { [LEARN]: select([LEARN_NOT, `yes, about ${Math.ceil(ability.seconds)} s`], LEARN_NOT) } : {}),
             };
         }
 
@@ -81,6 +86,7 @@ export function actionClass(core, store, settings, onDone) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
             this.job = job;
             this.parameters_ = knownParameters(parameters);
+            this.learn = this.isOneClick || (parameters[LEARN] ?? LEARN_NOT) === LEARN_NOT ? 0 : ability.seconds;
             if (!this.isOneClick) keep('perclip.parameters', this.parameters_);
             this.isOneClick = false;
         }
@@ -125,7 +131,7 @@ export function actionClass(core, store, settings, onDone) {
          */
         async propagate(chosen, current, onProgress, cancelled) {
             const { job } = this;
-            const options = optionsOf(this.parameters_);
+            const options = { ...optionsOf(this.parameters_), learn: this.learn };
             if (job.dimension === '3d') throw new PerclipError('Perclip works on images and videos, not on point clouds.');
             const facts = await factsOf(job, current);
             const whole = await job.annotations.export();
@@ -164,7 +170,7 @@ export function actionClass(core, store, settings, onDone) {
             const what = remaining.length > 3 ? `${remaining.length} objects` : [...labels].join(', ');
             const before = chains.reduce((total, chain) => total + chain.before, 0);
             onDone({ what, frames: filled.size, done, total, before, runs: Math.max(...chains.map((chain) => chain.runs)), seconds,
-                warnings, failure, doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
+                warnings, failure, learned: [...new Set(chains.flatMap((chain) => chain.learned))], doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
             return { created, deleted };
         }
 
@@ -201,8 +207,12 @@ export function actionClass(core, store, settings, onDone) {
                         image: (frame) => frames.image(frame),
                         prefetch: (numbers) => frames.prefetch(numbers),
                         // CVAT hands on what lies in a shape; the frame's own image, which CVAT adds, is not looked at.
-                        call: (clip) => core.lambda.call(job.taskId, { id: functionId }, { type: 'init_tracking', job: job.id,
-                            frame: plan.clip.keyframes[0].frame, shapes: [{ type: 'mask', points: [], clip }] }),
+                        call: async (clip) => {
+                            const answer = await core.lambda.call(job.taskId, { id: functionId }, { type: 'init_tracking', job: job.id,
+                                frame: plan.clip.keyframes[0].frame, shapes: [{ type: 'mask', points: [], clip }] });
+                            if (answer?.error?.code === 'no_learning') ability.refused();
+                            return answer;
+                        },
                         cancelled,
                         onProgress,
                         before: unfinished[chains.length],

@@ -50,6 +50,9 @@ export class ClipChain {
         this.consumed = 0; // frames that passes have segmented
         /** @type {number} */
         this.resumed = 0; // of these, by an earlier run
+        /** @type {{ used: boolean, words: string } | null} */
+        this.learning = null; // what came of it
+        this.isUnlike = false; // some answers came from weights that were learned again, and came out otherwise
         this.isDone = false;
         this.isKnown = false; // the function has answered something in this run
         this.before = 0; // frames that an earlier run has answered
@@ -59,6 +62,8 @@ export class ClipChain {
             this.answered = new Map(before.answered);
             this.going = before.going;
             this.isDone = before.isDone;
+            this.learning = before.learning;
+            this.isUnlike = before.isUnlike;
             this.consumed = before.consumed;
             this.resumed = this.consumed;
             this.runs = before.consumed > before.resumed ? before.runs + 1 : before.runs;
@@ -82,6 +87,16 @@ export class ClipChain {
         const { others } = this.world;
         const total = this.clip.frames.length - this.drawn.size;
         return others ? { done: done + others.done, total: others.total } : { done, total };
+    }
+
+    /** What came of learning, for the annotator; empty where it was not asked for, or is not known yet. */
+    get learned() {
+        if (!this.clip.learn || !this.answered.size) return [];
+        if (!this.learning) return ['Not learned: the function stopped before, or is too old to learn.'];
+        const { used, words } = this.learning;
+        const lines = [`Learning ${used ? 'is used' : 'is not used'}: ${words}.`];
+        if (this.isUnlike) lines.push('Several workers learned, and came to slightly different weights.');
+        return lines;
     }
 
     /** Frames per second so far; where passes go both ways, a frame counts when both have been there. */
@@ -116,6 +131,7 @@ export class ClipChain {
                 if (++restarts > 1) throw this.failure('The function keeps changing: try again later.');
                 this.answered.clear();
                 [this.consumed, this.resumed, this.going, this.before, this.runs] = [0, 0, null, 0, 1];
+                [this.learning, this.isUnlike] = [null, false];
                 going = { state: null, needed: keyframes, next: this.firstFrames(keyframes) };
                 continue;
             }
@@ -128,6 +144,8 @@ export class ClipChain {
             }
             slow = 0;
             seconds = Math.min(MOST_SECONDS, 2 * seconds);
+            this.learning = answer.learning ?? this.learning;
+            this.isUnlike ||= answer.learning?.same_weights === false;
             for (const frame of answer.frames) this.answered.set(frame.frame, frame);
             this.warnings = [...new Set([...this.warnings, ...(answer.warnings ?? [])])];
             const before = this.consumed;
@@ -141,7 +159,8 @@ export class ClipChain {
             }
             if (this.consumed > before) {
                 const aim = CALL_SECONDS[Math.min(calls++, CALL_SECONDS.length - 1)] * (seconds / MOST_SECONDS);
-                const speed = (this.consumed - before) / Math.max(0.05, this.now() - began);
+                const spent = this.now() - began - (answer.timing?.learning ?? 0);
+                const speed = (this.consumed - before) / Math.max(0.05, spent);
                 batch = Math.min(LARGEST_BATCH, Math.max(this.smallest, Math.round(speed * aim)));
             }
             this.going = going = answer.continue;
@@ -151,11 +170,11 @@ export class ClipChain {
     }
 
     /**
-     * What the first call should bring beside the keyframes; of several keyframes the function says it better.
+     * What the first call should bring beside the keyframes; of several keyframes, and to learn, the function says it better.
      * @param {number[]} keyframes
      */
     firstFrames(keyframes) {
-        if (keyframes.length > 1) return [];
+        if (keyframes.length > 1 || this.clip.learn) return [];
         const numbers = this.clip.frames.map((/** @type {{ frame: number }} */ item) => item.frame);
         const place = numbers.indexOf(keyframes[0]);
         const isForward = this.clip.direction === 'forward' || place === 0;
@@ -170,18 +189,17 @@ export class ClipChain {
     async body(going, batch, seconds) {
         /** @type {Map<number, string>} */
         const images = new Map();
-        /** @type {number[]} */
-        const sent = [];
         let size = 0;
         const needed = new Set(going.needed);
         for (const frame of new Set([...needed, ...going.next.slice(0, batch)])) {
-            const isNeeded = needed.has(frame);
-            if (!isNeeded && size > MOST_CHARACTERS && sent.length >= this.smallest) break;
+            if (!needed.has(frame) && size > MOST_CHARACTERS && images.size >= needed.size + this.smallest) break;
             const image = await this.unlessCancelled(this.world.image(frame));
             images.set(frame, image);
             size += image.length;
-            if (!isNeeded) sent.push(frame);
         }
+        // To learn, some of the next ones are needed.
+        const end = going.next.findIndex((frame) => !images.has(frame));
+        const sent = end < 0 ? going.next : going.next.slice(0, end);
         const frames = this.clip.frames.map((/** @type {{ frame: number }} */ { frame }) => (
             images.has(frame) ? { frame, image: images.get(frame) } : { frame }));
         return { sent, body: { ...this.clip, frames, max_seconds: seconds, continue: going.state } };
@@ -242,7 +260,8 @@ export class ClipChain {
     /** @param {string} [instead] */
     report(instead) {
         const { done, total } = this.progress;
-        const text = this.consumed ? `${done} of ${total} frames, ${rateText(this.rate)}` : 'Sending the first frames';
+        const first = this.clip.learn && !this.learning ? 'Learning from the keyframes' : 'Sending the first frames';
+        const text = this.consumed ? `${done} of ${total} frames, ${rateText(this.rate)}` : first;
         const { work, allWork } = this.world.others ?? { work: 0, allWork: this.work };
         const percent = Math.min(99, Math.round((100 * (work + Math.min(this.work, this.consumed))) / allWork));
         this.world.onProgress(`Perclip: ${instead ?? text}`, percent);

@@ -89,6 +89,7 @@ function planClip(numbers, objects, ranges, job, options) {
             polygon_tolerance: options.tolerance,
             clip_length: options.clipLength,
             direction,
+            ...(options.learn ? { learn: options.learn } : {}),
         },
     };
 }

@@ -4,8 +4,9 @@
 /**
  * @typedef {{ what: string, frames: number, done: number, total: number, before: number, runs: number, seconds: number }} Counts
  *     `frames`: that got something, of `done` of `total`, `before` of them by earlier runs that were cut off.
- * @typedef {Counts & { warnings: string[], failure: string | null,
+ * @typedef {Counts & { warnings: string[], failure: string | null, learned: string[],
  *     doubts: { count: number, places: { frame: number, confidence: number }[] }, job: any }} Summary
+ *     `learned`: what came of learning; empty where nobody asked for it.
  */
 
 /**

@@ -8,6 +8,7 @@ import { nextPlace } from './doubts.js';
 import { messageOf } from './errors.js';
 import { headerButton } from './header_button.js';
 import { Highlight } from './highlight.js';
+import { LearningAbility } from './learning_ability.js';
 import { Notice, SHOWN_SECONDS } from './notice.js';
 import { groupOf, isApplicable, underWay } from './page_state.js';
 import { isShortcut, knownParameters, RANGES, stored } from './settings.js';
@@ -34,7 +35,8 @@ export class PagePart {
         this.isCancelled = false;
         /** @type {Summary | null} */
         this.summary = null;
-        const Action = actionClass(core, store, settings, (summary) => { this.summary = summary; this.tell(summary); });
+        this.ability = new LearningAbility(core, () => this.settings().functionId);
+        const Action = actionClass(core, store, settings, this.ability, (summary) => { this.summary = summary; this.tell(summary); });
         this.action = new Action();
         this.mount = this.mount.bind(this);
         this.onLeave = () => this.highlight.end();
@@ -69,6 +71,8 @@ export class PagePart {
             this.isMounting = false;
             this.notice.settle(); // a panel may have come
             if (this.job) this.highlight.tidy();
+            if (this.job && this.job !== this.asked && this.job.dimension !== '3d') this.ability.ask(this.job);
+            this.asked = this.job;
             const header = this.job && document.querySelector('.cvat-annotation-header-left-group');
             if (!header || (this.button && header.contains(this.button))) return;
             const button = headerButton(header);
@@ -175,7 +179,11 @@ export class PagePart {
         const lines = [];
         if (summary.failure) lines.push(summary.failure);
         lines.push(`${countsText(summary)} Ctrl+Z takes them back.`);
-        if (summary.failure) lines.push('What is done is kept. Press again, on this frame, to go on from there.');
+        if (summary.failure) {
+            const again = summary.learned.length ? 'Run it from the menu again, with learning,' : 'Press again, on this frame,';
+            lines.push(`What is done is kept. ${again} to go on from there.`);
+        }
+        lines.push(...summary.learned);
         lines.push(count ? `${many(count, 'doubtful frame')} in ${many(places.length, 'place')}: ${nextKey} and `
             + `${previousKey} go through them.` : summary.failure ? '' : 'No frame is doubtful.');
         lines.push(...summary.warnings);
@@ -185,7 +193,7 @@ export class PagePart {
             .slice(0, 6).sort((a, b) => a.frame - b.frame)
             .map(({ frame }) => [`${frame}`, () => this.dispatch(this.actionCreators.changeFrameAsync(frame))]));
         const isError = Boolean(summary.failure);
-        const isDecided = !count && !isError;
+        const isDecided = !count && !isError && !summary.learned.length; // what came of learning is to be read
         this.notice.show(lines.filter(Boolean).join('\n'), { isError, buttons, folds: isDecided,
             seconds: isDecided && !summary.warnings.length ? SHOWN_SECONDS : 0 });
     }

@@ -4,8 +4,8 @@
  */
 
 /**
- * @typedef {{ range: string, target: number, direction: string, output: string, tolerance: number, clipLength: number
- *     }} Options
+ * @typedef {{ range: string, target: number, direction: string, output: string, tolerance: number, clipLength: number,
+ *     learn?: number }} Options `learn`: seconds to learn from the keyframes for; 0 or none: not at all
  */
 
 export const ACTION_NAME = 'Perclip: propagate';
@@ -13,6 +13,8 @@ export const RANGES = ['to the end', 'to the next keyframe', 'to the target fram
 export const DIRECTIONS = ['forward', 'backward', 'both'];
 export const OUTPUTS = ['as drawn', 'mask', 'polygon'];
 export const CLIP_LENGTHS = { accurate: 5, balanced: 10, fast: 25 };
+export const LEARN = 'Learn from the keyframes first'; // of one run from the menu: not among what is kept
+export const LEARN_NOT = 'no';
 
 export const DEFAULT_SETTINGS = {
     functionId: 'pth-perclip', // in Nuclio

@@ -54,6 +54,34 @@ def test_no_keyframe_is_asked_for_that_was_learned_from_and_none_from_an_asked_o
     assert len(network.given) == len(asked)
 
 
+@pytest.mark.parametrize("frames", [(0, 5), (0, 5, 9, 20, 40, 59), (7, 50), (30,), (0,), (59,)])
+def test_it_looks_at_no_other_frames_than_it_says(frames):
+    seen: set[int] = set()
+
+    class Watched(list):
+        def __getitem__(self, index):
+            seen.update(range(len(self))[index] if isinstance(index, slice) else [index])
+            return _FRAMES[index]
+
+    lesson = Lesson(Watched(_FRAMES), [keyframe(i, 1) for i in frames])
+    check = Check([lesson])
+
+    class All(Moving):
+        def run(self, frames, *given, **named):
+            frames[0 : len(frames)]
+            return super().run(frames, *given, **named)
+
+    assert check.score(All()) == 1
+    assert seen == set(check.indices(lesson)) and set(check.indices(lesson)) >= set(frames) - {9, 40}
+
+
+def test_what_is_to_be_done_between_questions_is_done_before_each():
+    check = Check([Lesson(_FRAMES, [keyframe(i, 1) for i in (0, 9, 20, 40, 59)])])
+    network, times = Moving(), []
+    check.score(network, lambda: times.append(len(network.given)))
+    assert times == [0, 1]
+
+
 @pytest.mark.parametrize(("pixels", "least", "most"), [(2, 0.5, 0.95), (13, 0, 0.5)])
 def test_what_goes_astray_scores_less(pixels, least, most):
     for keyframes in ([keyframe(0, 1, 2), keyframe(9, 1, 2)], [keyframe(3, 1, 2)]):

@@ -11,7 +11,7 @@ from model import Keyframe, PropagationOptions, load_network
 from model.errors import InputError
 from model.learning.check import Check
 from model.learning.learned_weights import LearnedWeights, weights_digest
-from model.learning.learner import Learner
+from model.learning.learner import Learner, TimeIsUpError
 from model.learning.lesson import Lesson
 from model.learning.recipe import LearningRecipe
 from model.learning.record import LearningRecord
@@ -33,7 +33,12 @@ def network():
 def ever_better(monkeypatch):
     """The check takes its time; most tests need only its word, and that each network is better than the last."""
     rising = count()
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.3 + next(rising) / 100)
+
+    def score(check, propagator, between=lambda: None):
+        between()
+        return 0.3 + next(rising) / 100
+
+    monkeypatch.setattr(Check, "score", score)
     monkeypatch.setattr(learner_module, "_PROBES", 1)
 
 
@@ -53,7 +58,7 @@ def lesson(few, *frames: int) -> Lesson:
 def scores(monkeypatch, *values: float) -> None:
     """What the check finds, one network after the other."""
     left = list(values)
-    monkeypatch.setattr(Check, "score", lambda check, propagator: left.pop(0))
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: left.pop(0))
 
 
 def no_steps(monkeypatch) -> None:
@@ -99,7 +104,7 @@ def test_where_nothing_can_be_gained_nothing_is_learned(network, few, monkeypatc
 
 def test_too_little_time_is_told_with_the_time_that_would_do_and_tried_again(network, few, kept):
     learned = learner(network, kept, seconds=1e-6).learn([lesson(few, 0)])
-    assert learned.network is network and "--learn" in learned.record.words
+    assert learned.network is network and "seconds would do" in learned.record.words
     assert kept.kept().size == 0
 
 
@@ -112,6 +117,20 @@ def test_the_number_of_steps_is_noted_before_the_first_and_holds_later(network, 
     assert again.record.steps == 1 and again.record.weights != end.weights
     resumed = learner(network).learn([lesson(few, 0)], [begun])
     assert (resumed.record.steps, resumed.record.weights) == (2, end.weights)
+
+
+def test_where_its_time_ends_it_gives_up_and_what_it_learns_in_time_does_not_depend_on_that(network, few):
+    def ending(ends):
+        return Learner(network, _OPTIONS, 1e4, replace(_RECIPE, most_steps=1), ends=ends)
+
+    late = ending(1e-9).learn([lesson(few, 0)])
+    assert late.network is network and late.record.outcome == "too slow" and "not enough" in late.record.words
+    record = ending(1e4).learn([lesson(few, 0)]).record
+    assert record.used and record.key == late.record.key
+    with pytest.raises(TimeIsUpError):
+        ending(1e-9).again(record, [lesson(few, 0)])
+    again = ending(None).again(record, [lesson(few, 0)])
+    assert again.record.weights == record.weights == weights_digest(again.network)
 
 
 def test_ctrl_c_gives_the_network_back_as_it_was_and_keeps_nothing(network, few, kept, monkeypatch):
@@ -178,6 +197,7 @@ def test_a_correction_learns_on_and_is_what_the_check_asks_for(network, few, kep
 def test_without_a_frame_or_an_object_to_learn_from_it_says_so(network, few):
     short = Lesson(few.frames[:2], [few.keyframe(0)])
     assert learner(network).learn([short]).record.outcome == "no check"
+    assert learner(network).learn([Lesson(few.frames, [])]).record.outcome == "nothing to learn"
     mask = few.labels[0] == 1
     mask[:, 14:] = False  # a sliver
     tiny = Lesson(few.frames, [Keyframe(0, {1: mask & (few.labels[0].cumsum(0) < 20)})])

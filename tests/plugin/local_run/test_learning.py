@@ -24,7 +24,7 @@ def command(tmp_path, monkeypatch) -> list[str]:
     monkeypatch.setattr(learner, "LearningRecipe", lambda: _TINY)
     monkeypatch.setattr(learner, "_PROBES", 1)
     rising = count()
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.3 + next(rising) / 20)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.3 + next(rising) / 20)
     frames = tmp_path / "frames"
     frames.mkdir()
     random = np.random.default_rng(0)

@@ -259,3 +259,78 @@ test('cancelling while a busy function is waited for ends the waiting', async ()
     await new Promise((resolve) => { setTimeout(resolve, 20); });
     assert.equal(served.calls.length, 2); // the one that was under way
 });
+
+/** A function that first wants the frames of its check, then learns, and then segments all that it has images of. */
+function learningFunction(frames, learning, { checked = 8, slow = false } = {}) {
+    const calls = [];
+    const call = async (clip) => {
+        const images = new Set(clip.frames.filter(({ image }) => image).map(({ frame }) => frame));
+        calls.push({ images, clip });
+        const [learned, at] = clip.continue === null ? [false, 0] : JSON.parse(clip.continue);
+        const wanted = frames.slice(0, 1 + checked);
+        const going = (state, needed, reached) => ({ state: JSON.stringify(state), needed, next: frames.slice(1 + reached) });
+        if (!learned && !wanted.every((frame) => images.has(frame))) {
+            return { frames: [{ frame: frames[0], shapes: [], absent: [] }], learning: null, timing: { learning: 0 }, continue: going([false, 0], wanted, 0) };
+        }
+        let reached = at;
+        while (!(slow && !learned) && reached + 1 < frames.length && images.has(frames[reached + 1])) reached++;
+        const given = frames.slice(1 + at, 1 + reached).map((frame) => ({ frame, shapes: [], absent: [] }));
+        const told = Array.isArray(learning) ? learning[Math.min(calls.length - 2, learning.length - 1)] : learning;
+        return { frames: given, learning: told, timing: { learning: learned ? 0 : 5 },
+            continue: 1 + reached < frames.length ? going([true, reached], frames.slice(0, 1), reached) : null };
+    };
+    return { calls, call };
+}
+
+function learningChain(served, more = {}) {
+    const made = chainOf(FRAMES, served, more);
+    made.chain.clip.learn = 5;
+    return made;
+}
+
+const USED = { used: true, same_weights: true, words: 'learned from the keyframes in 40 steps: J&F 0.400 -> 0.700 (+0.300) by there and back again' };
+
+for (const slow of [false, true]) {
+    test(`a chain that learns sends what the check wants first, and counts no frame twice${slow ? '; all time went into learning' : ''}`, async () => {
+        const served = learningFunction(FRAMES, USED, { slow });
+        const { chain, log } = learningChain(served);
+        await chain.run();
+        assert.deepEqual([...served.calls[0].images], [FRAMES[0]]);
+        assert.ok(FRAMES.slice(0, 9).every((frame) => served.calls[1].images.has(frame)));
+        assert.ok(served.calls.every(({ clip }) => clip.learn === 5));
+        assert.deepEqual([chain.answeredFrames(), chain.consumed], [39, 39]);
+        assert.match(log.progress[0][0], /Learning from the keyframes/);
+        assert.deepEqual(log.progress.map(([, percent]) => percent), log.progress.map(([, percent]) => percent).sort((a, b) => a - b));
+        assert.deepEqual(chain.learned, [`Learning is used: ${USED.words}.`]);
+    });
+}
+
+test('what came of learning is told: not used, other weights, no word, and nothing where nobody asked', async () => {
+    const words = 'learned and not used: J&F 0.963 -> 0.781 (-0.182) by there and back again, which is not clearly better';
+    const outcome = async (learning) => {
+        const { chain } = learningChain(learningFunction(FRAMES, learning, { checked: 3 }));
+        await chain.run();
+        return chain.learned;
+    };
+    assert.deepEqual(await outcome({ used: false, same_weights: true, words }), [`Learning is not used: ${words}.`]);
+    assert.match((await outcome([USED, { ...USED, same_weights: false }, USED]))[1], /slightly different weights/);
+    const old = learningChain(fakeFunction(FRAMES)).chain;
+    await old.run();
+    assert.match(old.learned.join(), /too old to learn/);
+    const plain = chainOf(FRAMES, fakeFunction(FRAMES)).chain;
+    await plain.run();
+    assert.deepEqual(plain.learned, []);
+});
+
+test('a chain that learns and was cut off goes on with what was learned', async () => {
+    const served = learningFunction(FRAMES, USED, { checked: 3 });
+    let count = 0;
+    const first = learningChain({ call: async (clip) => { if (++count > 2) throw { code: 404 }; return served.call(clip); } }).chain;
+    await assert.rejects(first.run(), /not deployed/);
+    const second = chainOf(FRAMES, served, { before: first }).chain;
+    assert.equal(second.learning, null); // it did not learn: another plan
+    const made = learningChain(served, {}).chain;
+    const again = new ClipChain({ clip: made.clip, work: 39 }, { ...made.world, now: made.now, before: first });
+    await again.run();
+    assert.deepEqual([again.answeredFrames(), again.learned], [39, first.learned]);
+});
