@@ -23,7 +23,8 @@ class LearningRecipe:
         crop: side of the samples in pixels, a multiple of 16.
         clip_frames: frames of a clip; a sample has 1 + 2 times as many.
         objects: most objects of a sample.
-        rate: learning rate of all but the image trunk, at its peak; a few steps reach a tenth of it.
+        rate: learning rate of all but the image trunk, at its peak; 40 steps reach a tenth of it, fewer more, see
+            `model.training.schedule`.
         trunk_rate: of the trunk, as a part of `rate`; 0: it learns nothing.
         frozen_blocks: leading blocks of the trunk that learn nothing.
         average: decay of the averaged weights, which are what is learned.

@@ -26,13 +26,13 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth():
     assert factors[-1] == pytest.approx(0.02, rel=0.01)
 
 
-@pytest.mark.parametrize("steps", [6, 10, 20, 39, 40])
-def test_few_steps_reach_the_same_rate(steps):
-    """A slow machine's learning moves the network as much by a step as a fast one's."""
+@pytest.mark.parametrize("steps", [6, 10, 20, 39])
+def test_few_steps_go_as_far_as_40(steps):
+    """A slow machine's learning moves the network as much as a fast one's."""
     factors = [rate_factor(step, steps) for step in range(steps)]
-    assert 0.1 < max(factors) < 0.16
-    assert sum(factors) / steps == pytest.approx(sum(rate_factor(step, 40) for step in range(40)) / 40, rel=0.5)
-    assert factors.index(max(factors)) == pytest.approx(0.4 * steps, abs=1.5)
+    assert sum(factors) == pytest.approx(sum(rate_factor(step, 40) for step in range(40)), rel=0.2)
+    assert max(factors) < 0.9 and factors.index(max(factors)) >= 1  # there is a rise
+    assert factors[-1] < max(factors) / 3
 
 
 @pytest.mark.parametrize("steps", [40, 41, 100, 4000])
