@@ -59,9 +59,9 @@ def test_objects_of_other_layers_lose_nothing_and_get_nothing():
 
 
 def test_a_piece_of_what_nobody_asks_for_is_taken_for_the_object():
-    masks = _two_objects()
-    decoys = torch.zeros(1, 1, 96, 128, dtype=torch.bool)
-    decoys[..., :15, 90:120] = True  # out of reach of what is added beside
+    masks, decoys = torch.zeros(1, 1, 96, 128), torch.zeros(1, 1, 96, 128, dtype=torch.bool)
+    masks[..., 60:90, 5:35] = 1
+    decoys[..., :30, 100:] = True  # out of reach of what is added beside
     taken = 0
     for seed in range(100):
         plain, spoiled = (_ALWAYS.spoil(masks[:, None], _random(seed), None, d)[0, 0] for d in (None, decoys))
