@@ -296,6 +296,18 @@ def test_a_continuation_that_somebody_has_written_is_refused(few, shown, pupil):
     assert answer["learning"]["same_weights"] is False
 
 
+def test_a_record_that_names_what_another_chain_has_learned_gets_nothing_of_it(few, shown, pupil):
+    """What chains share is only the worker."""
+    mine = call(few, shown, sent=range(4, _FRAMES), learn=1006)
+    state = pupil.answered(mine)["continue"]["state"]
+    its = json.loads(state[32:])["learning"]
+    other = call(few, shown, (5,), range(5, _FRAMES), learn=1006)
+    begun = pupil.answered(other)
+    named = forged(begun["continue"]["state"], **{name: its[name] for name in ("key", "steps", "weights")})
+    answer = pupil.answered(call(few, shown, (5,), learn=1006, **{"continue": named}))
+    assert answer["learning"]["same_weights"] is False and answer["learning"]["weights"] != its["weights"]
+
+
 def test_a_network_that_it_does_not_suit_refuses_in_one_line(few, tmp_path):
     path = tmp_path / "swem.safetensors"
     sizes = {"key_dim": 16, "value_dim": 32, "thin_dim": 32, "decoder_dims": (32, 16, 16)}
