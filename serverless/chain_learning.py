@@ -9,7 +9,7 @@ from model.errors import PerclipError
 from model.inference.prepared_network import choose_device
 from model.learning.check import Check
 from model.learning.learned_weights import weights_digest
-from model.learning.learner import Learned, Learner
+from model.learning.learner import Learned, Learner, TimeIsUpError
 from model.learning.lesson import Lesson
 from model.learning.recipe import DEFAULT_SECONDS, LearningRecipe, unsuited
 from model.learning.record import LearningRecord
@@ -136,10 +136,16 @@ class ChainLearning:
             return self._kept(
                 request, record, lambda: self._learner(request, deadline).again(record, [self._lesson(request)])
             )
+        except TimeIsUpError as error:
+            raise CallError(
+                f"what the chain has learned could not be learned again ({error}): send the same call again",
+                "busy",
+                503,
+            ) from None
         except PerclipError as error:
             why = str(error).splitlines()[0][:200]
             raise CallError(
-                f"what the chain has learned could not be learned again ({why}): send the same call again", "busy", 503
+                f"what the chain has learned cannot be learned again ({why}): start the range again", "bad_continue"
             ) from None
 
     def _lesson(self, request: ClipRequest) -> Lesson:
