@@ -174,7 +174,8 @@ export function actionClass(core, store, settings, ability, onDone) {
             const what = remaining.length > 3 ? `${remaining.length} objects` : [...labels].join(', ');
             const before = chains.reduce((total, chain) => total + chain.before, 0);
             onDone({ what, frames: filled.size, done, total, before, runs: Math.max(...chains.map((chain) => chain.runs)), seconds,
-                warnings, failure, learned: [...new Set(chains.flatMap((chain) => chain.learned))], doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
+                warnings, failure, learned: [...new Set(chains.flatMap((chain) => chain.learned))],
+                doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
             return { created, deleted };
         }
 
