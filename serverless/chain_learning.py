@@ -9,7 +9,7 @@ from model.errors import PerclipError
 from model.inference.prepared_network import choose_device
 from model.learning.check import Check
 from model.learning.learned_weights import weights_digest
-from model.learning.learner import Learned, Learner
+from model.learning.learner import Learned, Learner, TimeIsUpError
 from model.learning.lesson import Lesson
 from model.learning.recipe import DEFAULT_SECONDS, LearningRecipe, unsuited
 from model.learning.record import LearningRecord
@@ -124,7 +124,7 @@ class ChainLearning:
         record = replace(learned.record, seen=())  # a chain never learns on
         if not record.used:
             return Taught(None, record, record.weights), ()
-        return self._kept(record, lambda: learned), ()
+        return self._kept(request, record, lambda: learned), ()
 
     def _again(self, request: ClipRequest, record: LearningRecord, deadline: float) -> Taught:
         """What the chain's first call has learned: found here, or learned again by the same steps."""
@@ -133,11 +133,19 @@ class ChainLearning:
         if not 1 <= record.steps <= self._recipe.most_steps:
             raise CallError("continue is no text of Perclip: start the range again", "bad_continue")
         try:
-            return self._kept(record, lambda: self._learner(request, deadline).again(record, [self._lesson(request)]))
+            return self._kept(
+                request, record, lambda: self._learner(request, deadline).again(record, [self._lesson(request)])
+            )
+        except TimeIsUpError as error:
+            raise CallError(
+                f"what the chain has learned could not be learned again ({error}): send the same call again",
+                "busy",
+                503,
+            ) from None
         except PerclipError as error:
             why = str(error).splitlines()[0][:200]
             raise CallError(
-                f"what the chain has learned could not be learned again ({why}): send the same call again", "busy", 503
+                f"what the chain has learned cannot be learned again ({why}): start the range again", "bad_continue"
             ) from None
 
     def _lesson(self, request: ClipRequest) -> Lesson:
@@ -145,9 +153,10 @@ class ChainLearning:
         short_side = self._options.short_side or request.height
         return reduced_lesson(request.frames, request.keyframes, request.labels, request.frames.numbers, short_side)
 
-    def _kept(self, record: LearningRecord, learn: Callable[[], Learned]) -> Taught:
+    def _kept(self, request: ClipRequest, record: LearningRecord, learn: Callable[[], Learned]) -> Taught:
         """What runs where a record says "used". Kept by what the first call came to, whatever it came to here."""
-        key = record.key, record.steps, record.weights
+        # A record that somebody has written may name another chain's.
+        key = request.chain, record.key, record.steps, record.weights
         propagator, weights = self._cache.get(key, lambda: self._prepared(learn()), _bytes)
         return Taught(propagator, record, weights)
 

@@ -34,7 +34,7 @@ class KeyframeSamples:
         self._recipe = recipe
         shape = SampleShape(clip_frames=recipe.clip_frames, crop=recipe.crop, objects=recipe.objects)
         clips = []
-        every = -(-sum(len(lesson.keyframes) for lesson in lessons) // MOST_KEYFRAMES)
+        every = max(1, -(-sum(len(lesson.keyframes) for lesson in lessons) // MOST_KEYFRAMES))
         for lesson in lessons:
             chosen = lesson.keyframes[::every]
             frames = (AnnotatedFrame(np.asarray(lesson.frames[k.index]), k.masks, k.objects) for k in chosen)
@@ -69,7 +69,7 @@ class KeyframeSamples:
 
     def _sample(self, number: int, gap: int) -> Sample:
         rng = np.random.default_rng((self.seed, number))
-        for _ in range(_MOST_TRIES):
+        for _ in range(0 if self.empty else _MOST_TRIES):
             sample = self._clips[rng.integers(len(self._clips))].draw(rng, gap)
             if sample is not None:
                 return sample

@@ -51,8 +51,8 @@ class Learned:
 class Learner:
     """Learns from keyframes.
 
-    The same weights, keyframes, time and machine give the same network: what is drawn depends on the keyframes alone,
-    and the number of steps is fixed before the first one and kept.
+    The same weights, keyframes, settings and number of steps give the same network on one machine: what is drawn
+    depends on the key alone. The number follows from what a step takes, is fixed before the first one, and kept.
 
     Args:
         network: as it is; of perclip-lite's kind. It is left alone.

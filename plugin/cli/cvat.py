@@ -205,8 +205,8 @@ def _propagate(arguments: argparse.Namespace) -> None:
                 raise InputError(f"{option} is a setting of the function itself: leave it out beside --function-url")
         if arguments.learn is not None:
             raise InputError(
-                "--learn is for the network in this process: leave it out, or --function-url (a function learns for "
-                "CVAT's page alone)"
+                "--learn is for the network in this process: leave it out, or --function-url (a function learns where "
+                "CVAT's page asks for it)"
             )
     if arguments.learn is not None:
         refuse_unsuited(arguments.model or DEFAULT_NETWORK)

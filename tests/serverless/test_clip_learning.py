@@ -246,13 +246,14 @@ def test_what_cannot_be_learned_again_in_time_is_told_and_may_be_asked_again(few
 
 
 def test_what_fails_does_not_end_the_chain(few, shown, pupil, monkeypatch):
-    def fail(trainer, *batch):
-        raise InputError("the training diverged in step 0")
-
-    monkeypatch.setattr(learner_module.Trainer, "learn", fail)
+    monkeypatch.setattr(learner_module.Trainer, "learn", _fail)
     answer = pupil.answered(call(few, shown, learn=1005))
     assert answer["learning"]["words"] == "not learned, as it failed: the training diverged in step 0"
     assert answer["continue"] is None and len(answer["frames"]) == _FRAMES
+
+
+def _fail(trainer, *batch):
+    raise InputError("the training diverged in step 0")
 
 
 def test_a_chain_must_go_on_as_it_began_and_with_what_is_needed(few, shown, pupil):
@@ -294,6 +295,36 @@ def test_a_continuation_that_somebody_has_written_is_refused(few, shown, pupil):
     # Weights that nobody has are learned for, and said to be others.
     answer = pupil.answered(call(few, shown, **{"continue": forged(state, weights="0" * 32)}))
     assert answer["learning"]["same_weights"] is False
+
+
+def test_a_record_that_names_what_another_chain_has_learned_gets_nothing_of_it(few, shown, pupil):
+    """What chains share is only the worker."""
+    mine = call(few, shown, sent=range(4, _FRAMES), learn=1006)
+    state = pupil.answered(mine)["continue"]["state"]
+    its = json.loads(state[32:])["learning"]
+    other = call(few, shown, (5,), range(5, _FRAMES), learn=1006)
+    begun = pupil.answered(other)
+    named = forged(begun["continue"]["state"], **{name: its[name] for name in ("key", "steps", "weights")})
+    answer = pupil.answered(call(few, shown, (5,), learn=1006, **{"continue": named}))
+    assert answer["learning"]["same_weights"] is False and answer["learning"]["weights"] != its["weights"]
+
+
+def test_a_record_that_says_used_of_what_nobody_can_learn_from_is_refused(few, shown, pupil):
+    dot = {"frame": 108, "shapes": [{"object": "a", "type": "polygon", "points": [5, 5, 8, 5, 8, 8, 5, 8]}]}
+    state = pupil.answered(clip(few, shown, [dot], range(4, _FRAMES), learn=1007, clip_length=2))["continue"]["state"]
+    assert json.loads(state[32:])["learning"]["outcome"] == "nothing to learn"
+    written = forged(state, outcome="used", steps=1)
+    body = clip(few, shown, [dot], range(_FRAMES), learn=1007, clip_length=2, **{"continue": written})
+    status, answer = pupil.call(body)
+    assert (status, answer["error"]["code"]) == (400, "bad_continue")
+
+
+def test_what_cannot_be_learned_again_for_another_reason_than_time_is_begun_again(few, shown, pupil, monkeypatch):
+    state = pupil.answered(call(few, shown, range(4, 5), range(4, _FRAMES), learn=1008))["continue"]["state"]
+    monkeypatch.setattr(learner_module.Trainer, "learn", _fail)
+    status, answer = learning_worker().call(call(few, shown, learn=1008, **{"continue": state}))
+    assert (status, answer["error"]["code"]) == (400, "bad_continue")
+    assert "the training diverged in step 0" in answer["error"]["message"]
 
 
 def test_a_network_that_it_does_not_suit_refuses_in_one_line(few, tmp_path):

@@ -134,9 +134,10 @@ class LearnedFiles:
                 # A checkpoint without facts counts as none, however far this comes.
                 for path in (self.facts, self.checkpoint):
                     path.unlink(missing_ok=True)
+                path = self.work
+                shutil.rmtree(path)
             except OSError as error:
                 raise InputError(f"{path} cannot be removed: {error.strerror}") from None
-            shutil.rmtree(self.work, ignore_errors=True)
         with suppress(OSError):
             self.work.parent.rmdir()  # where it was the last of its server
 

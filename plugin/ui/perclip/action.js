@@ -19,6 +19,8 @@ import { ACTION_NAME, CLIP_LENGTHS, DEFAULT_PARAMETERS, DIRECTIONS, keep, knownP
     stored } from './settings.js';
 import { sleep } from './sleep.js';
 
+const CANNOT_LEARN = 'The function cannot learn any more: close this menu, open it again, and run without learning.';
+
 /**
  * @import { AnnotatedObject } from './annotated_object.js'
  * @import { Collection, JobFacts } from './collection.js'
@@ -84,9 +86,11 @@ export function actionClass(core, store, settings, ability, onDone) {
          */
         async init(job, parameters) {
             if (this.isRunning) throw new PerclipError('Perclip is still at work: wait for it, or cancel it.');
+            const isLearning = !this.isOneClick && (parameters[LEARN] ?? LEARN_NOT) !== LEARN_NOT;
+            if (isLearning && !ability.seconds) throw new PerclipError(CANNOT_LEARN);
             this.job = job;
             this.parameters_ = knownParameters(parameters);
-            this.learn = this.isOneClick || (parameters[LEARN] ?? LEARN_NOT) === LEARN_NOT ? 0 : ability.seconds;
+            this.learn = isLearning ? ability.seconds : 0;
             if (!this.isOneClick) keep('perclip.parameters', this.parameters_);
             this.isOneClick = false;
         }
@@ -170,7 +174,8 @@ export function actionClass(core, store, settings, ability, onDone) {
             const what = remaining.length > 3 ? `${remaining.length} objects` : [...labels].join(', ');
             const before = chains.reduce((total, chain) => total + chain.before, 0);
             onDone({ what, frames: filled.size, done, total, before, runs: Math.max(...chains.map((chain) => chain.runs)), seconds,
-                warnings, failure, learned: [...new Set(chains.flatMap((chain) => chain.learned))], doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
+                warnings, failure, learned: [...new Set(chains.flatMap((chain) => chain.learned))],
+                doubts: doubtsOf(confidences, settings().doubt, facts.frames), job });
             return { created, deleted };
         }
 

@@ -18,24 +18,31 @@ export class LearningAbility {
         this.isAsking = false;
     }
 
-    /** Seconds that learning takes, about; 0 where the function cannot, or nobody knows yet. */
+    /**
+     * Seconds that learning takes, about; 0 where the function cannot, or nobody knows yet. What it said long ago holds until it says
+     * something else: jobs stay open for hours, and a function that cannot any more refuses.
+     */
     get seconds() {
-        return this.known?.seconds ?? 0;
+        return this.said?.seconds ?? 0;
     }
 
-    /** What it said last, if that was the same function and not long ago. */
-    get known() {
+    /** Whether it has said so not long ago. */
+    get isFresh() {
+        return Math.abs(Date.now() - (this.said?.at ?? -Infinity)) < KEPT_HOURS * 3600_000;
+    }
+
+    /** What it said last, if that was the same function. */
+    get said() {
         const { functionId, seconds, at } = stored(KEPT);
-        const isFresh = functionId === this.functionId() && Math.abs(Date.now() - at) < KEPT_HOURS * 3600_000;
-        return isFresh && Number.isFinite(seconds) ? { seconds } : null;
+        return functionId === this.functionId() && Number.isFinite(seconds) ? { seconds, at } : null;
     }
 
     /**
-     * Asks, unless it is known. A function that is too old to say cannot.
+     * Asks, unless it has just said so. A function that is too old to say cannot.
      * @param {any} job any of the page
      */
     async ask(job) {
-        if (this.isAsking || this.known) return;
+        if (this.isAsking || this.isFresh) return;
         this.isAsking = true;
         const functionId = this.functionId();
         try {

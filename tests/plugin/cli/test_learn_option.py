@@ -21,7 +21,7 @@ def test_networks_that_it_does_not_suit(network, command, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--function-url", "http://127.0.0.1:9", "--learn"], "a function learns for CVAT's page alone"),
+        (["--function-url", "http://127.0.0.1:9", "--learn"], "a function learns where CVAT's page asks for it"),
         (["--propose", "detector", "--learn"], "keyframes that people drew"),
         (["--learn", "0"], "seconds"),
         (["--learn", "nan"], "seconds"),

@@ -1,5 +1,7 @@
 """`perclip models` lists what was learned from projects and removes it; `perclip cache` tells of it."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -105,3 +107,15 @@ def test_what_a_run_works_on_is_not_removed(capsys):
     with FolderLock(files.work):
         assert main(["models", "--remove", NAME.format(3)]) == 2
     assert "another run works" in capsys.readouterr().err and files.checkpoint.exists()
+
+
+def test_what_cannot_be_removed_is_not_said_to_be(capsys, monkeypatch):
+    unfinished(3)
+    monkeypatch.setattr("os.rmdir", _refuse)
+    assert main(["models", "--remove", NAME.format(3)]) == 2
+    said = capsys.readouterr()
+    assert "project-3 cannot be removed: Permission denied" in said.err and "removed:" not in said.out
+
+
+def _refuse(path, **_):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

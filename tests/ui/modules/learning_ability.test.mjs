@@ -40,6 +40,21 @@ test('the function is asked once for all pages of a while, and another one anew'
     assert.deepEqual([other.ability.seconds, other.asked.length], [4.5, 1]);
 });
 
+test('what it said long ago is offered until it says something else', async () => {
+    const said = (seconds) => window.localStorage.setItem('perclip.learning', JSON.stringify({ functionId: 'pth-perclip', seconds, at: 0 }));
+    said(7);
+    const silent = page(new Error('503'));
+    await silent.ability.ask(JOB);
+    assert.deepEqual([silent.ability.seconds, silent.asked.length], [7, 1]);
+    const cannot = page({ learning: { usual_seconds: 0, most_seconds: 0, refused: 'no GPU' } });
+    await cannot.ability.ask(JOB);
+    assert.equal(cannot.ability.seconds, 0);
+    for (const odd of [null, '7', undefined]) {
+        said(odd);
+        assert.equal(cannot.ability.seconds, 0);
+    }
+});
+
 for (const [what, answer, asks] of [
     ['refuses', { learning: { usual_seconds: 0, most_seconds: 0, refused: 'no GPU' } }, 1],
     ['is too old', { error: { code: 'bad_request' }, states: [], shapes: [] }, 1],
@@ -71,6 +86,10 @@ test('the menu offers it with its time, off, for one run; the button never learn
     assert.equal(action.learn, 0);
     ability.refused();
     assert.ok(!(LEARN in action.parameters));
+    // A menu that is still open offers it: what is asked for is not left out in silence.
+    await assert.rejects(action.init(JOB, { [LEARN]: offered.values[1] }), /cannot learn any more/);
+    await action.init(JOB, {});
+    assert.equal(action.learn, 0);
 });
 
 test('a plan asks for it only where it is chosen', () => {
