@@ -28,6 +28,7 @@ from model.training.recipe import Recipe
 from model.training.trainer import Trainer
 
 _PROBES = 2  # steps that are made to see how long one takes; the first is slow
+_WAY_OUT = " (Ctrl-C: go on unlearned)"
 _PLANNED = 0.75  # of the time after which it gives up, at most: a step may take longer than it did at first
 
 
@@ -232,32 +233,35 @@ class Learner:
         if samples.empty:
             return end("nothing to learn")
         margin = recipe.margin if check.holds_out else recipe.cycle_margin
-        clock = time.perf_counter()
-        before = check.score(Propagator(self._network, self._options), self._in_time)
-        record = replace(record, check=check.words, before=round(before, 4))
-        if 1 - before < margin:
-            return end("nothing to gain")
-        again = time.perf_counter() - clock  # what the check takes another time
-        rounds = 2 if check.holds_out else 1
-        if steps is None:
-            step = self._probe(start, samples)
-            seconds = self._seconds if self._ends is None else min(self._seconds, _PLANNED * self._ends)
-            left = seconds - (time.perf_counter() - began) - again
-            steps = min(recipe.most_steps, int(left / step / rounds))
-            if steps < recipe.least_steps:
-                needed = time.perf_counter() - began + again + recipe.least_steps * rounds * step
-                return end("too slow", f"a step takes {step:.2g} s, {max(1, round(needed * 1.2))} seconds would do")
-        record = replace(record, steps=steps)
-        note(record)
-        with self._bar(rounds * steps) as bar:
+        with self._bar(None) as bar:
+            bar.set_description(f"checking the network as it is{_WAY_OUT}")
+            clock = time.perf_counter()
+            before = check.score(Propagator(self._network, self._options), self._in_time)
+            record = replace(record, check=check.words, before=round(before, 4))
+            if 1 - before < margin:
+                return end("nothing to gain")
+            again = time.perf_counter() - clock  # what the check takes another time
+            rounds = 2 if check.holds_out else 1
+            if steps is None:
+                step = self._probe(start, samples)
+                seconds = self._seconds if self._ends is None else min(self._seconds, _PLANNED * self._ends)
+                left = seconds - (time.perf_counter() - began) - again
+                steps = min(recipe.most_steps, int(left / step / rounds))
+                if steps < recipe.least_steps:
+                    needed = time.perf_counter() - began + again + recipe.least_steps * rounds * step
+                    return end("too slow", f"a step takes {step:.2g} s, {max(1, round(needed * 1.2))} seconds would do")
+            record = replace(record, steps=steps)
+            note(record)
+            bar.reset(rounds * steps)
+            bar.set_description(f"learning{_WAY_OUT}")
             learned = self._trained(start, samples, steps, bar)
-            bar.set_description("checking")
+            bar.set_description(f"checking{_WAY_OUT}")
             after = check.score(Propagator(learned, self._options), self._in_time)
             record = replace(record, after=round(after, 4))
             if after - before < margin:
                 return end("not better")
             if check.holds_out:
-                bar.set_description("learning from all keyframes")
+                bar.set_description(f"learning from all keyframes{_WAY_OUT}")
                 learned = self._trained(start, self._samples(lessons, record.key), steps, bar)
         return Learned(learned, replace(record, outcome="used", weights=weights_digest(learned)))
 
@@ -293,7 +297,7 @@ class Learner:
     def _trainer(self, network: PCVOS, recipe: Recipe) -> Trainer:
         return Trainer(copy.deepcopy(network), recipe, choose_device(self._options.device))
 
-    def _bar(self, steps: int) -> tqdm:
+    def _bar(self, steps: int | None) -> tqdm:
         return tqdm(
             total=steps,
             desc="learning",
