@@ -48,7 +48,7 @@ class LearningRecipe:
     average: float = 0.999
     faults: float = 0.5
     margin: float = 0.01
-    cycle_margin: float = 0.02
+    cycle_margin: float = 0.025
 
     def __post_init__(self) -> None:
         if not 1 <= self.least_steps <= self.most_steps:
