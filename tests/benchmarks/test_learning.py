@@ -66,7 +66,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_mask_on_frames_that_nobody_drew_has_a_row(archive, lite, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.5)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.5)
     monkeypatch.setattr("model.learning.learner._PROBES", 1)
     some = [str(archive), "--out", str(tmp_path), "--keyframes", "2", "--steps", "1", "--batch", "1", "--crop", "64"]
     some += ["--short-side", "0", "--device", "cpu", "--dtype", "float32"]

@@ -40,7 +40,7 @@ def _quick(monkeypatch):
 
 def test_it_learns_on_and_stretches_away_from_a_correction_keep_their_weights(lite, task, session, monkeypatch):
     rising = count()
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.1 + next(rising) / 10)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.1 + next(rising) / 10)
     plain = CorrectedSequence(lite, task)
     rounds = [session.scores(corrected, "fusion") for corrected in ((), (5,), (5, 8))]
     without = [plain.scores(corrected, "fusion") for corrected in ((), (5,), (5, 8))]
@@ -54,7 +54,7 @@ def test_it_learns_on_and_stretches_away_from_a_correction_keep_their_weights(li
 
 
 def test_what_is_refused_changes_nothing(lite, task, session, monkeypatch):
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.5)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.5)
     plain = CorrectedSequence(lite, task)
     for corrected in ((), (5,)):
         assert session.scores(corrected, "fusion") == plain.scores(corrected, "fusion")
@@ -68,7 +68,7 @@ def test_learning_that_ends_early_is_not_measured(session, monkeypatch, raised):
     def end(*_):
         raise raised("no")
 
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.5)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.5)
     monkeypatch.setattr(learner_module.Trainer, "learn", end)
     with pytest.raises(raised):
         session.scores((), "fusion")
