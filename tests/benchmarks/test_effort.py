@@ -177,7 +177,7 @@ def test_bad_input_is_one_line_and_exit_code_2(dataset, tmp_path, capsys, argume
 
 def test_with_learning_the_other_rows_stay_and_what_is_refused_gives_the_same(dataset, done, tmp_path, monkeypatch):
     """The check refuses all that is learned."""
-    monkeypatch.setattr(Check, "score", lambda check, propagator: 0.5)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.5)
     monkeypatch.setattr("model.learning.learner._PROBES", 1)
     some = ["--policies", "confidence", "--modes", "fusion,learning", "--sequences", "there", "--rounds", "2"]
     some += ["--steps", "1", "--crop", "64"]

@@ -51,7 +51,7 @@ def test_masks_are_those_of_whole_frames_for_less_work(meadow, monkeypatch):
         found.append(results)
         areas.append(sum(decoded))
     for near, whole, truth in zip(*found, labels):
-        assert region_similarity(near.label_map == 1, whole.label_map == 1) > 0.95
+        assert region_similarity(near.label_map == 1, whole.label_map == 1) > 0.92
         assert region_similarity(near.label_map == 1, truth == 1) > 0.8
         assert near.confidence[1] == pytest.approx(whole.confidence[1], abs=0.05)
         np.testing.assert_allclose(near.probabilities, whole.probabilities, atol=0.25)
