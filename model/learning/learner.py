@@ -234,7 +234,7 @@ class Learner:
             return end("nothing to learn")
         margin = recipe.margin if check.holds_out else recipe.cycle_margin
         with self._bar(None) as bar:
-            bar.set_description(f"checking the network as it is{_WAY_OUT}")
+            bar.set_description_str(f"checking the network as it is{_WAY_OUT}")
             clock = time.perf_counter()
             before = check.score(Propagator(self._network, self._options), self._in_time)
             record = replace(record, check=check.words, before=round(before, 4))
@@ -253,15 +253,15 @@ class Learner:
             record = replace(record, steps=steps)
             note(record)
             bar.reset(rounds * steps)
-            bar.set_description(f"learning{_WAY_OUT}")
+            bar.set_description_str(f"learning{_WAY_OUT}")
             learned = self._trained(start, samples, steps, bar)
-            bar.set_description(f"checking{_WAY_OUT}")
+            bar.set_description_str(f"checking{_WAY_OUT}")
             after = check.score(Propagator(learned, self._options), self._in_time)
             record = replace(record, after=round(after, 4))
             if after - before < margin:
                 return end("not better")
             if check.holds_out:
-                bar.set_description(f"learning from all keyframes{_WAY_OUT}")
+                bar.set_description_str(f"learning from all keyframes{_WAY_OUT}")
                 learned = self._trained(start, self._samples(lessons, record.key), steps, bar)
         return Learned(learned, replace(record, outcome="used", weights=weights_digest(learned)))
 

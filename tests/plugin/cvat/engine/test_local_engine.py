@@ -24,7 +24,7 @@ def one_step(tmp_path, monkeypatch):
     monkeypatch.setattr(learner, "LearningRecipe", lambda: tiny)
     monkeypatch.setattr(learner, "_PROBES", 1)
     rising = count()
-    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.3 + next(rising) / 50)
+    monkeypatch.setattr(Check, "score", lambda check, propagator, between=None: 0.3 + next(rising) / 20)
 
 
 def test_a_task_is_learned_from_and_a_correction_learns_on(few, program_for, one_step):
