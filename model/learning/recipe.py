@@ -47,7 +47,7 @@ class LearningRecipe:
     frozen_blocks: int = 6
     average: float = 0.999
     faults: float = 0.5
-    margin: float = 0.01
+    margin: float = 0.003
     cycle_margin: float = 0.025
 
     def __post_init__(self) -> None:
