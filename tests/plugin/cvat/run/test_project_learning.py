@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch):
     for name in ("STATE", "CACHE", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(project_learning, "LearningRecipe", lambda: RECIPE)
+    monkeypatch.setattr(project_learning, "LearningRecipe", lambda **_margin: RECIPE)
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def test_from_keyframes_to_a_checkpoint_that_propagate_uses(place, few, capsys):
 
 
 def test_what_is_not_better_is_said_and_not_used(place, few, capsys, monkeypatch):
-    monkeypatch.setattr(project_learning, "LearningRecipe", lambda: replace(RECIPE, margin=0.9))
+    monkeypatch.setattr(project_learning, "LearningRecipe", lambda **_margin: replace(RECIPE, margin=0.9))
     with FakeCvat(project(few, (0, 4))) as fake:
         # What Perclip itself wrote teaches nothing.
         small = "--short-side", "64", "--max-gap", "1", "--report", "p.html"
