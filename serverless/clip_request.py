@@ -66,19 +66,18 @@ class ClipRequest:
     warnings: list[str]
 
     @classmethod
-    def parse(cls, clip: Any, network: str, clip_length: int, learn: float = 0.0) -> "ClipRequest":
+    def parse(cls, fields: Mapping[str, Any], network: str, clip_length: int, learn: float) -> "ClipRequest":
         """Reads the object `clip`.
 
         Args:
-            clip: as it came.
+            fields: of the object, as they came.
             network: names the network that answers: a chain goes on with none but its own.
             clip_length: of calls that do not say one.
-            learn: as it was asked for, where that can be.
+            learn: seconds, as they were asked for where that can be.
 
         Raises:
             CallError: names the first field that is wrong.
         """
-        fields = an_object(clip, "clip")
         version = whole(fields, "version", 1, 10**6)
         if version != VERSION:
             raise CallError(f"clip version {version} is not known here, only {VERSION}", "bad_version")

@@ -38,9 +38,8 @@ from serverless.track_call import TrackCalls
 NAME = "perclip"
 
 _DEVICES = ("cuda", "cpu")
-_FOR_LEARNED = (
-    4  # of what a worker may keep between tracker calls, this part may networks that have learned take besides
-)
+# Networks that have learned may take this part of what a worker may keep between tracker calls, besides.
+_FOR_LEARNED = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class PerclipFunction:
             settings.max_seconds,
             settings.learn_on,
             LearningRecipe() if recipe is None else recipe,
-            BoundedCache(room // _FOR_LEARNED),
+            BoundedCache(int(room * _FOR_LEARNED)),
         )
 
     def warm_up(self) -> float:
