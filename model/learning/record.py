@@ -8,6 +8,7 @@ from typing import Any
 OUTCOMES = (
     "begun",
     "used",
+    "earlier",
     "not better",
     "nothing to gain",
     "too slow",
@@ -16,7 +17,8 @@ OUTCOMES = (
     "stopped",
     "failed",
 )
-"""begun: the number of steps is fixed, no more. used: it was better. All others: the network runs as it was."""
+"""begun: the number of steps is fixed, no more. used: it was better. earlier: what was
+learned from fewer of the keyframes was better, and runs. All others: the network runs as it was."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class LearningRecord:
 
     @property
     def used(self) -> bool:
-        """Whether what was learned runs."""
-        return self.outcome == "used"
+        """Whether what was learned, now or earlier, runs."""
+        return self.outcome in ("used", "earlier")
 
     @property
     def over(self) -> bool:
@@ -117,6 +119,8 @@ _MOST_NAMED = 10
 _WORDS = {
     "begun": "learning from the keyframes in {steps} steps",
     "used": "learned from the keyframes in {steps} steps: J&F {before} -> {after} ({gain}) by {check}",
+    "earlier": "learned on and kept what was learned before: J&F {before} -> {after} ({gain}) by {check}, "
+    "no more after {steps} further steps",
     "not better": "learned and not used: J&F {before} -> {after} ({gain}) by {check}, which is not clearly better",
     "nothing to gain": "not learned, as there is nothing to gain: J&F {before} by {check}",
     "too slow": "not learned, as the time is too short: {note}",

@@ -194,6 +194,30 @@ def test_a_correction_learns_on_and_is_what_the_check_asks_for(network, few, kep
     assert third.start == third.network
 
 
+@pytest.mark.parametrize(
+    ("earlier", "after", "outcome"),
+    [(0.6, 0.55, "earlier"), (0.6, 0.6, "earlier"), (0.6, 0.61, "used"), (0.505, 0.5, "not better")],
+)
+def test_a_correction_that_teaches_nothing_leaves_what_was_learned_before(
+    network, few, kept, monkeypatch, earlier, after, outcome
+):
+    first = learner(network, kept).learn([lesson(few, 0, 6)]).record
+    scores(monkeypatch, 0.5, earlier, after)
+    lessons = [lesson(few, 0, 6, 10)]
+    learned = learner(network, kept, margin=0.01).learn(lessons, [first])
+    assert learned.record.outcome == outcome
+    assert weights_digest(learned.network) == learned.record.weights
+    if outcome == "earlier":
+        assert learned.record.weights == first.weights and learned.record.seen == first.seen
+        assert "what was learned before: J&F 0.500 -> 0.600" in learned.record.words
+        # A run that goes on finds them; where they are gone it says so and runs as it was.
+        again = learner(network, kept, margin=0.01).learn(lessons, [first, learned.record])
+        assert again.record == learned.record and weights_digest(again.network) == first.weights
+        kept.empty()
+        lost = learner(network, kept, margin=0.01).learn(lessons, [first, learned.record])
+        assert lost.network is network and "not in the cache" in lost.record.words
+
+
 def test_without_a_frame_or_an_object_to_learn_from_it_says_so(network, few):
     short = Lesson(few.frames[:2], [few.keyframe(0)])
     assert learner(network).learn([short]).record.outcome == "no check"
