@@ -3,16 +3,20 @@
 import torch
 from torch import Tensor
 
+UNKNOWN = -1
+"""Class of a pixel of which nobody said what it shows."""
+
 
 def bootstrapped_cross_entropy(probabilities: Tensor, target: Tensor, share: float) -> Tensor:
     """Mean over the hardest pixels of each image.
 
     Args:
         probabilities: aggregated, float32 (N, K + 1, H, W), background first.
-        target: class of each pixel, int64 (N, H, W), 0..K.
+        target: class of each pixel, int64 (N, H, W), 0..K; `UNKNOWN` where nothing is right or wrong.
         share: part of an image's pixels that count, 0 < share <= 1; 1 is plain cross-entropy.
     """
-    loss = -torch.log(probabilities.gather(1, target[:, None])[:, 0].clamp(min=1e-7)).flatten(1)
+    own = probabilities.gather(1, target.clamp(min=0)[:, None])[:, 0]
+    loss = torch.where(target == UNKNOWN, 0.0, -torch.log(own.clamp(min=1e-7))).flatten(1)
     return loss.mean() if share >= 1 else loss.topk(int(share * loss.shape[1]), dim=1, sorted=False).values.mean()
 
 

@@ -18,7 +18,7 @@ from model.network.config import NetworkConfig
 from model.network.input_constants import IMAGE_MEAN, IMAGE_STD
 from model.network.pcvos import PCVOS
 from model.training.batch_layers import BatchLayers
-from model.training.losses import bootstrapped_cross_entropy, clip_dice
+from model.training.losses import UNKNOWN, bootstrapped_cross_entropy, clip_dice
 from model.training.memory_faults import MemoryFaults
 from model.training.per_clip import segment_clips
 from model.training.recipe import Recipe
@@ -72,12 +72,18 @@ class Trainer:
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
     def learn(
-        self, frames: Tensor, masks: Tensor, layers: Tensor | None = None, decoys: Tensor | None = None
+        self,
+        frames: Tensor,
+        masks: Tensor,
+        layers: Tensor | None = None,
+        decoys: Tensor | None = None,
+        void: Tensor | None = None,
     ) -> StepLosses:
         """One step on frames uint8 (B, T, S, S, 3) and masks uint8 (B, T, K, S, S).
 
         Masks of objects in different layers, int64 (B, K), may overlap; without `layers` no masks do. Each layer has a
-        background and a cross-entropy of its own. Decoys, bool (B, T, S, S), are what may be remembered wrongly.
+        background and a cross-entropy of its own. Decoys, bool (B, T, S, S), are what may be remembered wrongly. Void,
+        likewise, is where nothing is taught; no mask may be there.
 
         Raises:
             InputError: the loss or its gradient is no number any more; the network is left as it was.
@@ -108,8 +114,13 @@ class Trainer:
             )
         truth = masks[:, 1:]
         target = competing.classes(truth)
+        unknown = None if void is None else void[:, 1:].to(self._device, non_blocking=True)
+        if unknown is not None:
+            target = torch.where(unknown[competing.samples], UNKNOWN, target)
         entropy = bootstrapped_cross_entropy(probabilities.flatten(0, 1), target.flatten(0, 1), hardest_share(done))
         objects = competing.objects_of(probabilities[:, :, 1:])
+        if unknown is not None:
+            objects = objects * ~unknown[:, :, None]
         clips = zip(objects.split(recipe.clip_frames, 1), truth.split(recipe.clip_frames, 1))
         dice = torch.stack([clip_dice(p, t) for p, t in clips]).mean()
         self._optimiser.zero_grad(set_to_none=True)

@@ -16,7 +16,7 @@ from model.training.recipe import Recipe
 from model.training.samples.training_samples import TrainingSamples
 from model.training.schedule import largest_gap, paste_share, still_share
 
-_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class _Samples(Dataset[_Arrays | PerclipError]):
@@ -39,17 +39,17 @@ class _Samples(Dataset[_Arrays | PerclipError]):
             # Returned, as the loader makes a page of text of what a worker raises.
             return error
         sample = sample.with_objects(most)
-        return sample.frames, sample.masks, sample.layers, sample.decoys
+        return sample.frames, sample.masks, sample.layers, sample.decoys, sample.void
 
 
 def draw_batches(
     samples: TrainingSamples, recipe: Recipe, first_step: int
-) -> Generator[tuple[Tensor, Tensor, Tensor, Tensor], None, None]:
+) -> Generator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], None, None]:
     """What `Trainer.learn` takes, for all steps from a given one on.
 
-    Frames uint8 (B, T, S, S, 3), masks uint8 (B, T, K, S, S), layers int64 (B, K), decoys bool (B, T, S, S). K is the
-    largest number of objects that a sample of the batch has. The same steps give the same batches, whatever was drawn
-    before. The worker processes end when the iterator is exhausted or closed.
+    Frames uint8 (B, T, S, S, 3), masks uint8 (B, T, K, S, S), layers int64 (B, K), decoys and void bool (B, T, S, S).
+    K is the largest number of objects that a sample of the batch has. The same steps give the same batches, whatever
+    was drawn before. The worker processes end when the iterator is exhausted or closed.
 
     Raises:
         InputError: the data shows no object that is large enough, or a file is damaged.
@@ -68,10 +68,10 @@ def draw_batches(
     for batch in loader:
         if isinstance(batch, PerclipError):
             raise batch
-        frames, masks, layers, decoys = batch
+        frames, masks, layers, decoys, void = batch
         used = masks.flatten(3).any(3).any(1).sum(1).max()  # used objects come first
         most = max(1, int(used))
-        yield frames, masks[:, :, :most], layers[:, :most], decoys
+        yield frames, masks[:, :, :most], layers[:, :most], decoys, void
 
 
 def _workers() -> dict[str, Any]:

@@ -70,12 +70,14 @@ class Canvas:
         frames: uint8 (T, S, S, 3).
         slots: uint8 (T, S, S); 0 is background, k is the sample's k-th object.
         decoys: bool (T, S, S); background that shows an object which was pasted and is not asked for.
+        void: bool (T, S, S); nobody knows what it shows.
         inside: what each nested object is a part of.
     """
 
-    def __init__(self, frames: np.ndarray, slots: np.ndarray):
+    def __init__(self, frames: np.ndarray, slots: np.ndarray, void: np.ndarray | None = None):
         self.frames, self.slots = frames, slots
         self.decoys = np.zeros(slots.shape, bool)
+        self.void = np.zeros(slots.shape, bool) if void is None else void
         self.inside: dict[int, int] = {}
 
     def paste(
@@ -121,6 +123,7 @@ class Canvas:
             shown = opacity > 127
             slots[shown] = slot
             self.decoys[t, rows, columns][shown] = slot == 0
+            self.void[t, rows, columns][shown] = False
 
     def sample(self, shape: SampleShape, source: str) -> Sample | None:
         """The sample with the objects that the first frame shows well, these first; None without any."""
@@ -134,4 +137,5 @@ class Canvas:
         nothing = [0] * (shape.objects - len(shown))
         # Objects that the first frame does not show well are not asked for either.
         decoys = self.decoys | ((self.slots > 0) & ~masks.any(1))
-        return Sample(self.frames, masks, source, np.array([*layers, *nothing], np.int64), decoys)
+        void = self.void & ~masks.any(1)  # a part of an object is known to show the whole, whatever else
+        return Sample(self.frames, masks, source, np.array([*layers, *nothing], np.int64), decoys, void)

@@ -47,6 +47,7 @@ class Sample:
         source: says where it came from, for people.
         layers: of the objects, int64 (K,); those in a higher one are parts of others.
         decoys: bool (T, S, S), where an object is shown that is not asked for: pasted, or not seen at first.
+        void: bool (T, S, S), where nobody knows what is shown; no mask is there.
     """
 
     frames: np.ndarray
@@ -54,6 +55,7 @@ class Sample:
     source: str
     layers: np.ndarray
     decoys: np.ndarray
+    void: np.ndarray
 
     def with_objects(self, most: int) -> "Sample":
         """With the first objects alone; the others stay in the frames, as decoys."""

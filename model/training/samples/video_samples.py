@@ -171,10 +171,15 @@ class ClipSampler:
             return None
         frames = np.empty((len(times), size, size, 3), np.uint8)
         slots = np.empty((len(times), size, size), np.uint8)
+        void = np.zeros(slots.shape, bool)
         for t, time in enumerate(times):
             (frames[t],) = warp([view.sequence.frames[time]], self._matrix(view, t), size)
             slots[t] = self._warp_ids(view, t, shown)
-        return Canvas(frames, slots)
+            unsure = view.sequence.label_maps[time] == VOID
+            if unsure.any():
+                (layer,) = warp([unsure.astype(np.uint8) * 255], self._matrix(view, t), size)
+                void[t] = (layer > 0) & (slots[t] == 0)
+        return Canvas(frames, slots, void)
 
     def _matrix(self, view: _View, t: int) -> np.ndarray:
         """From source to crop pixels; the view's centre goes to the middle of the crop."""

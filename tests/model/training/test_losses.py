@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from model.training.losses import bootstrapped_cross_entropy, clip_dice
+from model.training.losses import UNKNOWN, bootstrapped_cross_entropy, clip_dice
 
 # Two images of four pixels, classes background and one object; the probability that each pixel gives its own class.
 _OWN = torch.tensor([[0.9, 0.8, 0.5, 0.1], [0.6, 0.7, 0.2, 0.99]])
@@ -37,6 +37,16 @@ def test_of_all_pixels_it_is_plain_cross_entropy():
     target = torch.randint(0, 4, (3, 5, 6))
     expected = torch.nn.functional.nll_loss(p.log(), target)
     assert bootstrapped_cross_entropy(p, target, 1.0).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_what_nobody_knows_costs_nothing_whatever_is_made_of_it():
+    target = _TARGET.unflatten(1, (2, 2)).clone()
+    target[0, 1, 1] = target[1, 1, 0] = UNKNOWN  # the hardest of either image
+    p = _probabilities().requires_grad_()
+    loss = bootstrapped_cross_entropy(p, target, 0.25)
+    assert loss.item() == pytest.approx(-(math.log(0.5) + math.log(0.6)) / 2, rel=1e-5)
+    loss.backward()
+    assert not p.grad[0, :, 1, 1].any() and not p.grad[1, :, 1, 0].any() and p.grad.any()
 
 
 def test_a_pixel_without_any_probability_has_a_finite_loss_and_gradient():

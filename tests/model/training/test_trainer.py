@@ -54,6 +54,15 @@ def test_steps_on_one_batch_lower_its_loss():
     assert losses[-1].dice < 0.8 * losses[0].dice
 
 
+def test_void_teaches_nothing():
+    frames, masks = _batch()
+    void = torch.ones(masks[:, :, 0].shape, dtype=torch.bool)
+    masks[:, 1:] = 0  # no mask may be there
+    nothing = _trainer().learn(frames, masks, void=void)
+    assert (nothing.cross_entropy, nothing.dice, nothing.gradient) == (0, 0, 0)
+    assert _trainer().learn(frames, masks).gradient > 0  # it learns that the objects are gone
+
+
 def test_frozen_parts_stay_and_trained_parts_change_and_the_average_lies_between():
     trainer = _trainer(average=0.9)
     network = trainer._network

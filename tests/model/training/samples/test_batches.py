@@ -33,11 +33,11 @@ def test_a_batch_has_no_more_masks_than_its_samples_have_objects_nor_than_its_st
     seen = []
     for colours in ({1: RED}, {1: RED, 2: GREEN, 3: BLUE}):
         samples = _samples(moving_squares("a", colours, side=12, apart=4))
-        for step, (_, masks, layers, decoys) in enumerate(draw_batches(samples, _RECIPE, 0)):
+        for step, (_, masks, layers, decoys, void) in enumerate(draw_batches(samples, _RECIPE, 0)):
             used = masks.flatten(3).any(3).any(1)
             assert used.any(0).all() and used.sum(1).max() == masks.shape[2] <= 1 + step % 3
             assert layers.shape == (2, masks.shape[2])
-            assert decoys.shape == (2, 7, 64, 64) and not (masks.any(2) & decoys).any()
+            assert void.shape == decoys.shape == (2, 7, 64, 64) and not void.any() and not (masks.any(2) & decoys).any()
             seen.append(masks.shape[2])
     assert len(set(seen)) > 1
 

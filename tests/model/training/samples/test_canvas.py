@@ -96,6 +96,17 @@ def test_objects_that_are_not_asked_for_are_decoys():
     assert both is not None and not both.decoys.any() and both.with_objects(1).decoys[:, :20, :20].all()
 
 
+def test_void_is_what_nothing_known_lies_over():
+    canvas = _canvas()
+    canvas.void[:, :66] = True
+    canvas.slots[1, :10] = 1
+    canvas.paste([_green()] * _TIMES, _across(), 0)
+    sample = canvas.sample(SampleShape(crop=96, objects=2), "here")
+    assert sample is not None and sample.void[1, 10:30, :20].all() and not sample.void[:, 66:].any()
+    assert not sample.void[1, :10].any() and not sample.void[1][shows(canvas.frames[1], GREEN)].any()
+    assert not (sample.void & sample.masks.any(1)).any()
+
+
 def test_absent_cutouts_leave_their_frames_alone():
     canvas = _canvas()
     canvas.paste([_green(), None, None, None], _across(), 2)

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from model.data.annotated_sequences import AnnotatedSequence
+from model.data.annotated_sequences import VOID, AnnotatedSequence
 from model.errors import InputError
 from model.training.samples.appearance import Appearance
 from model.training.samples.frame_gaps import draw_times
@@ -181,3 +181,14 @@ def test_objects_too_small_to_learn_from_are_not_drawn():
 def test_sequences_without_two_annotated_frames_are_refused():
     with pytest.raises(InputError, match="two annotated frames"):
         ClipSampler([moving_squares("a", {1: RED}, annotate_every=100)], _SHAPE)
+
+
+def test_what_is_marked_as_unsure_is_void_and_no_object():
+    sequence = moving_squares("a", {1: RED, VOID: GREEN}, apart=6)
+    seen = 0
+    for sample in _draw([sequence], 20, paste=0):
+        green = np.stack([shows(frame, GREEN) for frame in sample.frames])
+        assert sample.void[green].all() and not sample.masks.any(1)[green].any()
+        assert not sample.void[np.stack([shows(frame, RED) for frame in sample.frames])].any()
+        seen += green.any()
+    assert seen > 5
