@@ -23,7 +23,7 @@ from model.propagation.propagator import Propagator
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _ARCHIVES = (_DATA / "video-val-480.zip", _DATA / "video-val2-480.zip")
-_COLUMNS = ("network", "digest", "archive", "frames", "clip_length", "dtype", "sequence", "j", "f", "jf")
+_COLUMNS = ("network", "digest", "archive", "frames", "clip_length", "top_k", "dtype", "sequence", "j", "f", "jf")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, nargs="+", default=list(_ARCHIVES), metavar="ARCHIVE")
     parser.add_argument("--frames", type=int, help="only the first of each sequence, to look at a training's progress")
     parser.add_argument("--clip-length", type=int, default=5, metavar="L")
+    parser.add_argument("--top-k", type=int, metavar="K", help="memory positions read; default by network")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR")
     arguments = parser.parse_args(argv)
     log = RowLog(arguments.out / "networks.csv", _COLUMNS, resume=True)
-    options = PropagationOptions(clip_length=arguments.clip_length, dtype=arguments.dtype)
+    options = PropagationOptions(clip_length=arguments.clip_length, top_k=arguments.top_k, dtype=arguments.dtype)
     for candidate in arguments.weights:
         name, found, file = candidate.partition("=")
         if not found:
@@ -58,6 +59,7 @@ def _measure(
             "archive": archive.stem,
             "frames": str(arguments.frames or "all"),
             "clip_length": str(options.clip_frames),
+            "top_k": str(propagator.options.top_k),
             "dtype": propagator.number_format,
         }
         known = {row["sequence"] for row in log.rows if how.items() <= row.items()}
@@ -73,11 +75,11 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
     archives = list(dict.fromkeys(row["archive"] for row in rows))
     runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows:
-        key = tuple(row[c] for c in ("network", "digest", "clip_length", "dtype", "frames"))
+        key = tuple(row[c] for c in ("network", "digest", "clip_length", "top_k", "dtype", "frames"))
         runs.setdefault(key, []).append(row)
     lines = [
-        "| network | digest | L | dtype | frames | " + " | ".join(archives) + " | all sequences |",
-        "|" + "---|" * (6 + len(archives)),
+        "| network | digest | L | top k | dtype | frames | " + " | ".join(archives) + " | all sequences |",
+        "|" + "---|" * (7 + len(archives)),
     ]
     for key, found in runs.items():
         parts = [[float(row["jf"]) for row in found if row["archive"] == archive] for archive in archives]

@@ -81,7 +81,7 @@ def _parser() -> Parser:
     how.add_argument(
         "--short-side", type=int, default=_DEFAULT.short_side, metavar="PIXELS", help="0: as they are; default 480"
     )
-    how.add_argument("--top-k", type=int, default=_DEFAULT.top_k, metavar="K", help="default 20")
+    how.add_argument("--top-k", type=int, metavar="K", help="default by network")
     progressive = how.add_mutually_exclusive_group()
     progressive.add_argument(
         "--progressive-interval", type=int, default=_DEFAULT.progressive_interval, metavar="F", help="default 5"

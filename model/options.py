@@ -7,6 +7,7 @@ from model.errors import InputError
 MEMORY_POLICIES = ("auto", "every", "previous", "spread", "bounded")
 DIRECTIONS = ("forward", "backward", "both")
 _CLIP_LENGTH = 5
+_TOP_K = 20
 _LARGEST_SIDE = 4320  # pixels; 8K video
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
@@ -21,7 +22,8 @@ class PropagationOptions:
             updates of the memory: those of a clip are segmented apart from each other.
         short_side: shorter side of the network's input in pixels; smaller is faster and loses thin parts. None:
             frames as they are.
-        top_k: memory positions that a query reads (20 in the papers); not for STM and SWEM, which read all they have.
+        top_k: memory positions that a query reads; None: as the network does best, the papers' 20 or fewer. Not for STM
+            and SWEM, which read all they have.
         progressive_interval: inside clips longer than this, every so many frames the last one joins a temporary memory
             (progressive matching, PCVOS 3.5); None: never. Changes nothing for shorter clips, nor for STM and SWEM.
         memory: what becomes of predicted frames (keyframes are always kept). SWEM absorbs every one into its bases and
@@ -60,7 +62,7 @@ class PropagationOptions:
 
     clip_length: int | None = None
     short_side: int | None = 480
-    top_k: int = 20
+    top_k: int | None = None
     progressive_interval: int | None = 5
     memory: str = "auto"
     memory_tokens: int | None = None
@@ -82,13 +84,18 @@ class PropagationOptions:
         return self.clip_length or _CLIP_LENGTH
 
     @property
+    def read_positions(self) -> int:
+        """`top_k` where it is known; `model.network.fitted_options` says what a network takes."""
+        return self.top_k or _TOP_K
+
+    @property
     def deciding(self) -> dict[str, object]:
         """Those that a run must share with another to go on with its results: name -> JSON value."""
         names = ("clip_length", "short_side", "top_k", "progressive_interval", "memory", "memory_tokens")
         return {name: getattr(self, name) for name in names}
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
+        if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k must be at least 1, not {self.top_k}")
         if self.clip_length is not None and self.clip_length < 1:
             raise InputError(f"clip_length must be at least 1, not {self.clip_length}")

@@ -8,6 +8,7 @@ from model.memory.memory_read import affinity, key_bias
 
 _SAMPLES = 64  # positions asked for inside the object, and as many around it: a read of bounded cost
 _RING = 3  # memory positions around the object
+_READ = 20  # positions of the frame that each of them reads; calibrations are fitted to it
 
 
 def coverage(masks: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -36,19 +37,18 @@ class MaskProbe:
         self._inside = len(asked[0])
         self._keys = key[torch.cat(asked)]
 
-    def ask(self, key: Tensor, covered: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    def ask(self, key: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]:
         """Read the predicted mask of a frame at the keyframe's positions.
 
         Args:
             key: of the frame, (tokens, key_dim).
             covered: by the predicted mask, `coverage` (tokens,).
-            top_k: positions that a query reads.
 
         Returns:
             recovered: mean of what is read inside the object, 0..1; 1 for an object too small for the network's input.
             contained: 1 - mean of what is read around it, 0..1; 1 for an object with nothing around it.
         """
-        weights, positions = affinity(self._keys, key, key_bias(key), top_k)
+        weights, positions = affinity(self._keys, key, key_bias(key), _READ)
         seen = (weights * covered[positions]).sum(1)
         inside, around = seen[: self._inside], seen[self._inside :]
         one = seen.new_ones(())

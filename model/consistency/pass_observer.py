@@ -24,8 +24,8 @@ class PassObserver:
     of the time of one object at 480p (perclip-lite, CPU, clips of 5).
     """
 
-    def __init__(self, framing: Framing, top_k: int):
-        self._grid, self._top_k = framing.grid, top_k
+    def __init__(self, framing: Framing):
+        self._grid = framing.grid
         self._whereabouts = AbsenceJudge(framing)
         self._probes: dict[int, MaskProbe] = {}
         self._continuity: dict[int, float] = {}
@@ -86,7 +86,7 @@ class PassObserver:
             masks.append(probabilities > 0.5)
             empty = ~masks[-1].any(2).any(1)
             for obj, covered, unseen in zip(objects, coverage(probabilities, self._grid), empty):
-                answer = torch.stack(self._probes[obj].ask(key, covered, self._top_k))
+                answer = torch.stack(self._probes[obj].ask(key, covered))
                 # An object that is not seen cannot be read back, and claims nothing.
                 read_back.append(torch.where(unseen, 1.0, answer))
             compared = known if self._own is None else self._own if known is None else known & self._own

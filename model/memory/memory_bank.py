@@ -35,7 +35,7 @@ class MemoryBank(KeptFrames):
         """Readout of each object for queries (Q, key_dim): (Q, value_dim) of the values' dtype."""
         n = with_room(self._size)
         self._bias[self._size : n] = -torch.inf  # no query is like what is not there
-        weights, positions = affinity(queries, self._keys[:n], self._bias[:n], self._options.top_k)
+        weights, positions = affinity(queries, self._keys[:n], self._bias[:n], self._options.read_positions)
         if self._bounded:
             self._usage.index_add_(0, positions.flatten(), weights.flatten())
             self._queries += len(queries)

@@ -8,6 +8,9 @@ from model.options import PropagationOptions
 
 # As published: STM and SWEM segment frame by frame, PCVOS (and STCN here) clips of 5.
 _CLIP_LENGTH = {"tokens": 5, "dense": 1, "bases": 1}
+_TOP_K = {"resnet50": 20}
+_COMPACT_TOP_K = 5
+"""By far better than the 20 that it was trained with (`benchmarks/results/top_k.md`)."""
 _POLICY = {"tokens": "every", "dense": "previous", "bases": "every"}
 _REFUSED = {
     "tokens": {},
@@ -44,6 +47,7 @@ def fitted(options: PropagationOptions, config: NetworkConfig) -> PropagationOpt
     return dataclasses.replace(
         options,
         clip_length=options.clip_length or _CLIP_LENGTH[kind],
+        top_k=(options.top_k or _TOP_K.get(config.trunk, _COMPACT_TOP_K)) if kind == "tokens" else None,
         memory=_POLICY[kind] if options.memory == "auto" else options.memory,
         progressive_interval=options.progressive_interval if kind == "tokens" else None,
     )

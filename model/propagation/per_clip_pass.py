@@ -73,7 +73,7 @@ class PerClipPass:
         self._room: list[DecoderInput] = []
         # Where each object is in the frame before, bool (h, w), if values carry masks.
         self._seen: dict[int, Tensor] = {}
-        self._observer = PassObserver(run.framing, run.options.top_k)
+        self._observer = PassObserver(run.framing)
 
     @property
     def _active(self) -> tuple[int, ...]:

@@ -133,23 +133,23 @@ def covered(p: torch.Tensor) -> torch.Tensor:
 
 def test_the_same_mask_is_recovered_and_contained(key):
     probe = MaskProbe(key, covered(disc(8)), GRID)
-    recovered, contained = probe.ask(key, covered(disc(8)), top_k=20)
+    recovered, contained = probe.ask(key, covered(disc(8)))
     assert recovered > 0.9 and contained > 0.9
 
 
 def test_a_mask_elsewhere_is_not_recovered_and_a_spilt_one_not_contained(key):
     probe = MaskProbe(key, covered(disc(8)), GRID)
-    assert probe.ask(key, covered(disc(8, shift=28)), top_k=20)[0] < 0.2
-    recovered, contained = probe.ask(key, torch.ones(len(key)), top_k=20)
+    assert probe.ask(key, covered(disc(8, shift=28)))[0] < 0.2
+    recovered, contained = probe.ask(key, torch.ones(len(key)))
     assert recovered > 0.99 and contained < 0.01
 
 
 def test_an_object_smaller_than_a_position_can_be_asked_for(key):
     dot = torch.zeros(48, 64)
     dot[20, 20] = 1
-    recovered, contained = MaskProbe(key, covered(dot), GRID).ask(key, covered(dot * 16), top_k=20)
+    recovered, contained = MaskProbe(key, covered(dot), GRID).ask(key, covered(dot * 16))
     assert recovered > 0.9 and contained > 0.9
-    nothing = MaskProbe(key, covered(dot * 0), GRID).ask(key, covered(dot), top_k=20)
+    nothing = MaskProbe(key, covered(dot * 0), GRID).ask(key, covered(dot))
     assert [float(x) for x in nothing] == [1, 1]
 
 
