@@ -175,7 +175,7 @@ def observe(witness, keys, logits, objects, own=None):
 
 
 def test_a_break_is_remembered_until_the_object_starts_anew(key):
-    witness, mask = PassObserver(FRAMING, 20), disc(8)[None]
+    witness, mask = PassObserver(FRAMING), disc(8)[None]
     other = key.flip(1) + 3
     enter(witness, key, mask)
     clip = torch.stack([key, other, other])
@@ -190,7 +190,7 @@ def test_a_break_is_remembered_until_the_object_starts_anew(key):
 
 def test_slow_change_is_no_break(key):
     """Each frame is like the one before, the last not at all like the keyframe."""
-    witness, mask = PassObserver(FRAMING, 20), disc(8)[None]
+    witness, mask = PassObserver(FRAMING), disc(8)[None]
     enter(witness, key, mask)
     drift = torch.stack([key + 0.5 * i for i in range(1, 9)])
     *_, [last] = observe(witness, drift, torch.logit(mask).expand(8, 1, -1, -1), [5])
@@ -199,7 +199,7 @@ def test_slow_change_is_no_break(key):
 
 def test_a_break_is_where_it_is_though_a_frame_has_features_of_the_one_behind_it(key):
     """The third frame is another scene; half of the second one was taken from there."""
-    witness, mask = PassObserver(FRAMING, 20), disc(8)[None]
+    witness, mask = PassObserver(FRAMING), disc(8)[None]
     own = torch.ones(3, len(key), dtype=torch.bool)
     own[1, len(key) // 2 :] = False
     other = key.flip(1) + 3
@@ -212,7 +212,7 @@ def test_a_break_is_where_it_is_though_a_frame_has_features_of_the_one_behind_it
 
 
 def test_an_object_that_is_not_seen_is_not_asked_for(key):
-    witness = PassObserver(FRAMING, 20)
+    witness = PassObserver(FRAMING)
     enter(witness, key, disc(8)[None])
     [[evidence]] = observe(witness, key[None], torch.full((1, 1, 48, 64), -8.0), [5])
     assert evidence.recovered == evidence.contained == 1
