@@ -57,7 +57,7 @@ def found(frames: np.ndarray, labels: np.ndarray, direction: str = "forward", fo
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_less_is_encoded_and_the_object_found(meadow, encoded, direction):
-    assert min(found(*meadow, direction)) > 0.8
+    assert min(found(*meadow, direction)) > 0.75
     whole = 256 * 448
     assert encoded.count(whole) == 1 + 3  # the keyframe, and the end of each clip
     assert sum(encoded) < 0.6 * 12 * whole
