@@ -44,7 +44,7 @@ class LearningGain:
         def gains(column: str) -> dict[str, list[float]]:
             return {s: [float(on[s, n][column]) - float(off[s, n][column]) for n in rounds] for s in names}
 
-        used = [sum(on[s, n]["learning"] == "used" for s in names) for n in rounds]
+        used = [sum(on[s, n]["learning"] in ("used", "earlier") for s in names) for n in rounds]
         return cls(policy, gains("J&F"), gains("J&F rest"), used)
 
     @property

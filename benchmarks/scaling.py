@@ -148,7 +148,7 @@ def _memory_frames(propagator: Propagator, rounds: int) -> Series:
     counts, milliseconds = [1, 2, 5, 10, 25, 50, 100], []
     with torch.inference_mode():
         for count in counts:
-            bank = MemoryBank((1,), 0, tokens, PropagationOptions())
+            bank = MemoryBank((1,), 0, tokens, propagator.options)
             for index in range(count):
                 key, value = (torch.randn(tokens, dim, device=device).to(dtype) for dim in (64, 128))
                 bank.add(index, key, {1: value})

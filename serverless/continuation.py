@@ -126,7 +126,13 @@ def _learning(fields: Any) -> LearningRecord | None:
     if fields is None:
         return None
     record = LearningRecord.from_json(fields)
-    if not record.over or not _DIGEST.fullmatch(record.key) or not _DIGEST.fullmatch(record.weights or ""):
+    # A chain learns once: there is no earlier.
+    if (
+        not record.over
+        or record.outcome == "earlier"
+        or not _DIGEST.fullmatch(record.key)
+        or not _DIGEST.fullmatch(record.weights or "")
+    ):
         raise ValueError
     return record
 

@@ -134,8 +134,9 @@ class PerclipFunction:
         weights = settings.weights or shipped_path(settings.network)
         self._digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
         # What a state or a continued chain must come from.
-        self._identity = f"{self._digest} {settings.network} {settings.short_side}"
         self._propagator = Propagator(network, options)
+        top_k = self._propagator.options.top_k
+        self._identity = f"{self._digest} {settings.network} {settings.short_side} {top_k}"
         room = int(settings.cache_megabytes * 2**20)
         self._tracks = TrackCalls(FrameTracker(self._propagator.network, options), self._identity, BoundedCache(room))
         self._learning = ChainLearning(
@@ -177,6 +178,7 @@ class PerclipFunction:
             "dtype": self._propagator.number_format,
             "max_seconds": self._settings.max_seconds,
             "short_side": self._settings.short_side,
+            "top_k": self._propagator.options.top_k,
             "learning": self._learning.status(),
         }
 

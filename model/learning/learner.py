@@ -110,6 +110,8 @@ class Learner:
         mine = next((record for record in reversed(known) if record.key == key), None)
         start, before = self._start(lessons, mine, known)
         begins = weights_digest(start)
+        if mine is not None and mine.outcome == "earlier" and mine.weights != begins:
+            mine = None  # what was learned before is not kept any more: all is to be learned anew
         if mine is None and self._kept is not None:
             mine = self._kept.record(key, begins)
         begun = LearningRecord(key, self._digest, "begun", start=begins, left_out=left_out)
@@ -201,10 +203,9 @@ class Learner:
         """What an earlier run has learned, from where it is kept or by the same steps."""
         if not known.used:
             return Learned(self._network, known)
+        if known.outcome == "earlier":
+            return Learned(start, known)
         found = None if self._kept is None or known.weights is None else self._kept.network(known.weights)
-        if found is None and known.outcome == "earlier":
-            why = "what was learned before is not in the cache any more"
-            return Learned(self._network, replace(known, outcome="failed", weights=self._digest, note=why))
         if found is None:
             samples = self._samples(lessons, known.key)
             with self._bar(known.steps) as bar:
@@ -227,6 +228,12 @@ class Learner:
     ) -> Learned:
         def end(outcome: str, why: str = "") -> Learned:
             return Learned(self._network, replace(record, outcome=outcome, weights=self._digest, note=why))
+
+        def before_that(why: str) -> Learned:
+            """What was learned before this correction runs on."""
+            assert earlier is not None
+            scored = replace(record, after=round(earlier, 4), seen=seen, note=why)
+            return Learned(start, replace(scored, outcome="earlier", weights=record.start))
 
         recipe = self._recipe
         if not any(keyframe.present for lesson in lessons for keyframe in lesson.keyframes):
@@ -254,6 +261,8 @@ class Learner:
                 left = seconds - (time.perf_counter() - began) - again
                 steps = min(recipe.most_steps, int(left / step / rounds))
                 if steps < recipe.least_steps:
+                    if earlier is not None and earlier - before >= margin:
+                        return before_that("the time is too short to learn on")
                     needed = time.perf_counter() - began + again + recipe.least_steps * rounds * step
                     return end("too slow", f"a step takes {step:.2g} s, {max(1, round(needed * 1.2))} seconds would do")
             record = replace(record, steps=steps)
@@ -264,8 +273,7 @@ class Learner:
             bar.set_description_str(f"checking{_WAY_OUT}")
             after = check.score(Propagator(learned, self._options), self._in_time)
             if earlier is not None and earlier - before >= margin and earlier >= after:
-                record = replace(record, after=round(earlier, 4), outcome="earlier", weights=record.start, seen=seen)
-                return Learned(start, record)
+                return before_that(f"{steps} further steps made it no better")
             record = replace(record, after=round(after, 4))
             if after - before < margin:
                 return end("not better")

@@ -42,7 +42,7 @@ class LearningRecipe:
     crop: int = 256
     clip_frames: int = 3
     objects: int = 3
-    rate: float = 1e-4
+    rate: float = 2e-4
     trunk_rate: float = 0.1
     frozen_blocks: int = 6
     average: float = 0.999

@@ -29,10 +29,10 @@ class LearningRecord:
         key: of all that decides what is learned, but for what it starts from and the number of steps.
         network: digest of the weights as they were before anything was learned.
         outcome: one of `OUTCOMES`.
-        steps: of the optimiser; 0: none were made.
+        steps: of the optimiser, whether what they made runs or not; 0: none were made.
         check: what was asked, in words; empty where nothing was.
         before: J&F of the network as it was, by the check, 0..1; None: unknown.
-        after: of the network that has learned.
+        after: of the network that has learned; of what was learned earlier, where that runs.
         start: digest of the weights that learning began with.
         seen: digests of the masks that the weights that run have learned from, by `mask_digests`.
         weights: digest of those that run; None: as long as that is open.
@@ -119,8 +119,7 @@ _MOST_NAMED = 10
 _WORDS = {
     "begun": "learning from the keyframes in {steps} steps",
     "used": "learned from the keyframes in {steps} steps: J&F {before} -> {after} ({gain}) by {check}",
-    "earlier": "learned on and kept what was learned before: J&F {before} -> {after} ({gain}) by {check}, "
-    "no more after {steps} further steps",
+    "earlier": "kept what was learned before: J&F {before} -> {after} ({gain}) by {check}; {note}",
     "not better": "learned and not used: J&F {before} -> {after} ({gain}) by {check}, which is not clearly better",
     "nothing to gain": "not learned, as there is nothing to gain: J&F {before} by {check}",
     "too slow": "not learned, as the time is too short: {note}",

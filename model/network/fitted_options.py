@@ -10,7 +10,7 @@ from model.options import PropagationOptions
 _CLIP_LENGTH = {"tokens": 5, "dense": 1, "bases": 1}
 _TOP_K = {"resnet50": 20}
 _COMPACT_TOP_K = 5
-"""By far better than the 20 that it was trained with (`benchmarks/results/top_k.md`)."""
+"""Better on both archives than the 20 that most of its trainings read (`benchmarks/results/top_k.md`)."""
 _POLICY = {"tokens": "every", "dense": "previous", "bases": "every"}
 _REFUSED = {
     "tokens": {},

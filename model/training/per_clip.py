@@ -24,7 +24,6 @@ def segment_clips(
     images: Tensor,
     masks: Tensor,
     clip_frames: int,
-    top_k: int | None = None,
     faults: MemoryFaults = _NO_FAULTS,
     random: torch.Generator | None = None,
     layers: BatchLayers | None = None,
@@ -37,7 +36,6 @@ def segment_clips(
         images: normalised, (B, T, 3, H, W), T = 1 + clips * clip_frames.
         masks: of the first frame, 0..1, (B, K, H, W).
         clip_frames: frames of one clip.
-        top_k: memory positions read per query; None: as many as where it propagates.
         faults: of what is remembered behind the first frame.
         random: what faults are drawn from; None: torch's own.
         layers: which objects compete with each other; None: all of a sample.
@@ -50,7 +48,8 @@ def segment_clips(
     if layers is None:
         layers = BatchLayers.single(batch, masks.shape[1], masks.device)
     random = torch.default_generator if random is None else random
-    top_k = fitted(PropagationOptions(top_k=top_k), network.config).read_positions
+    # As many positions as where it propagates.
+    top_k = fitted(PropagationOptions(), network.config).read_positions
     features = network.encode(images.flatten(0, 1))
     if faults.placeless:
         keys = features.key.unflatten(0, (batch, length))

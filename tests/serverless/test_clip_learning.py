@@ -277,6 +277,7 @@ _FORGED = [
     {"steps": 1.5},
     {"steps": True},
     {"outcome": "begun"},
+    {"outcome": "earlier"},
     {"outcome": []},
     {"before": float("nan")},
     {"after": "1"},

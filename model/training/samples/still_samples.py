@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from model.data.annotated_sequences import VOID
 from model.training.samples.appearance import Appearance
 from model.training.samples.canvas import Canvas, Cutout, cut_out, opaque
 from model.training.samples.frame_gaps import draw_times
@@ -63,7 +64,7 @@ class StillClips:
             return opaque(drawn[rng.integers(len(drawn))])
         for _ in range(_TRIES if self._sets else 0):
             photo = self._any_photo(rng)
-            ids = (photo.ids > 0).astype(np.uint8) if photo.of_parts else photo.ids
+            ids = ((photo.ids > 0) & (photo.ids != VOID)).astype(np.uint8) if photo.of_parts else photo.ids
             fit = np.flatnonzero(visible_ids(ids) >= _LEAST_CUT**2)
             if len(fit) == 0:
                 continue
@@ -94,7 +95,9 @@ class StillClips:
     def _photo(self, rng: np.random.Generator, phase: np.ndarray) -> Canvas | None:
         """A photo with some of its own objects, neighbours first; at times others pass."""
         photo = self._any_photo(rng)
-        wanted = self._garments(rng, photo.ids) if photo.of_parts else self._neighbours(rng, photo.ids)
+        void = photo.ids == VOID
+        labels = np.where(void, 0, photo.ids)
+        wanted = self._garments(rng, labels) if photo.of_parts else self._neighbours(rng, labels)
         if wanted is None:
             return None
         objects, area = wanted
@@ -103,12 +106,12 @@ class StillClips:
             # The person's own slot holds what none of the garments cover.
             parts = objects[: self._shape.objects - 1]
             inside = {k: 1 for k in range(2, len(parts) + 2)}
-            bare = (photo.ids > 0) & (np.max(parts, 0) == 0) if parts else photo.ids > 0
+            bare = (labels > 0) & (np.max(parts, 0) == 0) if parts else labels > 0
             objects = [bare.astype(np.uint8) * 255, *parts]
         shorter = min(photo.ids.shape)
         fills = np.exp(rng.uniform(*np.log(_FILLS)))
         side = float(np.clip((area / fills) ** 0.5, min(96, shorter), shorter))
-        canvas = self._ground(rng, phase, photo.image, objects, side)
+        canvas = self._ground(rng, phase, photo.image, objects, side, void)
         canvas.inside.update(inside)
         if rng.random() < 0.4:
             self._paste_objects(rng, phase, canvas, int(rng.integers(1, 3)))
@@ -140,7 +143,13 @@ class StillClips:
         return [(labels == i).astype(np.uint8) * 255 for i in chosen], area
 
     def _ground(
-        self, rng: np.random.Generator, phase: np.ndarray, image: np.ndarray, objects: list[np.ndarray], side: float
+        self,
+        rng: np.random.Generator,
+        phase: np.ndarray,
+        image: np.ndarray,
+        objects: list[np.ndarray],
+        side: float,
+        void: np.ndarray | None = None,
     ) -> Canvas:
         """The lowest layer, seen by a moving camera and bent a little.
 
@@ -150,6 +159,7 @@ class StillClips:
             image: uint8 (H, W, 3).
             objects: masks of 0 and 255, uint8 (H, W), that become slots 1, 2, ...
             side: of the square view in pixels of the image.
+            void: where nobody knows what the image shows, bool (H, W).
         """
         size, (height, width) = self._shape.crop, image.shape[:2]
         around = np.array([rng.uniform(0, width), rng.uniform(0, height)])
@@ -168,7 +178,12 @@ class StillClips:
             frames[t], *masks = warp([image, *objects], motion.matrix(t, tuple(centre)), size, (bending, t))
             for k, mask in enumerate(masks, 1):
                 slots[t][mask > 127] = k
-        return Canvas(frames, slots)
+        canvas = Canvas(frames, slots)
+        if void is not None and void.any():
+            for t in range(len(phase)):
+                (layer,) = warp([void.astype(np.uint8) * 255], motion.matrix(t, tuple(centre)), size, (bending, t))
+                canvas.void[t] = (layer > 0) & (slots[t] == 0)
+        return canvas
 
     def _paste_objects(self, rng: np.random.Generator, phase: np.ndarray, canvas: Canvas, count: int) -> None:
         """Pastes objects along their own paths; often the same again, mirrored or in other colours."""

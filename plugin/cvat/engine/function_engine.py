@@ -74,7 +74,8 @@ class FunctionEngine:
                 raise InputError(f"--function-url {url}: give an address like http://127.0.0.1:8070")
             status = self._status(url)
             self._short_side = status.get("short_side", _SHORT_SIDE)
-            identities.add(f"{status.get('network')} {status.get('weights')} {self._short_side}")
+            how = (status.get(name) for name in ("network", "weights", "top_k"))
+            identities.add(" ".join(map(str, [*how, self._short_side])))
             self.weights = str(status.get("weights_terms", "those of the deployed function"))
             self._free.put(url)
         if len(identities) > 1:

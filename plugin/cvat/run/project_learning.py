@@ -35,6 +35,7 @@ from plugin.cvat.task.layout import read_task
 from plugin.sources.stand_in_frames import StandInFrames
 
 _MARGIN = 0.01  # J&F on held-out keyframes: what a whole project is to follow must be clearly better
+_RATE = 1e-4  # of hours rather than a minute
 _SETTINGS = "settings.json"
 _FETCHED = "fetched.json"  # all keyframes are there
 _DONE = "done.json"  # those of a task are there
@@ -89,7 +90,7 @@ class ProjectLearning:
         self, place: Workplace, engine: LocalEngine, files: LearnedFiles, recipe: LearningRecipe | None = None
     ):
         self._place, self._engine, self._files = replace(place, dry=True), engine, files
-        self._recipe = LearningRecipe(margin=_MARGIN) if recipe is None else recipe
+        self._recipe = LearningRecipe(rate=_RATE, margin=_MARGIN) if recipe is None else recipe
         self._run = files.work / "run"
         self._lock = FolderLock(files.work)
 

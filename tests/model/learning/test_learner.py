@@ -214,8 +214,22 @@ def test_a_correction_that_teaches_nothing_leaves_what_was_learned_before(
         again = learner(network, kept, margin=0.01).learn(lessons, [first, learned.record])
         assert again.record == learned.record and weights_digest(again.network) == first.weights
         kept.empty()
+        scores(monkeypatch, 0.5, 0.6)
         lost = learner(network, kept, margin=0.01).learn(lessons, [first, learned.record])
-        assert lost.network is network and "not in the cache" in lost.record.words
+        assert lost.record.outcome == "used" and lost.record.start == lost.record.network  # all anew
+
+
+def test_without_time_to_learn_on_what_was_learned_before_runs(network, few, kept, monkeypatch):
+    first = learner(network, kept).learn([lesson(few, 0, 6)]).record
+    scores(monkeypatch, 0.5, 0.6)
+    no_steps(monkeypatch)
+    monkeypatch.setattr(Learner, "_probe", lambda *args: 1e6)
+    learned = learner(network, kept, margin=0.01).learn([lesson(few, 0, 6, 10)], [first])
+    assert weights_digest(learned.network) == first.weights
+    assert (learned.record.outcome, learned.record.steps) == (
+        "earlier",
+        0,
+    ) and "time is too short" in learned.record.words
 
 
 def test_without_a_frame_or_an_object_to_learn_from_it_says_so(network, few):

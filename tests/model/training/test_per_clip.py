@@ -35,7 +35,7 @@ def test_the_training_pass_equals_the_engine(squares, clip_frames, clips):
     engine = torch.stack([torch.from_numpy(r.probabilities) for r in results if not r.is_keyframe])
     assert engine.shape == trained.shape
     assert (engine.argmax(1) > 0).float().mean() > 0.05  # something is segmented
-    # Of equally similar positions either may be among the 20 that are read, after another order of summing.
+    # Of equally similar positions either may be among those that are read, after another order of summing.
     difference = (engine - trained).abs()
     assert difference.mean() < 1e-5 and difference.max() < 5e-3
 

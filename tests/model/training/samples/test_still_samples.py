@@ -4,7 +4,9 @@ from itertools import islice
 
 import cv2
 import numpy as np
+import pytest
 
+from model.data.annotated_sequences import VOID
 from model.training.samples.appearance import Appearance
 from model.training.samples.sample_shape import LEAST_AREA, Sample, SampleShape
 from model.training.samples.still_samples import StillClips
@@ -154,3 +156,19 @@ def test_large_sets_do_not_drown_small_ones():
     stills = Stills({"many": [_person(RED)] * 100, "one": [_person(GREEN)]})
     shown = [shows(sample.frames[0], GREEN).any() for sample in _draw(stills, 100, "photo")]
     assert 0.03 < np.mean(shown) < 0.35  # a hundredth of the photos, a tenth of the draws; some pass by elsewhere
+
+
+@pytest.mark.parametrize("of_parts", [False, True])
+def test_what_a_photo_marks_as_unsure_is_void_and_no_object(of_parts):
+    person = _person(RED)
+    image, ids = person.image.copy(), person.ids.copy()
+    image[80:130, 45:95], ids[80:130, 45:95] = GREEN, VOID  # the middle garment
+    stills = Stills({"people": [Photo(image, ids, of_parts)]}, [], [])
+    seen = 0
+    for sample in _draw(stills, 20, "photo"):
+        green = np.stack([shows(frame, GREEN) for frame in sample.frames])
+        assert not sample.masks.any(1)[green].any()
+        seen += (green & sample.void).any()
+        red = np.stack([shows(frame, RED) for frame in sample.frames])
+        assert not red.any() or sample.void[red].mean() < 0.03  # their common contours
+    assert seen > 5
