@@ -268,7 +268,7 @@ def test_a_mask_on_the_other_object_is_not_read_back(lite, squares, other):
     framing = Framing(96, 128, None, torch.device("cpu"))
     keys = [lite._network.encode_image(framing.image(squares.frames[i], i))[0] for i in (0, 5)]
     masks = [framing.masks(squares.labels[i], (1, 2)) for i in (0, 5)]
-    witness = PassObserver(framing, 20)
+    witness = PassObserver(framing)
     witness.enter(keys[0], squares.frames[0], masks[0], (1, 2))
     logits = 8 * (torch.nn.functional.avg_pool2d(masks[1], 4) * 2 - 1)
     [true] = observe(witness, keys[1][None], logits[None], (1, 2))
