@@ -122,7 +122,7 @@ class Learner:
             learned = Learned(self._network, replace(begun, weights=self._digest))
             steps = None if mine is None else mine.steps
             try:
-                learned = self._anew(begun, lessons, start, Check(lessons, before), before, steps, note, began)
+                learned = self._anew(begun, lessons, start, Check(lessons, before), steps, note, began)
             except KeyboardInterrupt:
                 learned = replace(learned, record=replace(learned.record, outcome="stopped"))
             except TimeIsUpError as error:
@@ -130,10 +130,10 @@ class Learner:
             except (PerclipError, torch.OutOfMemoryError) as error:
                 why = str(error).splitlines()[0][:200]
                 learned = replace(learned, record=replace(learned.record, outcome="failed", note=why))
-            if learned.record.outcome == "used":
+            if learned.record.used:
                 drawn = {d for lesson in lessons for masks in lesson.mask_digests for d in masks.values()}
-                record = replace(learned.record, seen=tuple(sorted({*before, *drawn})))
-                learned = replace(learned, record=record)
+                seen = before if learned.record.outcome == "earlier" else tuple(sorted({*before, *drawn}))
+                learned = replace(learned, record=replace(learned.record, seen=seen))
             self._keep(learned)
         note(learned.record)
         return learned
@@ -221,7 +221,6 @@ class Learner:
         lessons: Sequence[Lesson],
         start: PCVOS,
         check: Check,
-        seen: tuple[str, ...],
         steps: int | None,
         note: Callable[[LearningRecord], None],
         began: float,
@@ -232,8 +231,8 @@ class Learner:
         def before_that(why: str) -> Learned:
             """What was learned before this correction runs on."""
             assert earlier is not None
-            scored = replace(record, after=round(earlier, 4), seen=seen, note=why)
-            return Learned(start, replace(scored, outcome="earlier", weights=record.start))
+            after = round(earlier, 4)
+            return Learned(start, replace(record, outcome="earlier", after=after, weights=record.start, note=why))
 
         recipe = self._recipe
         if not any(keyframe.present for lesson in lessons for keyframe in lesson.keyframes):

@@ -8,9 +8,8 @@ from model.options import PropagationOptions
 
 # As published: STM and SWEM segment frame by frame, PCVOS (and STCN here) clips of 5.
 _CLIP_LENGTH = {"tokens": 5, "dense": 1, "bases": 1}
-_TOP_K = {"resnet50": 20}
-_COMPACT_TOP_K = 5
-"""Better on both archives than the 20 that most of its trainings read (`benchmarks/results/top_k.md`)."""
+_PAPERS_TOP_K, _COMPACT_TOP_K = 20, 5
+"""The compact networks do better with 5 on both archives (`benchmarks/results/top_k.md`)."""
 _POLICY = {"tokens": "every", "dense": "previous", "bases": "every"}
 _REFUSED = {
     "tokens": {},
@@ -37,6 +36,7 @@ def fitted(options: PropagationOptions, config: NetworkConfig) -> PropagationOpt
         InputError: an option that the network has no use for was changed.
     """
     kind = config.memory
+    top_k = options.top_k or (_PAPERS_TOP_K if config.trunk == "resnet50" else _COMPACT_TOP_K)
     defaults = PropagationOptions()
     for name, values in _REFUSED[kind].items():
         value = getattr(options, name)
@@ -47,7 +47,7 @@ def fitted(options: PropagationOptions, config: NetworkConfig) -> PropagationOpt
     return dataclasses.replace(
         options,
         clip_length=options.clip_length or _CLIP_LENGTH[kind],
-        top_k=(options.top_k or _TOP_K.get(config.trunk, _COMPACT_TOP_K)) if kind == "tokens" else None,
+        top_k=top_k if kind == "tokens" else None,
         memory=_POLICY[kind] if options.memory == "auto" else options.memory,
         progressive_interval=options.progressive_interval if kind == "tokens" else None,
     )

@@ -174,16 +174,15 @@ class StillClips:
         bending = Deformation(rng, phase, rng.uniform(0.01, 0.05) * size)
         frames = np.empty((len(phase), size, size, 3), np.uint8)
         slots = np.zeros((len(phase), size, size), np.uint8)
+        unsure = [] if void is None or not void.any() else [void.astype(np.uint8) * 255]
+        unknown = np.zeros(slots.shape, bool)
         for t in range(len(phase)):
-            frames[t], *masks = warp([image, *objects], motion.matrix(t, tuple(centre)), size, (bending, t))
-            for k, mask in enumerate(masks, 1):
+            frames[t], *masks = warp([image, *objects, *unsure], motion.matrix(t, tuple(centre)), size, (bending, t))
+            for k, mask in enumerate(masks[: len(objects)], 1):
                 slots[t][mask > 127] = k
-        canvas = Canvas(frames, slots)
-        if void is not None and void.any():
-            for t in range(len(phase)):
-                (layer,) = warp([void.astype(np.uint8) * 255], motion.matrix(t, tuple(centre)), size, (bending, t))
-                canvas.void[t] = (layer > 0) & (slots[t] == 0)
-        return canvas
+            if unsure:
+                unknown[t] = (masks[-1] > 0) & (slots[t] == 0)
+        return Canvas(frames, slots, unknown)
 
     def _paste_objects(self, rng: np.random.Generator, phase: np.ndarray, canvas: Canvas, count: int) -> None:
         """Pastes objects along their own paths; often the same again, mirrored or in other colours."""

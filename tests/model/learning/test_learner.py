@@ -210,7 +210,7 @@ def test_a_correction_that_teaches_nothing_leaves_what_was_learned_before(
     if outcome == "earlier":
         assert learned.record.weights == first.weights and learned.record.seen == first.seen
         assert "what was learned before: J&F 0.500 -> 0.600" in learned.record.words
-        # A run that goes on finds them; where they are gone it says so and runs as it was.
+        # A run that goes on finds them; where they are gone it learns anew.
         again = learner(network, kept, margin=0.01).learn(lessons, [first, learned.record])
         assert again.record == learned.record and weights_digest(again.network) == first.weights
         kept.empty()
@@ -226,10 +226,8 @@ def test_without_time_to_learn_on_what_was_learned_before_runs(network, few, kep
     monkeypatch.setattr(Learner, "_probe", lambda *args: 1e6)
     learned = learner(network, kept, margin=0.01).learn([lesson(few, 0, 6, 10)], [first])
     assert weights_digest(learned.network) == first.weights
-    assert (learned.record.outcome, learned.record.steps) == (
-        "earlier",
-        0,
-    ) and "time is too short" in learned.record.words
+    assert (learned.record.outcome, learned.record.steps) == ("earlier", 0)
+    assert "time is too short" in learned.record.words
 
 
 def test_without_a_frame_or_an_object_to_learn_from_it_says_so(network, few):
